@@ -1,0 +1,34 @@
+"""What a collector tells the operator when `proxywatch check` asks it to look at the machine."""
+
+from dataclasses import dataclass
+from typing import Literal, Self
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        level: `ok`; `hint`, it works but could tell more; `fault`, something is missing.
+        text: What was found, in a sentence.
+        mend: What to do about it; empty when all is well.
+    """
+
+    level: Literal["ok", "hint", "fault"]
+    text: str
+    mend: str = ""
+
+    @classmethod
+    def ok(cls, text: str) -> Self:
+        """All is well."""
+        return cls("ok", text)
+
+    @classmethod
+    def hint(cls, text: str, mend: str) -> Self:
+        """It works, and could tell more."""
+        return cls("hint", text, mend)
+
+    @classmethod
+    def fault(cls, text: str, mend: str) -> Self:
+        """Something is missing, and the collector is blind without it."""
+        return cls("fault", text, mend)

@@ -1,0 +1,152 @@
+"""The explicit table of collectors, and the registry that they all publish into.
+
+A collector comes in two kinds. A reading one asks the kernel when somebody wants to know: the runner calls
+`update()`. A watching one also has `due()`: it has a task of its own that waits for `due()` and then updates.
+"""
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Protocol, runtime_checkable
+
+import msgspec
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector as ClientCollector
+from prometheus_client.registry import CollectorRegistry
+from prometheus_client.samples import Sample
+
+from proxywatch.collector import interface
+from proxywatch.finding import Finding
+from proxywatch.metric import Family
+from proxywatch.source.clock import Clock, SystemClock
+from proxywatch.source.own_traffic import OwnTraffic
+
+log = logging.getLogger(__name__)
+
+
+class Collector(Protocol):
+    """What the runner, the exposition, `check` and the status page need of a collector.
+
+    Attributes:
+        name: One word; the value of the `collector` label and of `collect[]`.
+        timeout: The longest that one `update()` may take, in seconds.
+    """
+
+    name: str
+    timeout: float
+
+    def describe(self) -> Sequence[Family]:
+        """Every family that `collect()` may publish."""
+
+    async def update(self) -> None:
+        """Obtain the facts, and publish them as one frozen snapshot.
+
+        Raises:
+            NoData: All was read, and there was nothing to measure.
+            SourceError: A source cannot be read.
+            ParseError: A source does not follow its format.
+        """
+
+    def collect(self) -> Iterable[Metric]:
+        """Map the snapshot to metric families; synchronous, no I/O."""
+
+    async def examine(self) -> Sequence[Finding]:
+        """Look at the machine as `update()` would, and say what is there, what is missing, how to mend it."""
+
+    def status(self) -> msgspec.Struct | None:
+        """The snapshot as the status page and the API show it; None before the first."""
+
+
+@runtime_checkable
+class Watching(Protocol):
+    """A collector with a task of its own, because its facts happen over time."""
+
+    async def due(self) -> None:
+        """Return when the next `update()` is to be made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the daemon hands to the collectors that it builds.
+
+    Attributes:
+        clock: Both clocks of the machine.
+        dice: For jitter.
+        own_traffic: The connections of our own probes; the probes write it, the log's reader asks it.
+        peers: Every collector by name, as they are now: a collector that needs a number of another one is
+            handed a function that looks here.
+    """
+
+    clock: Clock = field(default_factory=SystemClock)
+    dice: Random = field(default_factory=Random)
+    own_traffic: OwnTraffic = field(default_factory=OwnTraffic)
+    peers: Mapping[str, Collector] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the table: a section of the settings and how its collector is built."""
+
+    section: str
+    settings: type[msgspec.Struct]
+    build: Callable[[Any, Context], Collector]
+
+
+COLLECTORS: tuple[Entry, ...] = (
+    Entry("interface", interface.Settings, lambda settings, _: interface.build(settings)),
+)
+
+
+class Registry:
+    """All collectors, published with the proxy's name as a label on every series."""
+
+    def __init__(self, proxy_name: str) -> None:
+        self.proxy_name = proxy_name
+        self._published: dict[str, _Published] = {}
+        self._names = CollectorRegistry(auto_describe=False)
+
+    def register(self, collector: Collector) -> None:
+        """Publish a collector; a metric name that another one has already is refused with ValueError."""
+        published = _Published(collector, self)
+        self._names.register(published)
+        self._published[collector.name] = published
+
+    def unregister(self, name: str) -> None:
+        """Publish a collector no longer."""
+        self._names.unregister(self._published.pop(name))
+
+    @property
+    def collectors(self) -> dict[str, Collector]:
+        """By name, in the order of registration."""
+        return {name: published.collector for name, published in self._published.items()}
+
+    def collect(self, names: Collection[str] | None = None) -> Iterator[Metric]:
+        """The families of all collectors, or of those named."""
+        for name, published in self._published.items():
+            if names is None or name in names:
+                yield from published.collect()
+
+
+class _Published(ClientCollector):
+    def __init__(self, collector: Collector, registry: Registry) -> None:
+        self.collector = collector
+        self._registry = registry
+
+    def describe(self) -> list[Metric]:
+        return [family.absent() for family in self.collector.describe()]
+
+    def collect(self) -> list[Metric]:
+        try:
+            families = list(self.collector.collect())
+        except Exception:
+            log.exception("collect failed", extra={"collector": self.collector.name})
+            return []
+        name = {"proxy_name": self._registry.proxy_name}
+        for family in families:
+            family.samples = [_labelled(sample, name) for sample in family.samples]
+        return families
+
+
+def _labelled(sample: Sample, labels: dict[str, str]) -> Sample:
+    return sample._replace(labels=labels | sample.labels)

@@ -1,0 +1,1 @@
+"""What is concluded from records over time: pure, bounded, handed its clock."""
