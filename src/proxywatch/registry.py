@@ -25,19 +25,30 @@ from proxywatch.source.own_traffic import OwnTraffic
 log = logging.getLogger(__name__)
 
 
-class Collector(Protocol):
-    """What the runner, the exposition, `check` and the status page need of a collector.
+class Publisher(Protocol):
+    """Whoever has series of its own.
 
     Attributes:
         name: One word; the value of the `collector` label and of `collect[]`.
-        timeout: The longest that one `update()` may take, in seconds.
     """
 
     name: str
-    timeout: float
 
     def describe(self) -> Sequence[Family]:
         """Every family that `collect()` may publish."""
+
+    def collect(self) -> Iterable[Metric]:
+        """Map the last snapshot to metric families; synchronous, no I/O."""
+
+
+class Collector(Publisher, Protocol):
+    """What the runner, the exposition, `check` and the status page need of a collector.
+
+    Attributes:
+        timeout: The longest that one `update()` may take, in seconds.
+    """
+
+    timeout: float
 
     async def update(self) -> None:
         """Obtain the facts, and publish them as one frozen snapshot.
@@ -48,9 +59,6 @@ class Collector(Protocol):
             ParseError: A source does not follow its format.
         """
 
-    def collect(self) -> Iterable[Metric]:
-        """Map the snapshot to metric families; synchronous, no I/O."""
-
     async def examine(self) -> Sequence[Finding]:
         """Look at the machine as `update()` would, and say what is there, what is missing, how to mend it."""
 
@@ -59,7 +67,7 @@ class Collector(Protocol):
 
 
 @runtime_checkable
-class Watching(Protocol):
+class Watching(Collector, Protocol):
     """A collector with a task of its own, because its facts happen over time."""
 
     async def due(self) -> None:
@@ -99,48 +107,60 @@ COLLECTORS: tuple[Entry, ...] = (
 
 
 class Registry:
-    """All collectors, published with the proxy's name as a label on every series."""
+    """All collectors, published with the proxy's name as a label on every series.
+
+    Attributes:
+        proxy_name: The value of that label.
+        collectors: By name, in the order in which they were added.
+    """
 
     def __init__(self, proxy_name: str) -> None:
         self.proxy_name = proxy_name
+        self.collectors: dict[str, Collector] = {}
         self._published: dict[str, _Published] = {}
         self._names = CollectorRegistry(auto_describe=False)
 
-    def register(self, collector: Collector) -> None:
-        """Publish a collector; a metric name that another one has already is refused with ValueError."""
-        published = _Published(collector, self)
-        self._names.register(published)
-        self._published[collector.name] = published
+    def add(self, collector: Collector) -> None:
+        """Publish a collector, and let the runner find it."""
+        self.publish(collector)
+        self.collectors[collector.name] = collector
 
-    def unregister(self, name: str) -> None:
+    def publish(self, publisher: Publisher) -> None:
+        """Publish series; a metric name that another publisher has already is refused with ValueError."""
+        published = _Published(publisher, self)
+        self._names.register(published)
+        self._published[publisher.name] = published
+
+    def remove(self, name: str) -> None:
         """Publish a collector no longer."""
         self._names.unregister(self._published.pop(name))
+        self.collectors.pop(name, None)
 
     @property
-    def collectors(self) -> dict[str, Collector]:
-        """By name, in the order of registration."""
-        return {name: published.collector for name, published in self._published.items()}
+    def publishers(self) -> list[Publisher]:
+        """In the order in which they were added."""
+        return [published.publisher for published in self._published.values()]
 
     def collect(self, names: Collection[str] | None = None) -> Iterator[Metric]:
-        """The families of all collectors, or of those named."""
+        """The families of all publishers, or of those named."""
         for name, published in self._published.items():
             if names is None or name in names:
                 yield from published.collect()
 
 
 class _Published(ClientCollector):
-    def __init__(self, collector: Collector, registry: Registry) -> None:
-        self.collector = collector
+    def __init__(self, publisher: Publisher, registry: Registry) -> None:
+        self.publisher = publisher
         self._registry = registry
 
     def describe(self) -> list[Metric]:
-        return [family.absent() for family in self.collector.describe()]
+        return [family.absent() for family in self.publisher.describe()]
 
     def collect(self) -> list[Metric]:
         try:
-            families = list(self.collector.collect())
+            families = list(self.publisher.collect())
         except Exception:
-            log.exception("collect failed", extra={"collector": self.collector.name})
+            log.exception("collect failed", extra={"collector": self.publisher.name})
             return []
         name = {"proxy_name": self._registry.proxy_name}
         for family in families:
