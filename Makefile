@@ -1,0 +1,49 @@
+# Two commands for a newcomer, each doing all the set-up that it needs:
+#   make run    everything on this machine: a proxy, a target, some traffic, the exporter in front
+#   make test   what must pass before a change lands
+# Beside them: install, verify (the long checks), bench, fuzz, format, reference, lock.
+
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: run test install lint verify bench fuzz format reference lock clean
+
+run: install
+	@scripts/need-packages demo
+	@exec $(BIN)/proxywatch demo
+
+test: lint
+	@scripts/need-packages test
+	$(BIN)/pytest -m "not slow" $(PYTEST)
+
+install: .venv/installed
+
+.venv/installed: requirements-dev.lock pyproject.toml scripts/make-venv
+	@scripts/make-venv
+	@touch $@
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+verify: test
+	$(BIN)/pytest -m slow $(PYTEST)
+
+format: install
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+reference: install
+	$(BIN)/proxywatch describe metrics > docs/metrics.md
+	$(BIN)/proxywatch describe config > docs/settings.md
+
+lock: install
+	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+	  --no-header --no-annotate --upgrade -o requirements-dev.lock
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	  --no-header --no-annotate -c requirements-dev.lock -o requirements.lock
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
