@@ -12,7 +12,7 @@ nobody's settings and are passed over.
 import difflib
 import operator
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -92,33 +92,37 @@ def load(text: str, environ: Mapping[str, str], sections: Sections, name: str = 
 
 
 def _from_file(text: str, sections: Sections, name: str, faults: list[Fault]) -> dict[str, dict[str, _Given]]:
-    loader = yaml.SafeLoader(text)
     try:
-        root = loader.get_single_node()
-        given: dict[str, dict[str, _Given]] = {}
-        for section, node, place in _pairs(root, name, "", faults):
-            if section not in sections:
-                faults.append(Fault(place, f"unknown section{_suggest(section, sections)}"))
-                continue
-            keys = msgspec.structs.fields(sections[section])
-            given[section] = {}
-            for key, value, key_place in _pairs(node, name, f"{section}.", faults):
-                if any(key == known.name for known in keys):
-                    given[section][key] = _Given(loader.construct_object(value, deep=True), key_place)
-                else:
-                    suggestion = _suggest(key, [known.name for known in keys])
-                    faults.append(Fault(key_place, f"unknown key{suggestion}"))
+        loader = yaml.SafeLoader(text)
+        try:
+            return _read_sections(loader, sections, name, faults)
+        finally:
+            loader.dispose()
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         faults.append(Fault(f"{name}:{line}", f"not YAML: {error.problem or error.context}"))
-        return {}
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        faults.append(Fault(name, f"not YAML: {type(error).__name__}: {error}"))
-        return {}
-    else:
-        return given
-    finally:
-        loader.dispose()
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        faults.append(Fault(name, f"not YAML: {reason}"))
+    return {}
+
+
+def _read_sections(
+    loader: yaml.SafeLoader, sections: Sections, name: str, faults: list[Fault]
+) -> dict[str, dict[str, _Given]]:
+    given: dict[str, dict[str, _Given]] = {}
+    for section, node, place in _pairs(loader.get_single_node(), name, "", faults):
+        if section not in sections:
+            faults.append(Fault(place, f"unknown section{_suggest(section, sections)}"))
+            continue
+        known = [field.name for field in msgspec.structs.fields(sections[section])]
+        given[section] = {}
+        for key, value, key_place in _pairs(node, name, f"{section}.", faults):
+            if key in known:
+                given[section][key] = _Given(loader.construct_object(value, deep=True), key_place)
+            else:
+                faults.append(Fault(key_place, f"unknown key{_suggest(key, known)}"))
+    return given
 
 
 def _pairs(
@@ -144,9 +148,10 @@ def _pairs(
             yield key.value, value, place
 
 
-def _suggest(word: str, known: object) -> str:
-    close = difflib.get_close_matches(word, list(cast("list[str]", known)), n=1)
-    return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(cast('list[str]', known))}"
+def _suggest(word: str, known: Iterable[str]) -> str:
+    known = list(known)
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(known)}"
 
 
 # The environment

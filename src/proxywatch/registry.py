@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector as ClientCollector
 from prometheus_client.registry import CollectorRegistry
 from prometheus_client.samples import Sample
 
-from proxywatch.collector import interface
+from proxywatch.collector import interface, loop, process
 from proxywatch.finding import Finding
 from proxywatch.metric import Family
 from proxywatch.source.clock import Clock, SystemClock
@@ -84,26 +84,45 @@ class Context:
         own_traffic: The connections of our own probes; the probes write it, the log's reader asks it.
         peers: Every collector by name, as they are now: a collector that needs a number of another one is
             handed a function that looks here.
+        reloads: How the last reading of the settings went.
     """
 
     clock: Clock = field(default_factory=SystemClock)
     dice: Random = field(default_factory=Random)
     own_traffic: OwnTraffic = field(default_factory=OwnTraffic)
     peers: Mapping[str, Collector] = field(default_factory=dict)
+    reloads: process.Reloads = field(default_factory=process.Reloads)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the table: a section of the settings and how its collector is built."""
+    """One line of the table: how a collector is built from its section of the settings.
 
-    section: str
-    settings: type[msgspec.Struct]
+    Attributes:
+        name: The collector's.
+        settings: The section's struct; None for a collector that has no settings, whose `build` gets None.
+        build: Makes the collector; does no I/O.
+        section: The section, where it is not called as the collector is.
+        always: Whether it runs also where its section says `enabled: false`.
+    """
+
+    name: str
+    settings: type[msgspec.Struct] | None
     build: Callable[[Any, Context], Collector]
+    section: str = ""
+    always: bool = False
 
 
 COLLECTORS: tuple[Entry, ...] = (
+    Entry("process", None, lambda _, context: process.build(context.reloads)),
+    Entry("loop", None, lambda _, context: loop.LoopCollector(context.clock)),
     Entry("interface", interface.Settings, lambda settings, _: interface.build(settings)),
 )
+
+
+def sections() -> dict[str, type[msgspec.Struct]]:
+    """The sections of the settings that collectors have, in the table's order."""
+    return {entry.section or entry.name: entry.settings for entry in COLLECTORS if entry.settings}
 
 
 class Registry:

@@ -3,8 +3,8 @@
 Reading collectors are refreshed together when somebody wants to know: at most once per `max_age`, in one
 flight that all who ask share, and at the latest every `interval`. Watching collectors have a task each.
 Whatever an update does, it ends within its timeout and touches nothing but its own outcome. An update that
-hung or broke is left alone for a while that doubles each time; one that said in order that there is nothing to
-read is cheap, and is asked again as before.
+hung or broke is left alone for a while that doubles each time; one that said in good order that there is
+nothing to read is cheap, and is asked again as before.
 """
 
 import asyncio
