@@ -77,9 +77,10 @@ def test_quantities_are_read_as_people_write_them() -> None:
         "http: {listen: '[::]:0'}\n"
     )
     probe = config[Probe]
-    assert (
-        probe.interval, probe.max_bytes, probe.targets, probe.expect.country,
-    ) == (90, 65536, ("http://b.test/",), "se")  # fmt: skip
+    expected = Probe(
+        interval=Duration(90), max_bytes=Size(65536), targets=("http://b.test/",), expect=Expect("se")
+    )
+    assert probe == expected
     assert (config[Http].listen.host, config[Http].listen.port) == ("::", 0)
 
 
