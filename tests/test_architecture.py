@@ -1,0 +1,58 @@
+"""The house keeps its own rules: the import contracts hold, and each breach of them is caught."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LINTER = Path(sys.executable).with_name("lint-imports")
+
+
+def lint(root: Path) -> "subprocess.CompletedProcess[str]":
+    environment = os.environ | {"PYTHONPATH": str(root / "src")}
+    command = [str(LINTER), "--no-cache", "--config", str(root / ".importlinter")]
+    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_the_contracts_hold() -> None:
+    """As `make lint` says too."""
+    result = lint(ROOT)
+    assert result.returncode == 0, result.stdout
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "contract"),
+    [
+        ("utils.py", "", "proxywatch.utils"),
+        ("source/file.py", "import proxywatch.registry", "Rooms are layered"),
+        ("scrape.py", "import proxywatch.config", "Rooms are layered"),
+        ("config.py", "import proxywatch.health", "Rooms are layered"),
+        ("parse/netdev.py", "import time", "parse/ and state/ do no I/O"),
+        ("state/schedule.py", "import asyncio", "parse/ and state/ do no I/O"),
+        ("parse/netdev.py", "import proxywatch.source.file", "parse/ and state/ do no I/O"),
+        ("collector/interface.py", "import proxywatch.collector.process", "Collectors are strangers"),
+        ("source/file.py", "import proxywatch.parse.netdev", "Sources know no format"),
+        ("source/file.py", "import prometheus_client", "Only these rooms speak Prometheus"),
+    ],
+)
+def test_a_breach_is_caught(tmp_path: Path, file: str, line: str, contract: str) -> None:
+    """Each rule, broken on purpose in a copy of the house."""
+    shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / ".importlinter", tmp_path)
+    with (tmp_path / "src/proxywatch" / file).open("a") as module:
+        module.write(f"\n{line}\n")
+    result = lint(tmp_path)
+    assert result.returncode != 0
+    broken = [row for row in result.stdout.splitlines() if "BROKEN" in row or "proxywatch.utils" in row]
+    assert any(contract in row for row in broken), result.stdout
+
+
+def test_no_file_is_called_utils_and_none_is_too_long() -> None:
+    """Names say what is inside, and a file fits into a head."""
+    files = list((ROOT / "src").rglob("*.py"))
+    lengths = {path.name: len(path.read_text().splitlines()) for path in files}
+    assert {name: length for name, length in lengths.items() if length > 400 or name == "utils.py"} == {}
