@@ -32,6 +32,7 @@ def test_json_has_the_same_fields() -> None:
 
 def test_a_traceback_is_one_line_too() -> None:
     """One event, one line."""
+    line = ""
     try:
         int("two\nlines")
     except ValueError:
