@@ -4,6 +4,7 @@ A collector comes in two kinds. A reading one asks the kernel when somebody want
 `update()`. A watching one also has `due()`: it has a task of its own that waits for `due()` and then updates.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,11 +17,17 @@ from prometheus_client.registry import Collector as ClientCollector
 from prometheus_client.registry import CollectorRegistry
 from prometheus_client.samples import Sample
 
-from proxywatch.collector import interface, loop, process
+from proxywatch.collector import interface, latency, loop, process, speed
 from proxywatch.finding import Finding
 from proxywatch.metric import Family
+from proxywatch.parse import netdev, outcome
+from proxywatch.parse.outcome import Transfer
+from proxywatch.source import file
 from proxywatch.source.clock import Clock, SystemClock
 from proxywatch.source.own_traffic import OwnTraffic
+from proxywatch.source.proxy import Proxy
+from proxywatch.source.transfer import Request, Transfers
+from proxywatch.state.history import History
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +92,10 @@ class Context:
         peers: Every collector by name, as they are now: a collector that needs a number of another one is
             handed a function that looks here.
         reloads: How the last reading of the settings went.
+        proxy: The proxy under watch.
+        transfers: Makes the probes; the daemon closes it at the end.
+        history: The last probes.
+        quiet: Keeps the speed test and the latency probes apart.
     """
 
     clock: Clock = field(default_factory=SystemClock)
@@ -92,6 +103,31 @@ class Context:
     own_traffic: OwnTraffic = field(default_factory=OwnTraffic)
     peers: Mapping[str, Collector] = field(default_factory=dict)
     reloads: process.Reloads = field(default_factory=process.Reloads)
+    proxy: Proxy = field(default_factory=Proxy)
+    transfers: Transfers = field(default_factory=Transfers)
+    history: History = field(default_factory=History)
+    quiet: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def probe(self, request: Request) -> Transfer:
+        """Make one transfer through the proxy, and remember it.
+
+        Raises:
+            SourceError: The proxy's password cannot be read.
+        """
+        transfer = outcome.judge(await self.transfers.fetch(request, self.proxy, self.own_traffic))
+        self.history.record(transfer)
+        return transfer
+
+    def prober(self) -> dict[str, Any]:
+        """What every prober is built with."""
+        return {"probe": self.probe, "clock": self.clock, "dice": self.dice, "quiet": self.quiet}
+
+    def traffic(self) -> int | None:
+        """Bytes that the VPN device has received; None without a device."""
+        interface_status = self.peers["interface"].status() if "interface" in self.peers else None
+        name = getattr(interface_status, "name", "")
+        device = netdev.parse(file.read("/proc/net/dev")).get(name)
+        return device.receive_bytes if device else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +152,8 @@ class Entry:
 COLLECTORS: tuple[Entry, ...] = (
     Entry("process", None, lambda _, context: process.build(context.reloads)),
     Entry("loop", None, lambda _, context: loop.LoopCollector(context.clock)),
+    Entry("latency", latency.Settings, lambda s, c: latency.build(s, **c.prober())),
+    Entry("speed", speed.Settings, lambda s, c: speed.build(s, traffic=c.traffic, **c.prober())),
     Entry("interface", interface.Settings, lambda settings, _: interface.build(settings)),
 )
 

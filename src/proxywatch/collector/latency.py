@@ -1,0 +1,284 @@
+"""Latency of the proxy as a client has it: one GET through it per target and round, over a fresh connection.
+
+A round says whose fault a failure is: when other targets answered, it is the target's, not the proxy's.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from random import Random
+from statistics import median
+from typing import Literal
+from urllib.parse import urlsplit
+
+import msgspec
+from prometheus_client.metrics_core import Metric
+
+from proxywatch import metric
+from proxywatch.errors import NoData, SourceError
+from proxywatch.finding import Finding
+from proxywatch.metric import Family
+from proxywatch.parse.outcome import REASONS, STAGES, Transfer
+from proxywatch.parse.quantity import Duration
+from proxywatch.source.clock import Clock
+from proxywatch.source.transfer import Request
+from proxywatch.state.distribution import Distribution, Exemplar
+from proxywatch.state.schedule import Schedule
+
+LATENCY = metric.gauge(
+    "proxy_latency_ms",
+    "Median over the targets that answered in the last round of the time of one GET through the proxy, in "
+    "milliseconds; absent when none answered.",
+)
+DURATION = metric.histogram(
+    "proxy_probe_duration_seconds", "Time of successful probes from start to last byte.", ["target"]
+)
+PHASE = metric.histogram(
+    "proxy_probe_phase_duration_seconds",
+    "Time of each phase of successful probes; tls for https targets only.",
+    ["target", "phase"],
+)
+ATTEMPTS = metric.counter("proxy_probe_attempts_total", "Probes made.", ["target"])
+FAILURES = metric.counter(
+    "proxy_probe_failures_total",
+    "Probes failed, by the phase in which and the reason for which they did.",
+    ["target", "stage", "reason"],
+)
+SUCCESS = metric.gauge("proxy_probe_success", "Whether the last probe of the target succeeded.", ["target"])
+LAST_SUCCESS = metric.gauge(
+    "proxy_probe_last_success_timestamp_seconds", "Unix time of the last successful probe.", ["target"]
+)
+ROUNDS = metric.counter(
+    "proxy_probe_rounds_total",
+    "Rounds of probes by verdict: ok, all targets answered; target, some did, so it is not the proxy; "
+    "proxy, none did; skipped, the round before it still ran.",
+    ["verdict"],
+)
+_FAMILIES = (LATENCY, DURATION, PHASE, ATTEMPTS, FAILURES, SUCCESS, LAST_SUCCESS, ROUNDS)
+
+_BUCKETS = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0)
+_PHASE_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+_FIRST = 3.0
+_SLACK = 5.0
+_LIMIT = 64 << 10
+
+Verdict = Literal["ok", "target", "proxy"]
+Probe = Callable[[Request], Awaitable[Transfer]]
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Latency probes.
+
+    Attributes:
+        enabled: Whether to make them.
+        interval: From one round to the next.
+        timeout: The longest that one probe may take.
+        targets: URLs, http or https, that answer a GET with a status of 200 to 299 and at most 64 KiB;
+            redirects are not followed. Each gets its own series.
+    """
+
+    enabled: bool = True
+    interval: Duration = Duration(30)
+    timeout: Duration = Duration(10)
+    targets: tuple[str, ...] = (
+        "http://cp.cloudflare.com/generate_204",
+        "http://detectportal.firefox.com/success.txt",
+        "https://www.gstatic.com/generate_204",
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be probed."""
+        if not self.targets or len(set(self.targets)) != len(self.targets):
+            raise ValueError("expected targets, each once")
+        for target in self.targets:
+            parts = urlsplit(target)
+            if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
+                raise ValueError(
+                    "expected targets such as https://example.org/, http or https, without a user"
+                )
+        if not 0 < self.timeout <= self.interval:
+            raise ValueError("expected a timeout above 0 and no longer than the interval")
+
+
+class Status(msgspec.Struct, frozen=True):
+    """The last round.
+
+    Attributes:
+        at: Unix time of its start.
+        verdict: ok, target or proxy: whose fault the failures are.
+        latency: The median of the successes, in seconds; None when there were none.
+        probes: One per target.
+        skipped: Rounds skipped so far because the one before still ran.
+    """
+
+    at: float
+    verdict: Verdict
+    latency: float | None
+    probes: tuple[Transfer, ...]
+    skipped: int
+
+
+class LatencyCollector:
+    """A watching collector."""
+
+    name = "latency"
+
+    def __init__(
+        self, settings: Settings, *, probe: Probe, schedule: Schedule, clock: Clock, quiet: asyncio.Lock
+    ) -> None:
+        """Be handed all that it needs.
+
+        Args:
+            settings: Its section.
+            probe: Makes one probe through the proxy and remembers it.
+            schedule: When rounds are due.
+            clock: For the stamps.
+            quiet: Held during a round, so that no speed test runs meanwhile.
+        """
+        self.timeout = settings.timeout + _SLACK
+        self._settings = settings
+        self._probe = probe
+        self._schedule = schedule
+        self._clock = clock
+        self._quiet = quiet
+        self._round: Status | None = None
+        self._rounds: dict[metric.Labels, float] = dict.fromkeys(("ok", "target", "proxy"), 0)
+        self._targets = {target: _Target() for target in settings.targets}
+
+    def describe(self) -> Sequence[Family]:
+        """The gauge of the last round, and what was counted since the start per target."""
+        return _FAMILIES
+
+    async def due(self) -> None:
+        """Wait for the next round, and for the end of a speed test."""
+        await self._clock.sleep_until(self._schedule.next(self._clock.monotonic()))
+        async with self._quiet:
+            pass
+
+    async def update(self) -> None:
+        """Make one round.
+
+        Raises:
+            NoData: No target answered.
+            SourceError: The proxy's password cannot be read.
+        """
+        at = self._clock.now()
+        async with self._quiet:
+            probes = await self._probe_all()
+        for target, probe in zip(self._settings.targets, probes, strict=True):
+            self._targets[target].count(probe)
+        successes = [probe.duration for probe in probes if probe.ok]
+        verdict: Verdict = "ok" if len(successes) == len(probes) else "target" if successes else "proxy"
+        self._rounds[verdict] += 1
+        self._round = Status(
+            at, verdict, median(successes) if successes else None, tuple(probes), self._schedule.skipped
+        )
+        if not successes:
+            raise NoData(_words(probes))
+
+    async def _probe_all(self) -> list[Transfer]:
+        requests = [Request("latency", url, self._settings.timeout, _LIMIT) for url in self._settings.targets]
+        return await asyncio.gather(*map(self._probe, requests))
+
+    def collect(self) -> Iterator[Metric]:
+        """The last round's median and successes, and the counts since the start."""
+        latency = self._round.latency if self._round else None
+        targets = self._targets
+        yield LATENCY.value(None if latency is None else latency * 1000)
+        yield DURATION.distributions({name: target.duration for name, target in targets.items()})
+        yield PHASE.distributions(
+            {
+                (name, phase): each
+                for name, target in targets.items()
+                for phase, each in target.phases(name).items()
+            }
+        )
+        yield ATTEMPTS.values({name: target.attempts for name, target in targets.items()})
+        yield FAILURES.values(
+            {
+                (name, *pair): count
+                for name, target in targets.items()
+                for pair, count in target.failures(name).items()
+            }
+        )
+        yield SUCCESS.values({name: target.last.ok for name, target in targets.items() if target.last})
+        yield LAST_SUCCESS.values(
+            {name: target.succeeded for name, target in targets.items() if target.succeeded}
+        )
+        yield ROUNDS.values(self._rounds | {"skipped": self._schedule.skipped})
+
+    async def examine(self) -> Sequence[Finding]:
+        """Does each target answer through the proxy?"""
+        try:
+            probes = await self._probe_all()
+        except SourceError as error:
+            return [Finding.fault(str(error), "Mend `proxy.password_file`.")]
+        return [_finding(probe, alone=any(p.ok for p in probes)) for probe in probes]
+
+    def status(self) -> Status | None:
+        """The last round; None before the first."""
+        return self._round
+
+
+class _Target:
+    """What was counted of one target."""
+
+    def __init__(self) -> None:
+        self.attempts = 0
+        self.last: Transfer | None = None
+        self.succeeded: float | None = None
+        self.duration = Distribution(_BUCKETS)
+        self._phases = {stage: Distribution(_PHASE_BUCKETS) for stage in STAGES}
+        self._failures = dict.fromkeys(REASONS, 0)
+
+    def count(self, probe: Transfer) -> None:
+        self.attempts += 1
+        self.last = probe
+        if probe.stage and probe.reason:
+            self._failures[probe.stage, probe.reason] += 1
+            return
+        self.succeeded = probe.at + probe.duration
+        exemplar = Exemplar({"probe_id": probe.id}, probe.duration, probe.at)
+        self.duration.observe(probe.duration, exemplar)
+        for stage, seconds in probe.phases.items():
+            self._phases[stage].observe(seconds)
+
+    def phases(self, url: str) -> Mapping[str, Distribution]:
+        """By phase, tls for https alone."""
+        return {stage: each for stage, each in self._phases.items() if stage != "tls" or _tls(url)}
+
+    def failures(self, url: str) -> Mapping[tuple[str, str], int]:
+        """By stage and reason, tls for https alone."""
+        return {pair: count for pair, count in self._failures.items() if pair[0] != "tls" or _tls(url)}
+
+
+def _tls(url: str) -> bool:
+    return url.startswith("https:")
+
+
+def _words(probes: Sequence[Transfer]) -> str:
+    """One sentence for a round without an answer: the reasons, each once."""
+    return "; ".join(dict.fromkeys(probe.words() for probe in probes))
+
+
+def _finding(probe: Transfer, *, alone: bool) -> Finding:
+    if probe.ok:
+        return Finding.ok(f"{probe.target} answers through the proxy in {probe.duration * 1000:.0f} ms")
+    text = f"{probe.target}: {probe.words()}"
+    if alone:
+        return Finding.hint(text, "Other targets answer: take another one in `latency.targets`.")
+    return Finding.fault(text, _MENDS.get(probe.stage or "", "Look at the target in `latency.targets`."))
+
+
+_MENDS = {
+    "proxy_connect": "Start the proxy, or name where it listens in `proxy.url`.",
+    "socks": "Look into the proxy's own log: it got the request and did not open the connection.",
+    "tls": "Look at the target's certificate, and at this machine's trusted authorities (ca-certificates).",
+}
+
+
+def build(
+    settings: Settings, *, probe: Probe, clock: Clock, dice: Random, quiet: asyncio.Lock
+) -> LatencyCollector:
+    """The collector, its first round within three seconds."""
+    schedule = Schedule(settings.interval, _FIRST, dice)
+    return LatencyCollector(settings, probe=probe, schedule=schedule, clock=clock, quiet=quiet)

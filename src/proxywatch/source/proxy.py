@@ -1,0 +1,71 @@
+"""The proxy under watch, and how to log in to it."""
+
+from urllib.parse import urlsplit
+
+import msgspec
+
+from proxywatch.errors import SourceError
+from proxywatch.source import file
+
+_SCHEMES = ("socks5h", "socks5", "socks4a", "http", "https")
+_LONGEST_PASSWORD = 4096
+
+
+class Proxy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The proxy under watch.
+
+    Attributes:
+        name: Its name, the `proxy_name` label of every series; empty takes the host name.
+        url: Where it listens: socks5h (names are resolved by the proxy), socks5 (names are resolved here),
+            socks4a, http or https, without user and password.
+        username: Who logs in; empty for a proxy that asks for nobody.
+        password_file: The file that holds the password, read again for every probe.
+        password: The password itself, for the environment variable PROXYWATCH_PROXY_PASSWORD; in a settings
+            file use `password_file`.
+    """
+
+    name: str = ""
+    url: str = "socks5h://127.0.0.1:1080"
+    username: str = ""
+    password_file: str = ""
+    password: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what curl would read differently from what was meant; the message holds no secret."""
+        parts = urlsplit(self.url)
+        if parts.username is not None or parts.password is not None:
+            raise ValueError(
+                "expected a proxy url without user and password: they go into username and password_file"
+            )
+        if parts.scheme not in _SCHEMES or not parts.hostname:
+            raise ValueError(
+                f"expected a proxy url such as socks5h://127.0.0.1:1080, its scheme one of {_SCHEMES}"
+            )
+        if self.password and self.password_file:
+            raise ValueError("expected a password or a password_file, got both")
+
+    def __repr__(self) -> str:
+        """Without the password."""
+        return f"Proxy(name={self.name!r}, url={self.url!r}, username={self.username!r})"
+
+    def __rich_repr__(self) -> list[tuple[str, str]]:
+        """Without the password."""
+        return [("name", self.name), ("url", self.url), ("username", self.username)]
+
+    @property
+    def scheme(self) -> str:
+        """How to speak to it."""
+        return urlsplit(self.url).scheme
+
+    def secret(self) -> str:
+        """The password, without the line end that editors leave.
+
+        Raises:
+            SourceError: The password file cannot be read.
+        """
+        if not self.password_file:
+            return self.password
+        try:
+            return file.read(self.password_file, _LONGEST_PASSWORD).decode().rstrip("\r\n")
+        except UnicodeDecodeError:
+            raise SourceError(f"{self.password_file}: not a password in UTF-8", temporary=False) from None
