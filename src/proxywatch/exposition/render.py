@@ -1,0 +1,125 @@
+"""The registry as bytes: rendered once per change, in the formats and encodings that somebody asked for."""
+
+import asyncio
+import zlib
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Literal
+
+from prometheus_client import exposition as text
+from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.registry import Collector
+
+from proxywatch.registry import Registry
+from proxywatch.web.message import Response
+
+Format = Literal["text", "openmetrics"]
+Names = frozenset[str] | None
+
+_TYPES: dict[Format, str] = {
+    "text": "text/plain; version=0.0.4; charset=utf-8",
+    "openmetrics": "application/openmetrics-text; version=1.0.0; charset=utf-8",
+}
+_EOF = b"# EOF\n"
+_LEVEL = 4
+_MOST_BODIES = 32
+
+
+class Rendering:
+    """All series as they were at one moment; bodies are put together when first asked for."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._pieces: dict[tuple[str, Format], bytes] = {}
+        self._bodies: dict[tuple[Format, bool, Names], Response] = {}
+
+    def ready(self, shape: Format, names: Names, *, gzip: bool) -> Response | None:
+        """The response if it has been asked for before."""
+        return self._bodies.get((shape, gzip, names))
+
+    async def response(self, shape: Format, names: Names, *, gzip: bool) -> Response:
+        """The response; between two publishers the loop turns."""
+        pieces = []
+        for publisher in self._registry.publishers:
+            if names is not None and publisher.name not in names:
+                continue
+            key = publisher.name, shape
+            if key not in self._pieces:
+                self._pieces[key] = _render(self._registry.collect({publisher.name}), shape)
+                await asyncio.sleep(0)
+            pieces.append(self._pieces[key])
+        if shape == "openmetrics":
+            pieces.append(_EOF)
+        response = _respond(b"".join(pieces), shape, gzip=gzip)
+        if len(self._bodies) >= _MOST_BODIES:
+            self._bodies.clear()
+        self._bodies[shape, gzip, names] = response
+        return response
+
+
+class _Families(Collector):
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+def _render(families: Iterable[Metric], shape: Format) -> bytes:
+    if shape == "text":
+        return text.generate_latest(_Families(families))
+    body: bytes = openmetrics.generate_latest(_Families(families))  # type: ignore[no-untyped-call]
+    return body.removesuffix(_EOF)
+
+
+def _respond(body: bytes, shape: Format, *, gzip: bool) -> Response:
+    headers = {"vary": "accept, accept-encoding"}
+    if gzip:
+        body = compress(body)
+        headers["content_encoding"] = "gzip"
+    return Response.make(200, body, _TYPES[shape], **headers)
+
+
+def compress(body: bytes) -> bytes:
+    """Gzip, without a time in it."""
+    return zlib.compress(body, _LEVEL, wbits=31)
+
+
+@lru_cache(maxsize=64)
+def negotiate(accept: str) -> Format:
+    """The format that an Accept header prefers; text when it does not care."""
+    weights = _weights(accept)
+    openmetrics_weight = weights.get("application/openmetrics-text", 0.0)
+    return (
+        "openmetrics"
+        if openmetrics_weight and openmetrics_weight >= weights.get("text/plain", 0.0)
+        else "text"
+    )
+
+
+@lru_cache(maxsize=64)
+def accepts_gzip(accept_encoding: str) -> bool:
+    """Whether an Accept-Encoding header allows gzip."""
+    weights = _weights(accept_encoding)
+    return weights.get("gzip", weights.get("*", 0.0)) > 0
+
+
+def _weights(header: str) -> dict[str, float]:
+    """The weight of each alternative; the highest when one is named repeatedly with other parameters."""
+    weights: dict[str, float] = {}
+    for alternative in header.split(","):
+        name, *parameters = (part.strip().lower() for part in alternative.split(";"))
+        weight = 1.0
+        for parameter in parameters:
+            if parameter.startswith("q="):
+                weight = _number(parameter[2:])
+        weights[name] = max(weight, weights.get(name, 0.0))
+    return weights
+
+
+def _number(text: str) -> float:
+    try:
+        return min(max(float(text), 0.0), 1.0)
+    except ValueError:
+        return 0.0

@@ -1,0 +1,167 @@
+"""The shape of /api/v1/status, which the page and the terminal show; the schema is made from it."""
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+State = Literal["ok", "nothing", "failing", "waiting"]
+Level = Literal["good", "warning", "bad", "unknown"]
+Grade = Literal["good", "fair", "poor", "bad", "unknown"]
+
+
+class Verdict(Struct, frozen=True):
+    """The whole in a line.
+
+    Attributes:
+        level: How it is.
+        words: What is so, in a sentence.
+        detail: What follows from it or stands behind it; may be empty.
+    """
+
+    level: Level
+    words: str
+    detail: str = ""
+
+
+class Figure(Struct, frozen=True):
+    """One number.
+
+    Attributes:
+        key: Which; also the key of its trend.
+        metric: The series on /metrics that says the same.
+        title: For people.
+        value: None when it was not measured.
+        unit: `ms`, `%`, `Mbps`, `s`, `/min`, `bytes`, or empty for a count.
+        grade: On the scale of that number; `good` for a number without one, `unknown` without a value.
+        reason: Why there is no value; empty when there is one.
+    """
+
+    key: str
+    metric: str
+    title: str
+    value: float | None
+    unit: str
+    grade: Grade
+    reason: str = ""
+
+
+class Phase(Struct, frozen=True):
+    """A part of the last probe, in seconds."""
+
+    name: str
+    seconds: float
+
+
+class Vpn(Struct, frozen=True):
+    """The tunnel.
+
+    Attributes:
+        state: As in `vpn_tunnel_state`; None when nobody watches it.
+        up: Whether it carries traffic.
+        words: In a sentence.
+        last_handshake: Unix time; None before the first.
+    """
+
+    state: str | None
+    up: bool | None
+    words: str
+    last_handshake: float | None = None
+
+
+class Exit(Struct, frozen=True):
+    """Where the traffic comes out.
+
+    Attributes:
+        ip: Its address.
+        country: By name; empty when unknown.
+        city: By name; empty when unknown.
+        server: The relay; empty when unknown.
+        checks: What was verified: `vpn`, `country`, `not_direct`.
+    """
+
+    ip: str
+    country: str
+    city: str
+    server: str
+    checks: dict[str, bool]
+
+
+class CollectorState(Struct, frozen=True):
+    """What one collector sees or lacks.
+
+    Attributes:
+        name: Which.
+        state: `ok`; `nothing`, it found nothing to measure; `failing`; `waiting`, it has not run yet.
+        message: Why it is not `ok`; empty when it is.
+        duration_seconds: Of its last update.
+        last_success: Unix time; None before the first.
+        failures: In a row.
+        facts: What it saw last, in its own shape.
+    """
+
+    name: str
+    state: State
+    message: str
+    duration_seconds: float | None
+    last_success: float | None
+    failures: int
+    facts: Any
+
+
+class Failure(Struct, frozen=True):
+    """One recent failure of a probe or a client's request.
+
+    Attributes:
+        at: Unix time.
+        kind: `probe`, `speedtest` or `request`.
+        target: What was asked for; empty when unknown.
+        stage: Where it broke.
+        reason: Why.
+        blame: Whose fault: `client`, `policy`, `proxy`, `tunnel` or `destination`; empty when unknown.
+    """
+
+    at: float
+    kind: str
+    target: str
+    stage: str
+    reason: str
+    blame: str
+
+
+class Points(Struct, frozen=True):
+    """A trend: the mean of each step of time, oldest first, up to now; null where nothing was measured."""
+
+    step_seconds: float
+    values: list[float | None]
+
+
+class Status(Struct, frozen=True):
+    """Everything that the page shows.
+
+    Attributes:
+        name: The proxy's.
+        version: Of proxywatch.
+        time: Unix time of this answer.
+        started: Unix time at which the exporter started.
+        verdict: The whole in a line.
+        vpn: The tunnel.
+        exit: Where the traffic comes out; None when that is not known.
+        figures: The numbers, in the order of the page.
+        phases: Of the last probe that succeeded; empty when there was none.
+        collectors: Who sees what.
+        failures: The most recent first.
+        trends: By a figure's key.
+    """
+
+    name: str
+    version: str
+    time: float
+    started: float
+    verdict: Verdict
+    vpn: Vpn
+    exit: Exit | None
+    figures: list[Figure]
+    phases: list[Phase]
+    collectors: list[CollectorState]
+    failures: list[Failure]
+    trends: dict[str, Points]

@@ -1,0 +1,264 @@
+"""One client's connection: bytes to requests by httptools, responses to bytes, bounds on both.
+
+What one client can make us hold: the head of one request, `pipelined` more without bodies, one read of the
+transport (256 KiB) while it is taken apart, and the one response that went over the transport's own mark.
+"""
+
+import asyncio
+import logging
+import ssl
+from collections import deque
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any, cast
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+
+from proxywatch.web.limits import Waiting
+from proxywatch.web.message import Request, Response, refuse
+from proxywatch.web.tls import Channel
+
+if TYPE_CHECKING:
+    from proxywatch.web.server import Server
+
+log = logging.getLogger(__name__)
+
+_CLOSE = b"connection: close\r\n"
+_END = b"\r\n"
+_MALFORMED = refuse(400, "this is not a request of HTTP/1.1 or 1.0")
+_TOO_LARGE = refuse(431, "the request is larger than this server reads")
+_TOO_SLOW = refuse(408, "the request took too long to arrive")
+_FAILED = refuse(500, "an error of this server; its log says more")
+
+
+class Connection(asyncio.Protocol):
+    """One client; its server keeps the time, and calls `expire` when it is up."""
+
+    __slots__ = (
+        "_book", "_busy", "_closing", "_fed", "_headers", "_parser", "_partial", "_paused", "_refusal",
+        "_requests", "_server", "_target", "_tls", "_transport",
+    )  # fmt: skip
+
+    def __init__(self, server: "Server") -> None:
+        self._server = server
+        self._book: Waiting[Connection] | None = None
+        self._tls: Channel | None = None
+        self._parser: Any = None
+        self._requests: deque[Request] | None = None
+        self._headers: dict[bytes, bytes] = {}
+        self._target = b""
+        self._fed = 0
+        self._refusal: Response | None = None
+        self._partial = self._busy = self._paused = self._closing = False
+
+    # The transport's calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has come."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._tls = self._server.channel()
+        self._server.opened(self)
+        self._settle()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - whatever the reason
+        """It has gone."""
+        self._closing = True
+        self._parser = self._tls = self._requests = None
+        self._wait(None)
+        self._server.closed(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Take in what has come, then answer what is complete."""
+        if self._closing:
+            return
+        if self._tls is not None:
+            data = self._decrypt(self._tls, data)
+        if data:
+            self._parse(data)
+        self._advance()
+
+    def eof_received(self) -> bool:
+        """The client sends no more; what it has asked for is still answered."""
+        self._closing = True
+        return self._busy or bool(self._requests)
+
+    def pause_writing(self) -> None:
+        """The client takes more slowly than we write."""
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        self._paused = False
+        self._advance()
+
+    # The parser's calls.
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request."""
+        self._partial = True
+        self._target = b""
+        self._headers = {}
+
+    def on_url(self, url: bytes) -> None:
+        """A piece of the target."""
+        self._target += url
+
+    def on_header(self, name: bytes, value: bytes | None) -> None:
+        """One header, whole."""
+        name = name.lower()
+        before = self._headers.get(name)
+        self._headers[name] = (value or b"") if before is None else before + b", " + (value or b"")
+
+    def on_message_complete(self) -> None:
+        """The last byte of a request."""
+        self._partial = False
+        self._fed = 0
+        parser = self._parser
+        request = Request(
+            parser.get_method().decode("latin-1"),
+            self._target,
+            self._headers,
+            keep_alive=parser.should_keep_alive(),
+        )
+        if self._requests is None:
+            self._requests = deque()
+        self._requests.append(request)
+        if not request.keep_alive or len(self._requests) >= self._server.limits.pipelined:
+            self._closing = True
+
+    # The way of a request.
+
+    def _decrypt(self, tls: Channel, data: bytes) -> bytes:
+        try:
+            clear = tls.receive(data)
+        except ssl.SSLError as error:
+            log.debug("TLS refused", extra={"reason": error.reason or str(error)})
+            clear = b""
+            self._closing = True
+        if answer := tls.pending():
+            self._transport.write(answer)
+        return clear
+
+    def _parse(self, data: bytes) -> None:
+        if self._parser is None:
+            self._parser = HttpRequestParser(self)
+        self._fed += len(data)
+        try:
+            self._parser.feed_data(data)
+        except HttpParserUpgrade:
+            self._closing = True
+        except HttpParserError:
+            self._refuse(_MALFORMED)
+        if self._fed > self._server.limits.request_size:
+            self._refuse(_TOO_LARGE)
+
+    def _refuse(self, response: Response) -> None:
+        if not self._closing:
+            self._closing = True
+            self._partial = False
+            self._refusal = response
+
+    def _advance(self) -> None:
+        requests = self._requests
+        while requests and not (self._busy or self._paused):
+            request = requests.popleft()
+            answer = self._server.answer(request)
+            if isinstance(answer, Response):
+                self._send(request, answer)
+            else:
+                self._busy = True
+                self._server.spawn(self._finish(request, answer))
+        self._settle()
+
+    async def _finish(self, request: Request, answer: Awaitable[Response]) -> None:
+        try:
+            response = await answer
+        except Exception:
+            log.exception("request failed", extra={"path": request.path})
+            response = _FAILED
+        self._busy = False
+        if not self._transport.is_closing():
+            self._send(request, response)
+            self._advance()
+
+    def _send(self, request: Request, response: Response) -> None:
+        last = self._closing and not self._requests
+        server = self._server
+        parts = (
+            response.head,
+            server.headers,
+            _CLOSE if last else b"",
+            _END,
+            b"" if request.method == "HEAD" else response.body,
+        )
+        self._write(b"".join(parts))
+
+    def _write(self, data: bytes) -> None:
+        self._transport.write(data if self._tls is None else self._tls.send(data))
+
+    # Where it stands, and until when.
+
+    def _settle(self) -> None:
+        """Enter the book of the state that the connection is in now."""
+        books = self._server.books
+        if self._transport.is_closing():
+            self._wait(None)
+        elif self._busy or self._requests:
+            self._transport.pause_reading()
+            self._wait(books.writing if self._paused else None)
+        elif self._closing:
+            self._leave()
+        else:
+            self._transport.resume_reading()
+            tls = self._tls
+            partial = self._partial or (tls is not None and not tls.established)
+            self._wait(books.writing if self._paused else books.reading if partial else books.idle)
+
+    def _leave(self) -> None:
+        """Close; after a refusal the client does so first, as unread input would make the kernel drop it."""
+        refusal, self._refusal = self._refusal, None
+        if refusal is not None:
+            self._write(refusal.head + self._server.headers + _CLOSE + _END + refusal.body)
+        if self._tls is not None:
+            if self._tls.established:
+                self._transport.write(self._tls.farewell())
+            self._transport.close()
+        elif refusal is not None:
+            self._transport.write_eof()
+            self._wait(self._server.books.leaving)
+        elif self._book is not self._server.books.leaving:
+            self._transport.close()
+
+    def _wait(self, book: "Waiting[Connection] | None") -> None:
+        if book is not self._book:
+            if self._book is not None:
+                self._book.discard(self)
+            self._book = book
+        elif book is not self._server.books.idle:
+            return
+        if book is not None:
+            book.add(self, self._server.now())
+
+    def expire(self) -> None:
+        """The time of the present state is up, or its place is needed."""
+        book, self._book = self._book, None
+        if book is self._server.books.reading and self._tls is None:
+            self._refuse(_TOO_SLOW)
+            self._settle()
+        else:
+            self.drop()
+
+    def finish(self) -> None:
+        """The server ends: close once the requests that are here have their answers."""
+        self._closing = True
+        self._settle()
+
+    def drop(self) -> None:
+        """Close without waiting for anything."""
+        if self._book is not None:
+            self._book.discard(self)
+            self._book = None
+        self._closing = True
+        if self._transport.get_write_buffer_size():
+            self._transport.abort()
+        else:
+            self._transport.close()

@@ -1,0 +1,139 @@
+"""A server: connections within limits, and the clock that ends what takes too long."""
+
+import asyncio
+import logging
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from proxywatch.parse.quantity import Address
+from proxywatch.source.clock import Clock
+from proxywatch.web.connection import Connection
+from proxywatch.web.limits import Books, Limits
+from proxywatch.web.listener import Listener
+from proxywatch.web.message import Request, Response, refuse
+from proxywatch.web.tls import Channel
+
+log = logging.getLogger(__name__)
+
+Answer = Response | Awaitable[Response]
+_TICK = 0.5
+_GRACE = 2.0
+_FAILED = refuse(500, "an error of this server; its log says more")
+
+
+class Server:
+    """Serves a handler on any number of sockets; an asynchronous context.
+
+    Attributes:
+        limits: What clients may cost.
+        books: Who waits for what.
+        headers: What every response carries, as bytes.
+        tls: The context for new connections, and the names that clients' certificates may carry.
+        own_headers: What every response carries by the operator's wish.
+    """
+
+    def __init__(self, name: str, handler: Callable[[Request], Answer], limits: Limits, clock: Clock) -> None:
+        """Be handed what to serve.
+
+        Args:
+            name: The section of the settings.
+            handler: Answers at once with what is ready, or with something to await.
+            limits: Bounds of this server.
+            clock: For the deadlines.
+        """
+        self.limits = limits
+        self.books: Books[Connection] = Books(limits)
+        self.headers = b""
+        self.now = clock.monotonic
+        self.tls: tuple[ssl.SSLContext, frozenset[str]] | None = None
+        self.own_headers = b""
+        self._handler = handler
+        self._clock = clock
+        self._connections: set[Connection] = set()
+        self._listener = Listener(name, lambda: Connection(self))
+        self._group = asyncio.TaskGroup()
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where it listens."""
+        return self._listener.addresses
+
+    @property
+    def connections(self) -> int:
+        """Open now."""
+        return len(self._connections)
+
+    async def __aenter__(self) -> Self:
+        await self._group.__aenter__()
+        self._ticker = self._group.create_task(self._tick(), name="web deadlines")
+        self._stamp()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._listener.close()
+        self._ticker.cancel()
+        for connection in list(self._connections):
+            connection.finish()
+        try:
+            async with asyncio.timeout(_GRACE):
+                await self._group.__aexit__(kind, error, trace)
+        except TimeoutError:
+            log.warning("requests were cut short by the end of the server")
+        finally:
+            for connection in list(self._connections):
+                connection.drop()
+
+    async def listen(self, addresses: Sequence[Address]) -> None:
+        """Open the doors.
+
+        Raises:
+            ConfigError: An address that cannot be bound.
+        """
+        await self._listener.open(addresses)
+
+    # What a connection asks of its server.
+
+    def channel(self) -> Channel | None:
+        """TLS for a new connection."""
+        return None if self.tls is None else Channel(*self.tls)
+
+    def opened(self, connection: Connection) -> None:
+        """One more; when there are too many, the one that is missed least goes."""
+        self._connections.add(connection)
+        if len(self._connections) > self.limits.connections:
+            victim = self.books.least()
+            (victim or connection).drop()
+
+    def closed(self, connection: Connection) -> None:
+        """One less."""
+        self._connections.discard(connection)
+
+    def answer(self, request: Request) -> Answer:
+        """What the handler says; its failure is not the connection's."""
+        try:
+            return self._handler(request)
+        except Exception:
+            log.exception("request failed", extra={"path": request.path})
+            return _FAILED
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Go on with a request that has to wait for something."""
+        self._group.create_task(work)
+
+    # The clock.
+
+    async def _tick(self) -> None:
+        while True:
+            await self._clock.sleep_until(self._clock.monotonic() + _TICK)
+            self._stamp()
+            for connection in self.books.late(self.now()):
+                connection.expire()
+
+    def _stamp(self) -> None:
+        date = time.strftime("date: %a, %d %b %Y %H:%M:%S GMT\r\n", time.gmtime(self._clock.now()))
+        self.headers = date.encode() + self.own_headers

@@ -1,0 +1,72 @@
+"""TLS between bytes and bytes: no socket, so that the limits of a connection hold from its first byte on."""
+
+import ssl
+from contextlib import suppress
+from typing import Any
+
+_CHUNK = 64 << 10
+
+
+class Channel:
+    """The server's side of one TLS connection.
+
+    Attributes:
+        established: Whether the handshake is done.
+    """
+
+    __slots__ = ("_allowed", "_incoming", "_object", "_outgoing", "established")
+
+    def __init__(self, context: ssl.SSLContext, allowed: frozenset[str] = frozenset()) -> None:
+        """Await the client's hello.
+
+        Args:
+            context: The server's.
+            allowed: Names of which the client's certificate must carry one; empty for any.
+        """
+        self._allowed = allowed
+        self.established = False
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+
+    def receive(self, data: bytes) -> bytes:
+        """What the client said, in clear.
+
+        Raises:
+            ssl.SSLError: Not TLS, not a client that we serve, or one that has said farewell.
+        """
+        self._incoming.write(data)
+        clear = []
+        try:
+            if not self.established:
+                self._object.do_handshake()
+                self._admit()
+                self.established = True
+            while chunk := self._object.read(_CHUNK):
+                clear.append(chunk)
+        except ssl.SSLWantReadError:
+            pass
+        return b"".join(clear)
+
+    def send(self, data: bytes) -> bytes:
+        """The same for the wire."""
+        self._object.write(data)
+        return self._outgoing.read()
+
+    def pending(self) -> bytes:
+        """What TLS itself has to say: its part of a handshake, an alert."""
+        return self._outgoing.read()
+
+    def farewell(self) -> bytes:
+        """Say that no more comes, so that the client knows that nothing was cut off."""
+        with suppress(ssl.SSLError):
+            self._object.unwrap()
+        return self._outgoing.read()
+
+    def _admit(self) -> None:
+        if not self._allowed:
+            return
+        certificate: dict[str, Any] = self._object.getpeercert() or {}
+        names = {value for _, value in certificate.get("subjectAltName", ())}
+        if not names & self._allowed:
+            raise ssl.SSLError("no allowed name in the client's certificate")
