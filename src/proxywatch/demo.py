@@ -98,6 +98,26 @@ def settings(where: Place) -> str:
     )  # fmt: skip
 
 
+def welcome(where: Place, http: list[str], health: list[str]) -> str:
+    """What the demo prints when all of it runs."""
+    proxy = (
+        "a real Dante"
+        if where.dante
+        else "a stand-in, as Dante is not installed: there are no sessions to see"
+    )
+    return "\n".join(
+        (
+            f"SOCKS5 proxy  socks5h://{_HOST}:{where.socks}  ({proxy})",
+            f"target        http://{_HOST}:{where.target}/get and /bytes/N",
+            *(f"status page   {address}/" for address in http),
+            *(f"metrics       {address}/metrics" for address in http),
+            *(f"health        {address}/readyz" for address in health),
+            "",
+            "The first speed test comes within seconds. Ctrl-C ends all of it.",
+        )
+    )
+
+
 async def traffic(where: Place, dice: random.Random) -> None:
     """A few clients at a time: pages of all sizes, and now and then what fails; never ends by itself."""
     limit = asyncio.Semaphore(20)
@@ -130,12 +150,12 @@ async def _danted(binary: str, directory: Path, port: int) -> AsyncIterator[None
     conf = directory / "danted.conf"
     conf.write_text(_DANTE.format(directory=directory, host=_HOST, port=port, users=users, blocked=_BLOCKED))
     command = (binary, "-f", str(conf), "-p", str(directory / "danted.pid"))
-    process = await asyncio.create_subprocess_exec(*command, process_group=0)
+    process = await asyncio.create_subprocess_exec(*command, start_new_session=True)
     try:
         await _until_listening(process, port, directory / "danted.log")
         yield
     finally:
-        # Its children have the mother's process group; they go with her, sessions and all.
+        # Its children are in the group of the mother; they go with her, sessions and all.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()

@@ -7,9 +7,9 @@ A collector comes in two kinds. A reading one asks the kernel when somebody want
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 import msgspec
 from prometheus_client.metrics_core import Metric
@@ -81,6 +81,14 @@ class Watching(Collector, Protocol):
         """Return when the next `update()` is to be made."""
 
 
+@runtime_checkable
+class Closing(Collector, Protocol):
+    """A collector that has something to finish when it is stopped."""
+
+    async def close(self) -> None:
+        """Finish, within half a second."""
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What the daemon hands to the collectors that it builds.
@@ -107,6 +115,10 @@ class Context:
     transfers: Transfers = field(default_factory=Transfers)
     history: History = field(default_factory=History)
     quiet: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def among(self, peers: Mapping[str, Collector]) -> Self:
+        """The same, with the collectors that are to find each other."""
+        return replace(self, peers=peers)
 
     async def probe(self, request: Request) -> Transfer:
         """Make one transfer through the proxy, and remember it.

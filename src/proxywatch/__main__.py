@@ -1,0 +1,5 @@
+"""`python -m proxywatch`."""
+
+from proxywatch.cli import main
+
+main()

@@ -1,0 +1,127 @@
+"""The command line."""
+
+import asyncio
+import logging
+import os
+import random
+import sys
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, NoReturn
+
+import click
+import uvloop
+
+from proxywatch import __version__
+from proxywatch.config import Config, load
+from proxywatch.errors import ConfigError, Fault, SourceError
+from proxywatch.source import file
+
+log = logging.getLogger(__name__)
+
+_FAULTS = 2
+_LARGEST_FILE = 1 << 20
+_config_option = click.option(
+    "-c",
+    "--config",
+    "path",
+    metavar="FILE",
+    help="Settings in YAML; without it, defaults and the environment.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__)
+def main() -> None:
+    """Tell Prometheus, Kubernetes and people what a client of this proxy really gets."""
+
+
+@main.command()
+@_config_option
+def run(path: str | None) -> None:
+    """Run the exporter until SIGTERM or SIGINT; SIGHUP reads the settings again."""
+    from proxywatch import daemon, journal  # noqa: PLC0415 - the other commands need less
+
+    journal.install(journal.Settings())
+    try:
+        _run(daemon.run(reader(path)))
+    except ConfigError as error:
+        _refuse(error)
+    except (SourceError, OSError) as error:
+        log.error("cannot start", extra={"reason": str(error)})  # noqa: TRY400 - the words are enough
+        sys.exit(1)
+
+
+@main.command()
+@_config_option
+def check(path: str | None) -> None:
+    """Validate the settings, look at the machine, and say what is missing and how to mend it."""
+    from proxywatch import doctor  # noqa: PLC0415
+
+    try:
+        config = reader(path)()
+    except ConfigError as error:
+        _refuse(error)
+    diagnosis = _run(doctor.diagnose(config))
+    click.echo(diagnosis.text())
+    sys.exit(0 if diagnosis.healthy else 1)
+
+
+@main.command()
+@click.argument("what", type=click.Choice(["metrics", "config"]), default="metrics")
+def describe(what: str) -> None:
+    """Print the reference of metrics or settings, generated from the code."""
+    from proxywatch import daemon, reference  # noqa: PLC0415
+
+    click.echo(reference.settings(daemon.SECTIONS) if what == "config" else _run(_metrics()), nl=False)
+
+
+async def _metrics() -> str:
+    from proxywatch import daemon, reference  # noqa: PLC0415
+
+    return reference.metrics(daemon.every_publisher())
+
+
+@main.command()
+def demo() -> None:
+    """Show everything on this machine: a proxy, a target, some traffic, the exporter; ends with Ctrl-C."""
+    _run(_demo())
+
+
+async def _demo() -> None:
+    from proxywatch import daemon  # noqa: PLC0415
+    from proxywatch import demo as stage  # noqa: PLC0415
+
+    async with stage.place() as where, asyncio.TaskGroup() as tasks:
+        clients = tasks.create_task(stage.traffic(where, random.Random()), name="traffic")  # noqa: S311
+        read = partial(load, stage.settings(where), {}, daemon.SECTIONS, "demo")
+        await daemon.run(read, lambda faces: click.echo(stage.welcome(where, faces.http, faces.health)))
+        clients.cancel()
+
+
+def reader(path: str | None) -> Callable[[], Config]:
+    """What reads the settings, now and at each reload; all that can be wrong is a ConfigError."""
+
+    def read() -> Config:
+        from proxywatch.daemon import SECTIONS  # noqa: PLC0415
+
+        text = ""
+        if path is not None:
+            try:
+                text = file.read(path, _LARGEST_FILE).decode()
+            except (SourceError, UnicodeDecodeError) as error:
+                raise ConfigError(Fault(path, str(error).removeprefix(f"{path}: "))) from error
+        return load(text, os.environ, SECTIONS, os.path.basename(path or ""))  # noqa: PTH119
+
+    return read
+
+
+def _refuse(error: ConfigError) -> NoReturn:
+    for fault in error.faults:
+        click.echo(f"proxywatch: {fault}", err=True)
+    sys.exit(_FAULTS)
+
+
+def _run(work: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401 - whatever the coroutine returns
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)

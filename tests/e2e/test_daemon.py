@@ -1,0 +1,353 @@
+"""The exporter as a process beside a real Dante: what it tells, how it bears faults, how it ends."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from testbed.danted import danted, free_port, rule
+from testbed.exporter import Exporter, exporter
+from testbed.target import target
+
+PART_A = {
+    "proxy_info", "proxy_latency_ms", "proxy_success_rate_percent", "proxy_requests_successful_total",
+    "proxy_requests_failed_total", "proxy_request_rate_permin", "proxy_download_speed_mbps",
+    "proxy_avg_connection_duration_seconds", "proxy_active_connections",
+}  # fmt: skip
+NEEDS_WIREGUARD = {"proxy_bytes_transferred_total", "vpn_connection_status"}
+
+
+def settings(port: int, site: int, log: Path | str, **more: object) -> dict[str, object]:
+    """Everything on loopback, in quick succession."""
+    return {
+        "proxy": {"name": "golden-crab", "url": f"socks5h://127.0.0.1:{port}"},
+        "latency": {"interval": "1s", "timeout": "500ms", "targets": [f"http://127.0.0.1:{site}/get"]},
+        "speed": {"interval": "3s", "url": f"http://127.0.0.1:{site}/bytes/{{bytes}}", "max_bytes": "200kB"},
+        "sessions": {"log": str(log), "start": "beginning"},
+        "sockets": {"port": port},
+        "exit": {"enabled": False},
+        **more,
+    }
+
+
+@contextmanager
+def beside_dante(directory: Path, **more: object) -> Iterator[tuple[Exporter, int, int]]:
+    """A target, a real Dante, the exporter: yields it with the ports of the proxy and the target."""
+    with (
+        target() as site,
+        danted(
+            directory, rules=rule("socks block", to="127.0.0.9/32", log="connect disconnect error")
+        ) as proxy,
+        exporter(directory, settings(proxy.port, site.port, proxy.log, **more)) as running,
+    ):
+        yield running, proxy.port, site.port
+
+
+def curl(proxy: int, url: str, *options: str) -> int:
+    """Its exit status."""
+    command = [
+        "curl",
+        "-s",
+        "-o",
+        "/dev/null",
+        "-m",
+        "5",
+        "-x",
+        f"socks5h://127.0.0.1:{proxy}",
+        *options,
+        url,
+    ]
+    return subprocess.run(command, check=False).returncode
+
+
+def test_every_series_of_part_a_is_there_and_right(tmp_path: Path) -> None:
+    """Within seconds, from a real Dante; clients and probes count together, as the contract says."""
+    with beside_dante(tmp_path, sessions={"log": str(tmp_path / "danted.log"), "include_self": False}) as (
+        running,
+        proxy,
+        site,
+    ):
+        for _ in range(6):
+            assert curl(proxy, f"http://127.0.0.1:{site}/bytes/1000") == 0
+        for url in (f"http://127.0.0.9:{site}/get", f"http://127.0.0.1:{free_port()}/"):
+            assert curl(proxy, url) == 97
+        running.until(
+            "speed and sessions",
+            lambda: (
+                running.value("proxy_download_speed_mbps") and running.value("proxy_success_rate_percent")
+            ),
+        )
+        running.until("eight requests", lambda: running.value("proxy_requests_failed_total") == 2)
+        assert {name for name in PART_A if running.value(name) is None} == set()
+        assert running.value("proxy_requests_successful_total") == 6
+        assert running.value("proxy_success_rate_percent") == 75
+        assert running.value("proxy_request_rate_permin") == 8
+        assert 0 < (running.value("proxy_latency_ms") or 0) < 500
+        assert 'proxy_info{proxy_name="golden-crab"} 1' in running.get("/metrics").body
+
+
+def test_promtool_objects_to_nothing_but_the_names_of_part_a(tmp_path: Path) -> None:
+    """The real linter on the real body."""
+    with beside_dante(tmp_path) as (running, _, _):
+        running.until("a round", lambda: running.value("proxy_latency_ms"))
+        body = running.get("/metrics").body
+    result = subprocess.run(
+        ["promtool", "check", "metrics"], input=body, capture_output=True, text=True, check=False
+    )
+    complaints = [line for line in (result.stdout + result.stderr).splitlines() if line]
+    assert [line for line in complaints if line.split()[0] not in PART_A | NEEDS_WIREGUARD] == []
+
+
+@contextmanager
+def prometheus(directory: Path, scraped: str) -> Iterator[str]:
+    """A real Prometheus that scrapes every second; yields its base URL."""
+    port = free_port()
+    conf = directory / "prometheus.yml"
+    conf.write_text(
+        "scrape_configs:\n- job_name: proxywatch\n  scrape_interval: 1s\n  scrape_timeout: 1s\n"
+        f"  static_configs: [{{targets: ['{scraped}']}}]\n"
+    )
+    with (directory / "prometheus.out").open("wb") as out:
+        process = subprocess.Popen(
+            ["prometheus", f"--config.file={conf}", f"--storage.tsdb.path={directory / 'tsdb'}",
+             f"--web.listen-address=127.0.0.1:{port}"], stdout=out, stderr=out,
+        )  # fmt: skip
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def test_a_real_prometheus_scrapes_it_for_a_minute(tmp_path: Path) -> None:
+    """`up` is 1 throughout, no counter ever decreases."""
+    with (
+        beside_dante(tmp_path) as (running, proxy, site),
+        prometheus(tmp_path, running.http.removeprefix("http://")) as url,
+    ):
+        end = time.monotonic() + 62
+        while time.monotonic() < end:
+            curl(proxy, f"http://127.0.0.1:{site}/bytes/1000")
+            time.sleep(0.5)
+
+        def ask(query: str) -> list[float]:
+            answer = running.get(f"/api/v1/query?query={quote(query)}", base=url)
+            return [float(row["value"][1]) for row in json.loads(answer.body)["data"]["result"]]
+
+        assert ask("count_over_time(up[1m])")[0] >= 55
+        assert ask("min_over_time(up[1m])") == [1]
+        assert ask('max(resets({__name__=~".+_total|.+_count|.+_bucket"}[1m]))') == [0]
+        assert ask("increase(proxy_requests_successful_total[1m])")[0] > 50
+        assert ask("scrape_samples_scraped")[0] > 100
+
+
+def answers_in_time(running: Exporter) -> bool:
+    """Both ports, within a second."""
+    return (
+        running.get("/metrics", timeout=2).seconds < 1
+        and running.get("/livez", base=running.health, timeout=2).seconds < 1
+    )
+
+
+def test_a_stopped_dante_is_seen_and_its_return_too(tmp_path: Path) -> None:
+    """`kill -STOP` on all of it: latency disappears, failures count, both ports answer, all comes back."""
+    with (
+        target() as site,
+        danted(tmp_path) as proxy,
+        exporter(tmp_path, settings(proxy.port, site.port, proxy.log)) as running,
+    ):
+        running.until("latency", lambda: running.value("proxy_latency_ms"))
+        running.until(
+            "ready",
+            lambda: running.ready() == 200 or "tunnel" in running.get("/readyz", base=running.health).body,
+        )
+        for pid in proxy.pids():
+            os.kill(pid, signal.SIGSTOP)
+        running.until("latency absent", lambda: running.value("proxy_latency_ms") is None)
+        assert answers_in_time(running)
+        assert running.value("proxywatch_collector_success", collector="latency") == 0
+        assert (running.value("proxy_probe_failures_total", reason="timeout") or 0) > 0
+        for pid in proxy.pids():
+            os.kill(pid, signal.SIGCONT)
+        running.until("latency back", lambda: running.value("proxy_latency_ms"))
+        running.until(
+            "success back", lambda: running.value("proxywatch_collector_success", collector="latency") == 1
+        )
+
+
+def test_a_removed_log_is_seen_and_a_new_one_picked_up(tmp_path: Path) -> None:
+    """The counters stay where they were, and go on when the log is there again."""
+    with (
+        target() as site,
+        danted(tmp_path) as proxy,
+        exporter(tmp_path, settings(proxy.port, site.port, proxy.log)) as running,
+    ):
+        running.until("sessions", lambda: (running.value("proxy_requests_successful_total") or 0) > 2)
+        proxy.log.unlink()
+        running.until(
+            "blind", lambda: running.value("proxywatch_collector_success", collector="sessions") == 0
+        )
+        before = running.value("proxy_requests_successful_total") or 0
+        assert before > 2
+        assert answers_in_time(running)
+        proxy.reload()
+        running.until(
+            "sessions again", lambda: (running.value("proxy_requests_successful_total") or 0) > before
+        )
+        running.until(
+            "seeing", lambda: running.value("proxywatch_collector_success", collector="sessions") == 1
+        )
+
+
+@contextmanager
+def silent_server(port: int) -> Iterator[None]:
+    """Accepts, and never says a word."""
+    with socket.create_server(("127.0.0.1", port), backlog=64, reuse_port=False) as listener:
+        held: list[socket.socket] = []
+
+        def accept() -> None:
+            with suppress(OSError):
+                while True:
+                    held.append(listener.accept()[0])
+
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        yield
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(5)
+        for connection in held:
+            connection.close()
+
+
+def test_a_closed_port_then_a_silent_proxy_then_a_real_one(tmp_path: Path) -> None:
+    """Each failure has its stage and reason; the real one is picked up without help."""
+    port = free_port()
+    with target() as site, exporter(tmp_path, settings(port, site.port, tmp_path / "danted.log")) as running:
+        running.until(
+            "refused",
+            lambda: (
+                (running.value("proxy_probe_failures_total", stage="proxy_connect", reason="refused") or 0)
+                > 0
+            ),
+        )
+        assert running.value("proxy_latency_ms") is None
+        assert running.value("proxy_download_speed_mbps") is None
+        assert answers_in_time(running)
+        assert running.ready() == 503
+        with silent_server(port):
+            running.until(
+                "silence",
+                lambda: (
+                    (running.value("proxy_probe_failures_total", stage="socks", reason="timeout") or 0) > 0
+                ),
+            )
+            assert answers_in_time(running)
+        with danted(tmp_path, port=port):
+            running.until("latency", lambda: running.value("proxy_latency_ms"))
+            running.until("speed", lambda: running.value("proxy_download_speed_mbps"))
+            running.until("sessions", lambda: running.value("proxy_requests_successful_total"))
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_it_stops_in_order_within_two_seconds(tmp_path: Path, how: signal.Signals) -> None:
+    """Exit status 0, with a probe under way and a client connected."""
+    port = free_port()
+    with (
+        silent_server(port),
+        exporter(tmp_path, settings(port, free_port(), tmp_path / "none.log")) as running,
+    ):
+        host, _, number = running.http.removeprefix("http://").rpartition(":")
+        with socket.create_connection((host, int(number))):
+            start = time.monotonic()
+            running.process.send_signal(how)
+            assert running.process.wait(5) == 0
+            assert time.monotonic() - start < 2
+    assert "Traceback" not in running.log.read_text()
+
+
+@pytest.mark.parametrize("way", ["signal", "request"])
+def test_a_reload_applies_good_settings_and_refuses_bad_ones(tmp_path: Path, way: str) -> None:
+    """A bad file leaves the old settings in force and says so in the log, the metric and the answer."""
+    with beside_dante(tmp_path) as (running, proxy, site):
+        good = settings(proxy, site, tmp_path / "danted.log")
+        good["proxy"] = {"name": "free-salmon", "url": f"socks5h://127.0.0.1:{proxy}"}
+
+        def reload() -> int:
+            if way == "signal":
+                running.process.send_signal(signal.SIGHUP)
+                return 0
+            return running.get("/-/reload", method="POST").status
+
+        running.until("sessions", lambda: (running.value("proxy_requests_successful_total") or 0) > 1)
+        running.write(good | {"latency": {"intervall": "1s"}})
+        assert reload() in (0, 400, 500)
+        running.until("refusal", lambda: running.value("proxywatch_config_last_reload_successful") == 0)
+        assert "latency.intervall: unknown key" in running.log.read_text()
+        assert 'proxy_info{proxy_name="golden-crab"}' in running.get("/metrics").body
+        counted = running.value("proxy_requests_successful_total") or 0
+        running.write(good)
+        assert reload() in (0, 200)
+        running.until(
+            "new name", lambda: 'proxy_info{proxy_name="free-salmon"}' in running.get("/metrics").body
+        )
+        assert running.value("proxywatch_config_last_reload_successful") == 1
+        assert (running.value("proxy_requests_successful_total") or 0) >= counted, "sessions were kept"
+
+
+def proxywatch(*arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command of it to its end."""
+    command = [sys.executable, "-m", "proxywatch", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=60, env=os.environ | environ
+    )
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_seven_mistakes_get_seven_messages_and_status_2(tmp_path: Path, command: str) -> None:
+    """With the file, the line and the key of each."""
+    conf = tmp_path / "proxywatch.yaml"
+    conf.write_text(
+        "latency:\n  interval: fast\n  targets: []\n  colour: red\nspeed:\n  max_bytes: -1\nsesions: {}\n"
+        "http:\n  listen: 'nine'\nlog:\n  level: loud\n"
+    )
+    result = proxywatch(command, "-c", str(conf))
+    assert result.returncode == 2
+    lines = result.stderr.strip().splitlines()
+    places = [
+        "2 latency.interval",
+        "4 latency.colour",
+        "6 speed.max_bytes",
+        "7 sesions",
+        "9 http.listen",
+        "11 log.level",
+    ]
+    assert all(any(f"proxywatch.yaml:{place}:" in line for line in lines) for place in places), result.stderr
+    assert len(lines) >= len(places)
+
+
+def test_a_file_that_is_not_there_is_a_fault_not_a_traceback(tmp_path: Path) -> None:
+    """With its name."""
+    result = proxywatch("run", "-c", str(tmp_path / "none.yaml"))
+    assert (result.returncode, "No such file" in result.stderr, "Traceback" in result.stderr) == (
+        2,
+        True,
+        False,
+    )
+
+
+def test_a_port_in_use_is_an_error_in_words() -> None:
+    """Exit status 1."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = proxywatch("run", PROXYWATCH_HTTP_LISTEN=f"127.0.0.1:{port}", HEALTH_PORT="0")
+    assert (result.returncode, "in use" in result.stderr, "Traceback" in result.stderr) == (1, True, False)
