@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector as ClientCollector
 from prometheus_client.registry import CollectorRegistry
 from prometheus_client.samples import Sample
 
-from proxywatch.collector import interface, latency, loop, process, speed
+from proxywatch.collector import active, children, interface, latency, loop, process, sockets, speed
 from proxywatch.finding import Finding
 from proxywatch.metric import Family
 from proxywatch.parse import netdev, outcome
@@ -134,6 +134,15 @@ class Context:
         """What every prober is built with."""
         return {"probe": self.probe, "clock": self.clock, "dice": self.dice, "quiet": self.quiet}
 
+    def count(self, name: str, question: str) -> Callable[[], Any]:
+        """A method of another collector, looked up when it is called; it returns None where there is none."""
+
+        def ask() -> Any:  # noqa: ANN401 - the collector that is handed it names the type
+            peer = self.peers.get(name)
+            return getattr(peer, question)() if peer is not None else None
+
+        return ask
+
     def traffic(self) -> int | None:
         """Bytes that the VPN device has received; None without a device."""
         interface_status = self.peers["interface"].status() if "interface" in self.peers else None
@@ -167,7 +176,23 @@ COLLECTORS: tuple[Entry, ...] = (
     Entry("latency", latency.Settings, lambda s, c: latency.build(s, **c.prober())),
     Entry("speed", speed.Settings, lambda s, c: speed.build(s, traffic=c.traffic, **c.prober())),
     Entry("interface", interface.Settings, lambda settings, _: interface.build(settings)),
+    Entry("sockets", sockets.Settings, lambda settings, _: sockets.build(settings)),
+    Entry(
+        "children", children.Settings, lambda s, c: children.build(s, c.clock, c.count("sockets", "listening"))
+    ),
+    Entry("active", children.Settings, lambda s, c: _active(s, c), section="children", always=True),
 )
+
+
+def _active(settings: children.Settings, context: Context) -> Collector:
+    counts = {
+        "sockets": context.count("sockets", "active"),
+        "io": context.count("children", "io_slots"),
+        "log": context.count("sessions", "active"),
+        "slots": context.count("children", "slots"),
+        "processes": context.count("children", "processes"),
+    }
+    return active.build(settings.active, counts, context.clock)
 
 
 def sections() -> dict[str, type[msgspec.Struct]]:

@@ -1,0 +1,321 @@
+"""Dante's own processes: how many of each kind, and how many of their slots are taken, from their titles.
+
+The server is sought among all processes of the host only when none is known, and then at most every ten
+seconds; after that a reading costs by the number of its own children. It is never sent a signal.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
+
+import msgspec
+from prometheus_client.metrics_core import Metric
+
+from proxywatch import metric
+from proxywatch.errors import NoData, SourceError
+from proxywatch.finding import Finding
+from proxywatch.metric import Family
+from proxywatch.parse import dante_title
+from proxywatch.parse.dante_title import ENOUGH
+from proxywatch.source import file, procfs
+from proxywatch.source.clock import Clock
+from proxywatch.state import dante_family
+from proxywatch.state.dante_family import Families
+from proxywatch.state.dante_slots import KINDS, SLOTTED, UNKNOWN, Tally
+
+PROCESSES = metric.gauge(
+    "dante_child_processes",
+    "Dante's children by kind; unknown, when its command line was too short for their titles. "
+    "Absent while no Dante is found.",
+    ["child"],
+)
+SLOTS = metric.gauge(
+    "dante_child_slots",
+    "Slots of Dante's children, used and free, as their titles say; absent when these are cut. Dante adds "
+    "children before it runs out, so no free slot means that it could not.",
+    ["child", "state"],
+)
+ORPHANS = metric.gauge(
+    "dante_orphan_processes",
+    "Children of an earlier Dante that still drain its sessions; absent while nothing of Dante is found.",
+)
+
+_SHARE = "Share the pid namespace with Dante (`shareProcessNamespace: true` in a pod), or start it."
+_CORRECT = "Start Dante, or correct `children.names`, `children.pid_file` or `sockets.port`."
+_SEE = "Run as root, so that we may see whose a socket is, or name the server's `children.pid_file`."
+
+_PATIENCE = 10.0
+_BATCH = 64
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Dante's processes, and the source of the number of active connections.
+
+    Attributes:
+        enabled: Whether to watch its processes.
+        active: What proxy_active_connections is counted from: `sockets` on the SOCKS port, used slots of the
+            `io` children, sessions open by the `log`, negotiate and request `processes`, or `auto`, the first
+            of sockets, io and log that can be read.
+        names: What the server's process may be called.
+        pid_file: Where the server writes its process id; empty to seek it by name.
+    """
+
+    enabled: bool = True
+    active: Literal["auto", "sockets", "io", "log", "processes"] = "auto"
+    names: tuple[str, ...] = ("danted", "sockd")
+    pid_file: str = ""
+
+
+class Status(msgspec.Struct, frozen=True):
+    """The server as it was last read; slots are `used` and `free` by kind of child."""
+
+    server: int | None
+    processes: dict[str, int]
+    slots: dict[str, dict[str, int]]
+    orphans: int
+
+
+class Unfound(NoData):
+    """No server, or none that is surely ours; `mend` says what to do."""
+
+    def __init__(self, message: str, mend: str) -> None:
+        super().__init__(message)
+        self.mend = mend
+
+
+class Server:
+    """Finds Dante's mother, and follows her and her children.
+
+    Attributes:
+        mother: Her process id; None while none is known.
+        children: The processes whose titles count.
+        orphans: Those that an earlier mother left, as far as they were seen.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock, listening: Callable[[], set[int] | None]) -> None:
+        """Be handed what is needed to find her.
+
+        Args:
+            settings: Her names, or her pid file.
+            clock: For not seeking too often.
+            listening: Returns the inodes of the sockets that listen on the SOCKS port; None when not known.
+        """
+        self.mother: int | None = None
+        self.children: frozenset[int] = frozenset()
+        self.orphans: frozenset[int] = frozenset()
+        self._settings = settings
+        self._clock = clock
+        self._listening = listening
+        self._heard: set[int] | None = None
+        self._sought = float("-inf")
+        self._why = ("", "")
+
+    async def follow(self, patience: float) -> None:
+        """Renew what is known of her; seek her if she is gone and was not sought for `patience` seconds.
+
+        Raises:
+            Unfound: She is not there, or not told from others.
+        """
+        if self.mother is not None:
+            self._renew(self.mother)
+        if self.mother is None and self._clock.monotonic() - self._sought >= patience:
+            self._sought = self._clock.monotonic()
+            await self._seek()
+        if self.mother is None:
+            raise Unfound(*self._why)
+
+    def _renew(self, mother: int) -> None:
+        try:
+            children = self._below(mother) if self._is_named(mother) else frozenset()
+        except (
+            SourceError
+        ):  # a kernel without lists of children: trust what was found, and seek again in time
+            children = self.children if self._clock.monotonic() - self._sought < _PATIENCE else frozenset()
+        if children and not self._is_replaced(mother):
+            self.children = children
+            return
+        self._why = ("Dante has ended", "Start it.")
+        self.orphans |= self.children if not children else frozenset()
+        self.mother, self.children = None, frozenset()
+
+    def _below(self, mother: int) -> frozenset[int]:
+        """Her children, and those of the further mothers among them, who share her command line."""
+        own = procfs.command_line(mother)
+        children = set(procfs.children(mother))
+        for further in [child for child in children if procfs.command_line(child) == own]:
+            children.remove(further)
+            children |= self._below(further)
+        return frozenset(children)
+
+    def _is_replaced(self, mother: int) -> bool:
+        """Whether another process has begun to listen on the SOCKS port; looked at when that changes."""
+        listening = self._listening()
+        if self._settings.pid_file or not listening or listening == self._heard:
+            return False
+        self._heard = listening
+        return self._listens(mother) is False
+
+    def _is_named(self, pid: int) -> bool:
+        return procfs.name(pid) in self._settings.names
+
+    async def _seek(self) -> None:
+        parents = dict(await procfs.named(self._settings.names))
+        families = dante_family.sort(parents)
+        if len(families.servers) <= 1:
+            self.orphans |= families.orphans
+        try:
+            self.mother = self._choose(families)
+        except Unfound as error:
+            self._why = (str(error), error.mend)
+            return
+        self.children = families.servers.get(self.mother, frozenset()) - set(parents.values())
+
+    def _choose(self, families: Families) -> int:
+        if self._settings.pid_file:
+            return self._from_pid_file()
+        names = " or ".join(self._settings.names)
+        if not families.servers:
+            raise Unfound(f"no process named {names} is visible", _SHARE)
+        verdicts = {pid: self._listens(pid) for pid in families.servers}
+        ours = [pid for pid, listens in verdicts.items() if listens]
+        ours = ours or [pid for pid, listens in verdicts.items() if listens is None]
+        if len(ours) == 1:
+            return ours[0]
+        if not ours:
+            raise Unfound(f"no process named {names} listens on the SOCKS port", _CORRECT)
+        raise Unfound(f"{len(ours)} servers named {names}, and none can be told to be ours", _SEE)
+
+    def _from_pid_file(self) -> int:
+        try:
+            content = file.read(self._settings.pid_file, 64).strip()
+        except SourceError as error:
+            raise Unfound(str(error), _CORRECT) from error
+        pid = int(content) if content.isdigit() else 0
+        if not self._is_named(pid):
+            raise Unfound(f"{self._settings.pid_file} names no running Dante", _CORRECT)
+        return pid
+
+    def _listens(self, pid: int) -> bool | None:
+        """Whether it listens on the SOCKS port; None when we cannot know."""
+        listening = self._listening()
+        if listening is None:
+            return None
+        try:
+            return bool(listening and procfs.sockets(pid) & listening)
+        except SourceError:
+            return None
+
+
+class ChildrenCollector:
+    """A reading collector."""
+
+    name = "children"
+    timeout = 10.0
+
+    def __init__(self, server: Server) -> None:
+        """Be handed the server."""
+        self._server = server
+        self._tally: Tally | None = None
+
+    def describe(self) -> Sequence[Family]:
+        """Processes, slots, orphans."""
+        return (PROCESSES, SLOTS, ORPHANS)
+
+    async def update(self) -> None:
+        """Read the titles of the server's children.
+
+        Raises:
+            Unfound: No server; what orphans say is published all the same.
+        """
+        await self._update(_PATIENCE)
+
+    async def _update(self, patience: float) -> None:
+        self._tally = None
+        try:
+            await self._server.follow(patience)
+        except Unfound:
+            tally = await self._read()
+            self._tally = tally if tally.orphans else None
+            raise
+        self._tally = await self._read()
+
+    async def _read(self) -> Tally:
+        tally = Tally()
+        server = self._server
+        orphans = set()
+        for index, pid in enumerate((*server.children, *server.orphans)):
+            if index % _BATCH == _BATCH - 1:
+                await asyncio.sleep(0)
+            line = procfs.command_line(pid)
+            title = dante_title.parse(line)
+            if pid in server.children:
+                if line:  # else it has ended on the way
+                    tally.child(title)
+            elif title:
+                orphans.add(pid)
+                tally.orphan(title)
+        server.orphans = frozenset(orphans)
+        return tally
+
+    def io_slots(self) -> int | None:
+        """Used slots of the io children; None when they are not known."""
+        return self._tally.slots("io") if self._tally else None
+
+    def slots(self) -> int | None:
+        """Used slots of all children: one per connection, whatever Dante does with it, but for a lag."""
+        return self._tally.slots(*SLOTTED) if self._tally else None
+
+    def processes(self) -> int | None:
+        """Negotiate and request children; None when kinds are not known."""
+        tally = self._tally
+        if tally is None or tally.processes[UNKNOWN]:
+            return None
+        return tally.processes["negotiate"] + tally.processes["request"]
+
+    def collect(self) -> Iterator[Metric]:
+        """Every kind of child, and the slots of those whose titles are whole."""
+        status = self.status()
+        yield PROCESSES.values({(kind,): count for kind, count in status.processes.items()})
+        yield SLOTS.values(
+            {(child, state): count for child, slots in status.slots.items() for state, count in slots.items()}
+        )
+        yield ORPHANS.value(self._tally.orphans if self._tally else None)
+
+    async def examine(self) -> Sequence[Finding]:
+        """Is the server found, and are its children's titles whole?"""
+        try:
+            await self._update(0)
+        except Unfound as error:
+            return [Finding.fault(str(error), error.mend)]
+        status = self.status()
+        findings = [
+            Finding.ok(f"Dante is process {status.server}, with {sum(status.processes.values())} children")
+        ]
+        room = len(procfs.command_line(status.server or 0)) - 1
+        if room < ENOUGH and self.slots() is None:
+            text = f"Dante's command line has {room} characters, too few for its children to show their slots"
+            mend = f"Start it with {ENOUGH} or more, for example `/usr/sbin/danted -f /etc/danted.conf`."
+            findings.append(Finding.hint(text, mend))
+        if status.orphans:
+            findings.append(Finding.ok(f"{status.orphans} children of an earlier Dante drain their sessions"))
+        return findings
+
+    def status(self) -> Status:
+        """The server, its children and slots; empty when not known."""
+        tally = self._tally or Tally()
+        kinds = KINDS if self._tally else ()
+        return Status(
+            server=self._server.mother,
+            processes={kind: tally.processes[kind] for kind in kinds},
+            slots={
+                kind: {"used": tally.used[kind], "free": tally.free[kind]}
+                for kind in SLOTTED
+                if kind in kinds and tally.slots(kind) is not None
+            },
+            orphans=tally.orphans,
+        )
+
+
+def build(settings: Settings, clock: Clock, listening: Callable[[], set[int] | None]) -> ChildrenCollector:
+    """The collector on the real /proc."""
+    return ChildrenCollector(Server(settings, clock, listening))
