@@ -109,9 +109,9 @@ def welcome(where: Place, http: list[str], health: list[str]) -> str:
         (
             f"SOCKS5 proxy  socks5h://{_HOST}:{where.socks}  ({proxy})",
             f"target        http://{_HOST}:{where.target}/get and /bytes/N",
-            *(f"status page   {address}/" for address in http),
-            *(f"metrics       {address}/metrics" for address in http),
-            *(f"health        {address}/readyz" for address in health),
+            *(f"status page   http://{address}/" for address in http),
+            *(f"metrics       http://{address}/metrics" for address in http),
+            *(f"health        http://{address}/readyz" for address in health),
             "",
             "The first speed test comes within seconds. Ctrl-C ends all of it.",
         )

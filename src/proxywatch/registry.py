@@ -177,11 +177,13 @@ COLLECTORS: tuple[Entry, ...] = (
     Entry("speed", speed.Settings, lambda s, c: speed.build(s, traffic=c.traffic, **c.prober())),
     Entry("interface", interface.Settings, lambda settings, _: interface.build(settings)),
     Entry("sockets", sockets.Settings, lambda settings, _: sockets.build(settings)),
-    Entry(
-        "children", children.Settings, lambda s, c: children.build(s, c.clock, c.count("sockets", "listening"))
-    ),
-    Entry("active", children.Settings, lambda s, c: _active(s, c), section="children", always=True),
+    Entry("children", children.Settings, lambda s, c: _children(s, c)),  # noqa: PLW0108 - defined below
+    Entry("active", children.Settings, lambda s, c: _active(s, c), section="children", always=True),  # noqa: PLW0108
 )
+
+
+def _children(settings: children.Settings, context: Context) -> Collector:
+    return children.build(settings, context.clock, context.count("sockets", "listening"))
 
 
 def _active(settings: children.Settings, context: Context) -> Collector:

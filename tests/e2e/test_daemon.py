@@ -346,8 +346,8 @@ def test_a_file_that_is_not_there_is_a_fault_not_a_traceback(tmp_path: Path) -> 
 
 
 def test_a_port_in_use_is_an_error_in_words() -> None:
-    """Exit status 1."""
+    """With the setting and the address."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         result = proxywatch("run", PROXYWATCH_HTTP_LISTEN=f"127.0.0.1:{port}", HEALTH_PORT="0")
-    assert (result.returncode, "in use" in result.stderr, "Traceback" in result.stderr) == (1, True, False)
+    assert (result.returncode, "in use" in result.stderr, "Traceback" in result.stderr) == (2, True, False)

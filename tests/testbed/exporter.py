@@ -143,4 +143,4 @@ def _await_faces(running: Exporter) -> None:
         if running.process.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"the exporter did not start: {running.log.read_text()}")
         time.sleep(0.02)
-    running.http, running.health = match[1], match[2]
+    running.http, running.health = (f"http://{address}" for address in match.groups())
