@@ -170,22 +170,6 @@ class Entry:
     always: bool = False
 
 
-COLLECTORS: tuple[Entry, ...] = (
-    Entry("process", None, lambda _, context: process.build(context.reloads)),
-    Entry("loop", None, lambda _, context: loop.LoopCollector(context.clock)),
-    Entry("latency", latency.Settings, lambda s, c: latency.build(s, **c.prober())),
-    Entry("speed", speed.Settings, lambda s, c: speed.build(s, traffic=c.traffic, **c.prober())),
-    Entry("interface", interface.Settings, lambda settings, _: interface.build(settings)),
-    Entry("sockets", sockets.Settings, lambda settings, _: sockets.build(settings)),
-    Entry("children", children.Settings, lambda s, c: _children(s, c)),  # noqa: PLW0108 - defined below
-    Entry("active", children.Settings, lambda s, c: _active(s, c), section="children", always=True),  # noqa: PLW0108
-)
-
-
-def _children(settings: children.Settings, context: Context) -> Collector:
-    return children.build(settings, context.clock, context.count("sockets", "listening"))
-
-
 def _active(settings: children.Settings, context: Context) -> Collector:
     counts = {
         "sockets": context.count("sockets", "active"),
@@ -195,6 +179,22 @@ def _active(settings: children.Settings, context: Context) -> Collector:
         "processes": context.count("children", "processes"),
     }
     return active.build(settings.active, counts, context.clock)
+
+
+COLLECTORS: tuple[Entry, ...] = (
+    Entry("process", None, lambda _, context: process.build(context.reloads)),
+    Entry("loop", None, lambda _, context: loop.LoopCollector(context.clock)),
+    Entry("latency", latency.Settings, lambda s, c: latency.build(s, **c.prober())),
+    Entry("speed", speed.Settings, lambda s, c: speed.build(s, traffic=c.traffic, **c.prober())),
+    Entry("interface", interface.Settings, lambda settings, _: interface.build(settings)),
+    Entry("sockets", sockets.Settings, lambda settings, _: sockets.build(settings)),
+    Entry(
+        "children",
+        children.Settings,
+        lambda s, c: children.build(s, c.clock, c.count("sockets", "listening")),
+    ),
+    Entry("active", children.Settings, _active, section="children", always=True),
+)
 
 
 def sections() -> dict[str, type[msgspec.Struct]]:
