@@ -66,7 +66,7 @@ class Guard:
         try:
             self.terms = self._read()
         except ConfigError as error:
-            log.error("web configuration not taken", extra={"reason": str(error)})
+            log.warning("web configuration not taken", extra={"reason": str(error)})
         else:
             log.info("web configuration read again", extra={"path": self._path})
 

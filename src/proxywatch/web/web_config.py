@@ -1,7 +1,7 @@
 """The web configuration file that Prometheus's exporters share: TLS, users, headers, a rate limit.
 
-Two of its words mean nothing here: HTTP/2 is not spoken, and `prefer_server_cipher_suites` is how it always is. What
-cannot be kept is refused with a sentence rather than ignored.
+Two of its words mean nothing here: HTTP/2 is not spoken, and `prefer_server_cipher_suites` is how it always
+is. What cannot be kept is refused with a sentence rather than ignored.
 """
 
 import os
