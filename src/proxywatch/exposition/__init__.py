@@ -16,6 +16,7 @@ from proxywatch.registry import Registry
 from proxywatch.scrape import Scrape
 from proxywatch.source.clock import Clock
 from proxywatch.web.addresses import Addresses
+from proxywatch.web.guard import Guard
 from proxywatch.web.limits import Limits
 from proxywatch.web.message import JSON, Request, Response, refuse
 from proxywatch.web.server import Answer, Server
@@ -32,8 +33,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         listen: Where: an address, a unix socket, or several of them with commas between.
-        web_config: A file with TLS and users, in the format that Prometheus's exporters share; empty for none.
-        max_connections: Connections that may be open at once; the one idle for longest makes room.
+        web_config: A file with TLS and users, in the format of Prometheus's exporters; empty for none.
+        max_connections: Connections that may be open at once; the idlest makes room.
         max_request: The largest request that is read.
         request_timeout: The longest that a request may take to arrive.
         idle_timeout: How long a connection may stay open between requests.
@@ -91,7 +92,10 @@ class Exposition:
         self._checked = float("-inf")
         self._documents: dict[tuple[str, bool], tuple[float, Response]] = {}
         self._assets = Assets.load()
-        self.server = Server("http", self._handle, settings.limits, clock)
+        self._guard = Guard(settings.web_config, clock.monotonic) if settings.web_config else None
+        self.server = Server("http", self._admit if self._guard else self._handle, settings.limits, clock)
+        self._enforce()
+        self.server.before_tick = self._enforce
         self._routes: dict[str, tuple[tuple[str, ...], Callable[[Request], Answer]]] = {
             "/metrics": (_GET, self._metrics),
             "/api/v1/status": (_GET, lambda request: self._document(request, sources.status)),
@@ -114,6 +118,18 @@ class Exposition:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.server.__aexit__(kind, error, trace)
+
+    def _enforce(self) -> None:
+        """Take over the web configuration file when it has changed."""
+        if self._guard is None:
+            return
+        self._guard.refresh()
+        terms = self._guard.terms
+        self.server.tls = (terms.context, terms.names) if terms.context else None
+        self.server.own_headers = terms.headers
+
+    def _admit(self, request: Request) -> Answer:
+        return self._guard.admit(request, self._handle) if self._guard else self._handle(request)
 
     def _handle(self, request: Request) -> Answer:
         route = self._routes.get(request.path)

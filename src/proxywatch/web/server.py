@@ -32,6 +32,7 @@ class Server:
         books: Who waits for what.
         headers: What every response carries, as bytes.
         tls: The context for new connections, and the names that clients' certificates may carry.
+        before_tick: Called twice a second.
         own_headers: What every response carries by the operator's wish.
     """
 
@@ -55,6 +56,7 @@ class Server:
         self._connections: set[Connection] = set()
         self._listener = Listener(name, lambda: Connection(self))
         self._group = asyncio.TaskGroup()
+        self.before_tick: Callable[[], None] = lambda: None
 
     @property
     def addresses(self) -> list[str]:
@@ -130,6 +132,7 @@ class Server:
     async def _tick(self) -> None:
         while True:
             await self._clock.sleep_until(self._clock.monotonic() + _TICK)
+            self.before_tick()
             self._stamp()
             for connection in self.books.late(self.now()):
                 connection.expire()

@@ -1,0 +1,174 @@
+"""Who may come in and how: the web configuration file in force, and its successor when it changes."""
+
+import logging
+import os
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from proxywatch.errors import ConfigError, Fault, ParseError
+from proxywatch.parse.quantity import Duration
+from proxywatch.web import tls_context, web_config
+from proxywatch.web.message import Request, Response, refuse
+from proxywatch.web.server import Answer
+from proxywatch.web.users import BusyError, Users
+from proxywatch.web.web_config import RateLimit, WebConfig
+
+log = logging.getLogger(__name__)
+
+_UNAUTHORIZED = refuse(401, "who are you?", www_authenticate='Basic realm="proxywatch", charset="UTF-8"')
+_BUSY = refuse(503, "too many passwords to compare", retry_after="1")
+_TOO_MANY = refuse(429, "more requests than `rate_limit` allows", retry_after="1")
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """A web configuration file, ready for use.
+
+    Attributes:
+        context: For TLS; None without.
+        names: Of which a client's certificate must carry one; empty for any.
+        headers: Of every response.
+        users: Empty when everybody may come in.
+        bucket: The rate limit.
+    """
+
+    context: ssl.SSLContext | None
+    names: frozenset[str]
+    headers: bytes
+    users: Users | None
+    bucket: "Bucket | None"
+
+
+class Guard:
+    """Holds the terms of a file, and looks at each change of it or of the certificates that it names."""
+
+    def __init__(self, path: str, now: Callable[[], float]) -> None:
+        """Read the file.
+
+        Args:
+            path: Of the web configuration file.
+            now: Seconds of a clock that never steps.
+
+        Raises:
+            ConfigError: It cannot be used.
+        """
+        self._path = path
+        self._now = now
+        self._files = [path]
+        self._seen: list[object] = []
+        self.terms = self._read()
+
+    def refresh(self) -> None:
+        """Read it again if it has changed; a faulty one is logged, and the terms stay as they were."""
+        if self._signature() == self._seen:
+            return
+        try:
+            self.terms = self._read()
+        except ConfigError as error:
+            log.warning("web configuration not taken", extra={"reason": str(error)})
+        else:
+            log.info("web configuration read again", extra={"path": self._path})
+
+    def _read(self) -> Terms:
+        self._files = [self._path]
+        self._seen = self._signature()
+        config = web_config.load(self._path)
+        self._files += _files(config, self._path)
+        self._seen = self._signature()
+        return _terms(config, self._path, self._now)
+
+    def _signature(self) -> list[object]:
+        return [_stat(path) for path in self._files]
+
+    def admit(self, request: Request, serve: Callable[[Request], Answer]) -> Answer:
+        """Serve the request if its sender may come in."""
+        terms = self.terms
+        if terms.bucket is not None and not terms.bucket.take():
+            return _TOO_MANY
+        if terms.users is None:
+            return serve(request)
+        credentials = request.headers.get(b"authorization", b"")
+        known = terms.users.known(credentials)
+        if known is None:
+            return _check(terms.users, credentials, request, serve)
+        return serve(request) if known else _UNAUTHORIZED
+
+
+async def _check(
+    users: Users, credentials: bytes, request: Request, serve: Callable[[Request], Answer]
+) -> Response:
+    try:
+        admitted = await users.check(credentials)
+    except BusyError:
+        return _BUSY
+    if not admitted:
+        return _UNAUTHORIZED
+    answer = serve(request)
+    return answer if isinstance(answer, Response) else await answer
+
+
+class Bucket:
+    """A bucket of tokens: `burst` at most, one more every `interval` seconds."""
+
+    def __init__(self, interval: float, burst: int, now: Callable[[], float]) -> None:
+        self._interval = interval
+        self._burst = max(burst, 1)
+        self._now = now
+        self._tokens = float(self._burst)
+        self._at = now()
+
+    def take(self) -> bool:
+        """Whether there was a token left."""
+        now = self._now()
+        self._tokens = min(self._burst, self._tokens + (now - self._at) / self._interval)
+        self._at = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+
+def _terms(config: WebConfig, path: str, now: Callable[[], float]) -> Terms:
+    tls = config.tls_server_config
+    users = config.basic_auth_users
+    if users:
+        _require_bcrypt(path)
+    try:
+        headers = config.http_server_config.headers.lines()
+        bucket = _bucket(config.rate_limit, now)
+    except (ValueError, ParseError) as error:
+        raise ConfigError(Fault(path, str(error))) from error
+    return Terms(
+        context=tls_context.build(tls, path) if tls else None,
+        names=frozenset(tls.client_allowed_sans if tls else ()),
+        headers=headers,
+        users=Users(users) if users else None,
+        bucket=bucket,
+    )
+
+
+def _bucket(limit: RateLimit, now: Callable[[], float]) -> Bucket | None:
+    interval = Duration.parse(limit.interval) if limit.interval != "0" else 0
+    return Bucket(interval, limit.burst, now) if interval else None
+
+
+def _require_bcrypt(path: str) -> None:
+    try:
+        import bcrypt  # noqa: F401, PLC0415 - half a megabyte that only those with users pay
+    except ImportError as error:
+        raise ConfigError(Fault(f"{path} basic_auth_users", "needs the Python package bcrypt")) from error
+
+
+def _files(config: WebConfig, path: str) -> list[str]:
+    tls = config.tls_server_config
+    names = (tls.cert_file, tls.key_file, tls.client_ca_file) if tls else ()
+    return [tls_context.beside(path, name) for name in names if name]
+
+
+def _stat(path: str) -> object:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - pathlib costs 1 MB
+    except OSError as error:
+        return error.errno
+    return found.st_ino, found.st_mtime_ns, found.st_size
