@@ -18,15 +18,16 @@ from prometheus_client.registry import CollectorRegistry
 from prometheus_client.samples import Sample
 
 from proxywatch.collector import active, children, interface, latency, loop, process, sockets, speed
+from proxywatch.collector import exit as exit_
 from proxywatch.finding import Finding
 from proxywatch.metric import Family
-from proxywatch.parse import netdev, outcome
-from proxywatch.parse.outcome import Transfer
+from proxywatch.parse import netdev
+from proxywatch.prober import Prober
 from proxywatch.source import file
 from proxywatch.source.clock import Clock, SystemClock
 from proxywatch.source.own_traffic import OwnTraffic
 from proxywatch.source.proxy import Proxy
-from proxywatch.source.transfer import Request, Transfers
+from proxywatch.source.transfer import Transfers
 from proxywatch.state.history import History
 
 log = logging.getLogger(__name__)
@@ -120,19 +121,19 @@ class Context:
         """The same, with the collectors that are to find each other."""
         return replace(self, peers=peers)
 
-    async def probe(self, request: Request) -> Transfer:
-        """Make one transfer through the proxy, and remember it.
+    @property
+    def prober(self) -> Prober:
+        """Makes probes through the proxy."""
+        return Prober(self.proxy, self.transfers, self.own_traffic, self.history)
 
-        Raises:
-            SourceError: The proxy's password cannot be read.
-        """
-        transfer = outcome.judge(await self.transfers.fetch(request, self.proxy, self.own_traffic))
-        self.history.record(transfer)
-        return transfer
+    @property
+    def pace(self) -> dict[str, Any]:
+        """What a schedule needs."""
+        return {"clock": self.clock, "dice": self.dice}
 
-    def prober(self) -> dict[str, Any]:
-        """What every prober is built with."""
-        return {"probe": self.probe, "clock": self.clock, "dice": self.dice, "quiet": self.quiet}
+    def tunnel(self) -> bool:
+        """Whether the VPN device is on this host, so that all traffic of it should go that way."""
+        return self.received() is not None
 
     def count(self, name: str, question: str) -> Callable[[], Any]:
         """A method of another collector, looked up when it is called; it returns None where there is none."""
@@ -143,10 +144,9 @@ class Context:
 
         return ask
 
-    def traffic(self) -> int | None:
-        """Bytes that the VPN device has received; None without a device."""
-        interface_status = self.peers["interface"].status() if "interface" in self.peers else None
-        name = getattr(interface_status, "name", "")
+    def received(self) -> int | None:
+        """Bytes that the VPN device has received; None without such a device on this host."""
+        name = getattr(self.peers["interface"].status(), "name", "") if "interface" in self.peers else ""
         device = netdev.parse(file.read("/proc/net/dev")).get(name)
         return device.receive_bytes if device else None
 
@@ -184,8 +184,11 @@ def _active(settings: children.Settings, context: Context) -> Collector:
 COLLECTORS: tuple[Entry, ...] = (
     Entry("process", None, lambda _, context: process.build(context.reloads)),
     Entry("loop", None, lambda _, context: loop.LoopCollector(context.clock)),
-    Entry("latency", latency.Settings, lambda s, c: latency.build(s, **c.prober())),
-    Entry("speed", speed.Settings, lambda s, c: speed.build(s, traffic=c.traffic, **c.prober())),
+    Entry("latency", latency.Settings, lambda s, c: latency.build(s, c.prober, quiet=c.quiet, **c.pace)),
+    Entry(
+        "speed", speed.Settings, lambda s, c: speed.build(s, c.prober, c.received, quiet=c.quiet, **c.pace)
+    ),
+    Entry("exit", exit_.Settings, lambda s, c: exit_.build(s, c.prober, tunnel=c.tunnel, **c.pace)),
     Entry("interface", interface.Settings, lambda settings, _: interface.build(settings)),
     Entry("sockets", sockets.Settings, lambda settings, _: sockets.build(settings)),
     Entry(

@@ -5,9 +5,9 @@ A small body over a long way measures the distance as much as the speed, as TCP 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from random import Random
-from urllib.parse import urlsplit
+from typing import Annotated, Protocol
 
 import msgspec
 from prometheus_client.metrics_core import Metric
@@ -17,7 +17,7 @@ from proxywatch.errors import NoData, ProxywatchError
 from proxywatch.finding import Finding
 from proxywatch.metric import Family
 from proxywatch.parse.outcome import REASONS, Transfer
-from proxywatch.parse.quantity import Duration, Size
+from proxywatch.parse.quantity import Duration, Size, Url
 from proxywatch.source.clock import Clock
 from proxywatch.source.transfer import Request
 from proxywatch.state.budget import Budget
@@ -64,8 +64,15 @@ _SLACK = 5.0
 _LOOK = 1.0
 _BUSY = 0.5
 
-Probe = Callable[[Request], Awaitable[Transfer]]
+Positive = Annotated[Duration, msgspec.Meta(gt=0)]
 Counter = Callable[[], int | None]
+
+
+class Prober(Protocol):
+    """What is needed of a prober.Prober."""
+
+    async def probe(self, request: Request, /) -> Transfer:
+        """Make one transfer through the proxy."""
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -84,27 +91,20 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     enabled: bool = True
-    interval: Duration = Duration(300)
-    timeout: Duration = Duration(60)
-    url: str = "https://speed.cloudflare.com/__down?bytes={bytes}"
-    bytes: Size = Size(1_000_000)
+    interval: Positive = Duration(300)
+    timeout: Positive = Duration(60)
+    url: Url = Url("https://speed.cloudflare.com/__down?bytes={bytes}")
+    bytes: Annotated[Size, msgspec.Meta(gt=0)] = Size(1_000_000)
     min_duration: Duration = Duration(0)
     max_bytes: Size = Size(25_000_000)
     daily_bytes: Size = Size(1_000_000_000)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured."""
-        parts = urlsplit(self.url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
-            raise ValueError(
-                "expected a url such as https://example.org/{bytes}, http or https, without a user"
-            )
-        if not 0 < self.timeout <= self.interval:
-            raise ValueError("expected a timeout above 0 and no longer than the interval")
-        if not 0 < self.bytes <= self.max_bytes:
-            raise ValueError("expected bytes above 0 and at most max_bytes")
-        if not 0 <= self.min_duration < self.timeout:
-            raise ValueError("expected a min_duration shorter than the timeout")
+        if self.bytes > self.max_bytes:
+            raise ValueError("bytes: expected at most max_bytes")
+        if self.min_duration >= self.timeout:
+            raise ValueError("min_duration: expected less than timeout")
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -129,9 +129,9 @@ class SpeedCollector:
     def __init__(
         self,
         settings: Settings,
+        prober: Prober,
+        received: Counter,
         *,
-        probe: Probe,
-        traffic: Counter,
         schedule: Schedule,
         clock: Clock,
         quiet: asyncio.Lock,
@@ -140,16 +140,16 @@ class SpeedCollector:
 
         Args:
             settings: Its section.
-            probe: Makes one transfer through the proxy and remembers it.
-            traffic: Bytes that the tunnel's device has received; None where that cannot be told.
+            prober: Makes the transfers.
+            received: Bytes that the tunnel's device has received; None where that cannot be told.
             schedule: When tests are due.
             clock: For the stamps and the look at the traffic.
             quiet: Held during a test, so that no latency probe runs meanwhile.
         """
         self.timeout = settings.timeout + _LOOK + _SLACK
         self._settings = settings
-        self._probe = probe
-        self._traffic = traffic
+        self._prober = prober
+        self._received = received
         self._schedule = schedule
         self._clock = clock
         self._quiet = quiet
@@ -196,12 +196,12 @@ class SpeedCollector:
 
     async def _busy(self) -> bool:
         """Whether clients use half of what the last good test saw: a test would measure what they leave."""
-        before = self._traffic()
+        before = self._received()
         if before is None or self._succeeded is None or self._succeeded.speed is None:
             return False
         start = self._clock.monotonic()
         await self._clock.sleep_until(start + _LOOK)
-        after = self._traffic()
+        after = self._received()
         if after is None:
             return False
         return (after - before) / (self._clock.monotonic() - start) > _BUSY * self._succeeded.speed
@@ -213,7 +213,7 @@ class SpeedCollector:
             if settings.min_duration
             else settings.bytes
         )
-        test = await self._probe(
+        test = await self._prober.probe(
             Request(
                 "speed",
                 settings.url.replace("{bytes}", str(int(most))),
@@ -283,8 +283,8 @@ _SKIPS = {
 
 
 def build(
-    settings: Settings, *, probe: Probe, traffic: Counter, clock: Clock, dice: Random, quiet: asyncio.Lock
+    settings: Settings, prober: Prober, received: Counter, *, quiet: asyncio.Lock, clock: Clock, dice: Random
 ) -> SpeedCollector:
     """The collector, its first test within ten seconds."""
     schedule = Schedule(settings.interval, _FIRST, dice)
-    return SpeedCollector(settings, probe=probe, traffic=traffic, schedule=schedule, clock=clock, quiet=quiet)
+    return SpeedCollector(settings, prober, received, schedule=schedule, clock=clock, quiet=quiet)

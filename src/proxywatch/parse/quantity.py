@@ -1,7 +1,8 @@
-"""Quantities as people write them in a settings file: `30s`, `1MB`, `:9090`."""
+"""Quantities as people write them in a settings file: `30s`, `1MB`, `:9090`, `https://example.org/`."""
 
 import re
 from typing import Self
+from urllib.parse import urlsplit
 
 from proxywatch.errors import ParseError
 
@@ -101,3 +102,26 @@ class Address(str):
     def port(self) -> int:
         """The port; 0 lets the kernel choose."""
         return int(self.rpartition(":")[2])
+
+
+class Url(str):
+    """What to fetch: http or https, without a user, whose password would end up in labels and logs."""
+
+    __slots__ = ()
+
+    expected = "a URL such as https://example.org/, http or https, without a user in it"
+
+    @classmethod
+    def parse(cls, value: object) -> Self:
+        """Read a URL; the message of a refusal does not quote one that holds a user."""
+        text = value if isinstance(value, str) else ""
+        try:
+            parts = urlsplit(text)
+            good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            raise ParseError(f"expected {cls.expected}") from None
+        if "@" in parts.netloc:
+            raise ParseError(f"expected {cls.expected}")
+        if not good or not text.isascii() or not text.isprintable() or " " in text:
+            raise ParseError(f"expected {cls.expected}, got {value!r}")
+        return cls(text)

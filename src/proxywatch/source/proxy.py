@@ -35,14 +35,12 @@ class Proxy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         parts = urlsplit(self.url)
         if parts.username is not None or parts.password is not None:
             raise ValueError(
-                "expected a proxy url without user and password: they go into username and password_file"
+                "url: expected one without user and password: they go into username and password_file"
             )
         if parts.scheme not in _SCHEMES or not parts.hostname:
-            raise ValueError(
-                f"expected a proxy url such as socks5h://127.0.0.1:1080, its scheme one of {_SCHEMES}"
-            )
+            raise ValueError(f"url: expected one such as socks5h://127.0.0.1:1080, of {', '.join(_SCHEMES)}")
         if self.password and self.password_file:
-            raise ValueError("expected a password or a password_file, got both")
+            raise ValueError("password_file: expected that or a password, got both")
 
     def __repr__(self) -> str:
         """Without the password."""

@@ -6,6 +6,7 @@ record leaves, told by a debug event.
 """
 
 import errno
+import os
 import secrets
 import socket
 import time
@@ -117,7 +118,11 @@ class Exchange:
 
 
 class Transfers:
-    """Transfers on the running event loop, many at a time; `aclose()` ends them."""
+    """Transfers on the running event loop, many at a time; `aclose()` ends them.
+
+    Attributes:
+        bundle: The file of the certificate authorities that are trusted; None when there is none.
+    """
 
     def __init__(self, clock: Clock | None = None, bundle: str | None = None) -> None:
         """Prepare; the first transfer binds it to its event loop.
@@ -127,7 +132,7 @@ class Transfers:
             bundle: The file of trusted certificate authorities; None looks where distributions keep it.
         """
         self._clock = clock or SystemClock()
-        self._bundle = bundle if bundle is not None else find_bundle()
+        self.bundle = bundle if bundle is not None else find_bundle()
         self._multi = pycurl.AsyncCurlMulti()
 
     async def fetch(self, request: Request, proxy: Proxy | None, own_traffic: OwnTraffic) -> Exchange:
@@ -144,7 +149,7 @@ class Transfers:
         attempt = _Attempt(request, self._clock, own_traffic)
         curl = pycurl.Curl()
         try:
-            _prepare(curl, request, attempt, self._bundle)
+            _prepare(curl, request, attempt, self.bundle)
             _through(curl, proxy)
             code, message = 0, ""
             try:
@@ -162,8 +167,8 @@ class Transfers:
 
 
 def find_bundle() -> str | None:
-    """The first file of trusted certificate authorities among the places where distributions keep it."""
-    for path in CA_BUNDLES:
+    """The file of trusted certificate authorities: SSL_CERT_FILE, or where distributions keep it."""
+    for path in filter(None, (os.environ.get("SSL_CERT_FILE"), *CA_BUNDLES)):
         try:
             with open(path, "rb"):  # noqa: PTH123 - pathlib costs 1 MB
                 return path
