@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector as ClientCollector
 from prometheus_client.registry import CollectorRegistry
 from prometheus_client.samples import Sample
 
-from proxywatch.collector import active, children, interface, latency, loop, process, sockets, speed
+from proxywatch.collector import active, children, interface, latency, loop, process, sessions, sockets, speed
 from proxywatch.finding import Finding
 from proxywatch.metric import Family
 from proxywatch.parse import netdev, outcome
@@ -176,9 +176,12 @@ COLLECTORS: tuple[Entry, ...] = (
     Entry("latency", latency.Settings, lambda s, c: latency.build(s, **c.prober())),
     Entry("speed", speed.Settings, lambda s, c: speed.build(s, traffic=c.traffic, **c.prober())),
     Entry("interface", interface.Settings, lambda settings, _: interface.build(settings)),
+    Entry("sessions", sessions.Settings, lambda s, c: sessions.build(s, c.clock, c.own_traffic)),
     Entry("sockets", sockets.Settings, lambda settings, _: sockets.build(settings)),
     Entry(
-        "children", children.Settings, lambda s, c: children.build(s, c.clock, c.count("sockets", "listening"))
+        "children",
+        children.Settings,
+        lambda s, c: children.build(s, c.clock, c.count("sockets", "listening")),
     ),
     Entry("active", children.Settings, lambda s, c: _active(s, c), section="children", always=True),
 )
