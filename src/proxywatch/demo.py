@@ -47,7 +47,6 @@ sessions: {{log: "{directory}/danted.log", start: beginning}}
 sockets: {{port: {socks}}}
 exit: {{enabled: false}}
 interface: {{enabled: false}}
-wireguard: {{enabled: false}}
 http: {{listen: "{host}:{metrics}"}}
 health: {{listen: "{host}:{health}"}}
 log: {{level: warning}}
@@ -177,7 +176,7 @@ async def _until_listening(process: asyncio.subprocess.Process, port: int, log: 
 
 async def _serve_socks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Stand in for Dante: SOCKS5 CONNECT to an address, without a log."""
-    with suppress(OSError, asyncio.IncompleteReadError, ValueError):
+    with suppress(OSError, asyncio.IncompleteReadError, ValueError, asyncio.CancelledError):
         _, methods = await reader.readexactly(2)
         await reader.readexactly(methods)
         writer.write(b"\x05\x00")
@@ -220,7 +219,7 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 async def _serve_target(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """`/get`: nothing; `/bytes/N`: N bytes; the connection is closed after one answer."""
-    with suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+    with suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, asyncio.CancelledError):
         head = await reader.readuntil(b"\r\n\r\n")
         path = head.split(b" ", 2)[1]
         what, _, count = path.strip(b"/").partition(b"/")

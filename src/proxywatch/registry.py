@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector as ClientCollector
 from prometheus_client.registry import CollectorRegistry
 from prometheus_client.samples import Sample
 
-from proxywatch.collector import active, children, interface, latency, loop, process, sockets, speed
+from proxywatch.collector import active, children, interface, latency, loop, process, sessions, sockets, speed
 from proxywatch.collector import exit as exit_
 from proxywatch.finding import Finding
 from proxywatch.metric import Family
@@ -190,6 +190,7 @@ COLLECTORS: tuple[Entry, ...] = (
     ),
     Entry("exit", exit_.Settings, lambda s, c: exit_.build(s, c.prober, tunnel=c.tunnel, **c.pace)),
     Entry("interface", interface.Settings, lambda settings, _: interface.build(settings)),
+    Entry("sessions", sessions.Settings, lambda s, c: sessions.build(s, c.clock, c.own_traffic)),
     Entry("sockets", sockets.Settings, lambda settings, _: sockets.build(settings)),
     Entry(
         "children",
