@@ -1,11 +1,10 @@
 """The command line."""
 
 import asyncio
-import logging
 import os
 import random
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 from typing import Any, NoReturn
 
@@ -16,8 +15,6 @@ from proxywatch import __version__
 from proxywatch.config import Config, load
 from proxywatch.errors import ConfigError, Fault, SourceError
 from proxywatch.source import file
-
-log = logging.getLogger(__name__)
 
 _FAULTS = 2
 _LARGEST_FILE = 1 << 20
@@ -43,13 +40,13 @@ def run(path: str | None) -> None:
     from proxywatch import daemon, journal  # noqa: PLC0415 - the other commands need less
 
     journal.install(journal.Settings())
+    faults: list[Fault] = []
     try:
         _run(daemon.run(reader(path)))
-    except ConfigError as error:
-        _refuse(error)
-    except (SourceError, OSError) as error:
-        log.error("cannot start", extra={"reason": str(error)})  # noqa: TRY400 - the words are enough
-        sys.exit(1)
+    except* ConfigError as group:  # a task group may have wrapped it
+        faults = [fault for error in _leaves(group) for fault in error.faults]
+    if faults:
+        _refuse(ConfigError(*faults))
 
 
 @main.command()
@@ -114,6 +111,14 @@ def reader(path: str | None) -> Callable[[], Config]:
         return load(text, os.environ, SECTIONS, os.path.basename(path or ""))  # noqa: PTH119
 
     return read
+
+
+def _leaves(group: BaseExceptionGroup[ConfigError]) -> Iterator[ConfigError]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
 
 
 def _refuse(error: ConfigError) -> NoReturn:
