@@ -200,7 +200,7 @@ def test_a_stopped_dante_is_seen_and_its_return_too(tmp_path: Path) -> None:
 
 
 def test_a_removed_log_loses_nothing_and_a_new_one_is_picked_up(tmp_path: Path) -> None:
-    """Dante goes on in the removed file until it is told to reopen its log: so do we, and then change over."""
+    """Dante goes on in the removed file until told to reopen its log: so do we, and then change over."""
     with (
         target() as site,
         danted(tmp_path) as proxy,
