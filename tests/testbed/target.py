@@ -31,12 +31,14 @@ class Target:
         requests: The paths that were asked for.
         peers: The addresses (host, port) that connected.
         silent: Set to have every further connection accepted and never answered.
+        held: Open connections; the loop itself forgets those that were half closed.
     """
 
     port: int
     requests: list[str] = field(default_factory=list)
     peers: list[tuple[str, int]] = field(default_factory=list)
     silent: bool = False
+    held: set[asyncio.StreamWriter] = field(default_factory=set)
 
 
 @contextmanager
@@ -77,6 +79,7 @@ async def _serve(site: Target, host: str) -> AsyncIterator[None]:
 
 async def _connection(site: Target, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     site.peers.append(writer.get_extra_info("peername")[:2])
+    site.held.add(writer)
     with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
         if site.silent:
             await asyncio.Event().wait()
@@ -86,6 +89,7 @@ async def _connection(site: Target, reader: asyncio.StreamReader, writer: asynci
             await _answer(writer, path)
             if b"connection: close" in head.lower():
                 break
+    site.held.remove(writer)
     writer.close()
 
 
@@ -133,6 +137,7 @@ def _in_thread(serve: Callable[[], AsyncIterator[None]]) -> Iterator[None]:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.sleep(0.01)  # the transports that these closed end in the loop's next turns
 
     try:
         asyncio.run_coroutine_threadsafe(step(), loop).result(10)
