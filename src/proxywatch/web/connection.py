@@ -30,6 +30,10 @@ _TOO_SLOW = refuse(408, "the request took too long to arrive")
 _FAILED = refuse(500, "an error of this server; its log says more")
 
 
+class _EnoughError(Exception):
+    """No more requests are taken from this connection."""
+
+
 class Connection(asyncio.Protocol):
     """One client; its server keeps the time, and calls `expire` when it is up."""
 
@@ -74,6 +78,8 @@ class Connection(asyncio.Protocol):
             data = self._decrypt(self._tls, data)
         if data:
             self._parse(data)
+        if self._tls is not None and self._tls.ended:
+            self._closing = True
         self._advance()
 
     def eof_received(self) -> bool:
@@ -122,8 +128,11 @@ class Connection(asyncio.Protocol):
         if self._requests is None:
             self._requests = deque()
         self._requests.append(request)
-        if not request.keep_alive or len(self._requests) >= self._server.limits.pipelined:
+        if not request.keep_alive:
             self._closing = True
+        elif len(self._requests) >= self._server.limits.pipelined:
+            self._closing = True
+            raise _EnoughError
 
     # The way of a request.
 

@@ -12,9 +12,10 @@ class Channel:
 
     Attributes:
         established: Whether the handshake is done.
+        ended: Whether the client has said that it sends no more.
     """
 
-    __slots__ = ("_allowed", "_incoming", "_object", "_outgoing", "established")
+    __slots__ = ("_allowed", "_incoming", "_object", "_outgoing", "ended", "established")
 
     def __init__(self, context: ssl.SSLContext, allowed: frozenset[str] = frozenset()) -> None:
         """Await the client's hello.
@@ -24,7 +25,7 @@ class Channel:
             allowed: Names of which the client's certificate must carry one; empty for any.
         """
         self._allowed = allowed
-        self.established = False
+        self.established = self.ended = False
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
@@ -33,7 +34,7 @@ class Channel:
         """What the client said, in clear.
 
         Raises:
-            ssl.SSLError: Not TLS, not a client that we serve, or one that has said farewell.
+            ssl.SSLError: Not TLS, or not a client that we serve.
         """
         self._incoming.write(data)
         clear = []
@@ -44,6 +45,7 @@ class Channel:
                 self.established = True
             while chunk := self._object.read(_CHUNK):
                 clear.append(chunk)
+            self.ended = True
         except ssl.SSLWantReadError:
             pass
         return b"".join(clear)
