@@ -41,6 +41,7 @@ REASONS: dict[tuple[str, str], str] = {
     ("socks", "expired"): "the proxy's connection to the target timed out",
     ("socks", "unsupported"): "the proxy does not support the command or kind of address",
     ("socks", "rejected"): "the proxy rejected the request without a known reason",
+    ("socks", "tls"): "the TLS handshake with an https:// proxy itself failed",
     ("socks", "dns"): "the target's name could not be resolved here (socks5h:// leaves that to the proxy)",
     ("tls", "timeout"): "the TLS handshake with the target was not finished in time",
     ("tls", "reset"): "the connection was closed during the TLS handshake",
@@ -254,7 +255,7 @@ def _socks_reason(facts: Facts) -> str:
     if facts.code in {_RECEIVE, _SEND}:
         return "reset"
     if facts.code in {_CERTIFICATE, _TLS_CONNECT}:
-        return "malformed"
+        return "tls"
     reason = _PROXY_REASONS.get(facts.proxy_code, "rejected")
     return "dns_or_unreachable" if reason == "host_unreachable" and _named(facts.target) else reason
 
@@ -288,7 +289,14 @@ _TLS_CONNECT, _NOTHING, _SEND, _RECEIVE, _CERTIFICATE = 35, 52, 55, 56, 60
 _SUCCESSES, _REDIRECTS, _LOGIN_AT_PROXY = range(200, 300), range(300, 400), 407
 _RESET = 104
 _ERRNOS = {101: "unreachable", 104: "reset", 110: "timeout", 111: "refused", 113: "unreachable"}
-_CERTIFICATE_REASONS = {0: "name", 9: "expired", 10: "expired", 62: "name", 64: "name"}
+_CERTIFICATE_REASONS = {
+    0: "name",  # the chain is good, so it is what libcurl looks at by itself
+    1: "name",
+    9: "expired",
+    10: "expired",
+    62: "name",
+    64: "name",
+}
 _PROXY_REASONS = {
     1: "malformed",  # an address type that there is not
     2: "malformed",  # another version of SOCKS

@@ -5,6 +5,7 @@ one boundary that they do not show, where SOCKS ends and TLS begins, is the mome
 record leaves, told by a debug event.
 """
 
+import asyncio
 import errno
 import os
 import secrets
@@ -27,8 +28,7 @@ CA_BUNDLES = (
     "/etc/ssl/ca-bundle.pem",
 )
 _BUFFER = 256 << 10
-_TLS_HANDSHAKE, _CLIENT_HELLO = 0x16, 1
-_AUTH_BASIC = 1
+_TLS_HANDSHAKE = b"\x16"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,9 @@ class Transfers:
         Raises:
             SourceError: The proxy's password cannot be read.
         """
-        attempt = _Attempt(request, self._clock, own_traffic)
+        attempt = _Attempt(
+            request, self._clock, own_traffic, straight=proxy is None or proxy.scheme != "https"
+        )
         curl = pycurl.Curl()
         try:
             _prepare(curl, request, attempt, self.bundle)
@@ -189,12 +191,13 @@ class _Address(Protocol):
 class _Attempt:
     """The callbacks of one transfer and what they saw."""
 
-    def __init__(self, request: Request, clock: Clock, own_traffic: OwnTraffic) -> None:
+    def __init__(self, request: Request, clock: Clock, own_traffic: OwnTraffic, *, straight: bool) -> None:
         self.request = request
         self.clock = clock
         self.own_traffic = own_traffic
         self.at = clock.now()
         self.opened_at: float | None = None
+        self.straight = straight  # the next TLS is the target's, not an HTTPS proxy's own
         self.hello_at: float | None = None
         self.prepared = False
         self.endpoint: tuple[str, int] | None = None
@@ -220,6 +223,7 @@ class _Attempt:
         host, port, *_ = connection.getsockname()
         self.endpoint = (host, port)
         self.own_traffic.opened(host, port, self.clock.now())
+        asyncio.get_running_loop().call_soon(connection.close)  # libcurl works on a duplicate
         return connection
 
     def closed(self) -> None:
@@ -228,12 +232,12 @@ class _Attempt:
             self.own_traffic.closed(*self.endpoint, self.clock.now())
 
     def debug(self, kind: int, data: bytes) -> None:
-        """Catch the moment of the first TLS record to the server: one before a CONNECT was the proxy's."""
+        """Catch the moment of the first TLS record to the target."""
         if kind == pycurl.INFOTYPE_SSL_DATA_OUT:
-            if self.hello_at is None and data[:1] == bytes([_TLS_HANDSHAKE]):
+            if self.straight and self.hello_at is None and data[:1] == _TLS_HANDSHAKE:
                 self.hello_at = time.perf_counter()
         elif kind == pycurl.INFOTYPE_HEADER_OUT and data.startswith(b"CONNECT "):
-            self.hello_at = None
+            self.straight = True
 
     def ready(self, *_: object) -> int:
         """All that comes before the request is done."""
@@ -342,7 +346,7 @@ def _prepare(curl: pycurl.Curl, request: Request, attempt: _Attempt, bundle: str
     if request.url.startswith("https:"):
         options |= {pycurl.VERBOSE: 1, pycurl.DEBUGFUNCTION: attempt.debug}
     if bundle:
-        options[pycurl.CAINFO] = bundle
+        options |= {pycurl.CAINFO: bundle, pycurl.PROXY_CAINFO: bundle}
     for option, value in options.items():
         curl.setopt(option, value)
 
@@ -355,5 +359,5 @@ def _through(curl: pycurl.Curl, proxy: Proxy | None) -> None:
 
 
 def _asks(proxy: Proxy | None, url: str) -> bool:
-    """Whether the proxy is asked for a connection: all but an HTTP proxy that gets a plain request."""
-    return proxy is not None and (proxy.scheme.startswith("socks") or url.startswith("https:"))
+    """Whether there is a handshake with the proxy: with all but an HTTP proxy that gets a plain request."""
+    return proxy is not None and (proxy.scheme != "http" or url.startswith("https:"))
