@@ -295,6 +295,8 @@ class Pod(AbstractContextManager["Pod"]):
         self.uapi = self.directory / "pod-wireguard" / "wg0.sock"
         n = self.number
         self._wire(("client", f"pod{n}", f"10.90.{n}.1/24"), ("pod", "eth0", f"10.90.{n}.2/24"))
+        # With its wire down, WireGuard must not find the way to its peer through itself.
+        self.exec("pod", "ip", "route", "add", "unreachable", f"10.91.{n}.0/24", "metric", "9999")
         self._wire(("pod", "under", f"10.91.{n}.2/24"), ("far", "under", f"10.91.{n}.1/24"))
 
     def _folder(self, name: str) -> Path:
