@@ -78,7 +78,7 @@ async def test_a_missing_and_a_stale_socket_may_come_back(tmp_path: Path) -> Non
 async def test_a_socket_of_somebody_else_needs_the_operator() -> None:
     """It is a file permission."""
     with tempfile.TemporaryDirectory() as directory:
-        Path(directory).chmod(0o755)
+        os.chmod(directory, 0o755)  # noqa: PTH101
         async with _listening(Path(directory) / "s", _answering()) as path:
             os.chmod(path, 0o700)  # noqa: PTH101
             os.seteuid(65534)
