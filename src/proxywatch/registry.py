@@ -17,13 +17,22 @@ from prometheus_client.registry import Collector as ClientCollector
 from prometheus_client.registry import CollectorRegistry
 from prometheus_client.samples import Sample
 
-from proxywatch.collector import active, children, interface, latency, loop, process, sessions, sockets, speed
+from proxywatch.collector import (
+    active,
+    children,
+    interface,
+    latency,
+    loop,
+    process,
+    sessions,
+    sockets,
+    speed,
+    wireguard,
+)
 from proxywatch.collector import exit as exit_
 from proxywatch.finding import Finding
 from proxywatch.metric import Family
-from proxywatch.parse import netdev
 from proxywatch.prober import Prober
-from proxywatch.source import file
 from proxywatch.source.clock import Clock, SystemClock
 from proxywatch.source.own_traffic import OwnTraffic
 from proxywatch.source.proxy import Proxy
@@ -146,9 +155,8 @@ class Context:
 
     def received(self) -> int | None:
         """Bytes that the VPN device has received; None without such a device on this host."""
-        name = getattr(self.peers["interface"].status(), "name", "") if "interface" in self.peers else ""
-        device = netdev.parse(file.read("/proc/net/dev")).get(name)
-        return device.receive_bytes if device else None
+        received: int | None = self.count("interface", "received")()
+        return received
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +198,7 @@ COLLECTORS: tuple[Entry, ...] = (
     ),
     Entry("exit", exit_.Settings, lambda s, c: exit_.build(s, c.prober, tunnel=c.tunnel, **c.pace)),
     Entry("interface", interface.Settings, lambda settings, _: interface.build(settings)),
+    Entry("wireguard", wireguard.Settings, lambda s, c: wireguard.build(s, c.clock)),
     Entry("sessions", sessions.Settings, lambda s, c: sessions.build(s, c.clock, c.own_traffic)),
     Entry("sockets", sockets.Settings, lambda settings, _: sockets.build(settings)),
     Entry(

@@ -17,8 +17,7 @@ Each side has its own network, mount and pid namespaces; nothing outside them is
 them ends with `close()` or with this process, whichever comes first. Pods stand side by side, each with an N
 of its own; `Pod(beside=other)` shares the client of another one. Files are in `pod.directory`, seen alike
 from inside and outside: `log` (Dante's), `uapi` (WireGuard's socket), `keys` (every secret of this pod),
-`www` (served by the web). Facts of the pod from outside: `/proc/{pod.pid('pod')}/net/dev` and whatever is
-below `/proc/{pod.pid('pod')}/root`.
+`www` (served by the web). `pod.read("/proc/net/dev")` reads /proc and /sys as the pod sees them.
 
 Names that fail: nx.test, servfail.test, slow.test (no answer), dead.test (an address that never answers).
 Needs root, /dev/net/tun and the programs in `NEEDS`. Start-up takes half a second, and at most 30 s.
@@ -244,6 +243,16 @@ class Pod(AbstractContextManager["Pod"]):
         """The process that holds a side, as seen from outside."""
         return self._sides[side].pid
 
+    def read(self, path: str) -> bytes:
+        """A file of /proc or /sys as the pod's own processes see it.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        if path.startswith("/proc/net/"):
+            return Path(f"/proc/{self.pid('pod')}/net/{path.removeprefix('/proc/net/')}").read_bytes()
+        return Path(f"/proc/{self.pid('pod')}/root{path}").read_bytes()
+
     def get(self, path: str, *, host: str = "web.test", timeout: float = 5) -> str:
         """Fetch a page through the proxy, as a client does; returns `STATUS BYTES SECONDS`.
 
@@ -286,6 +295,8 @@ class Pod(AbstractContextManager["Pod"]):
         self.uapi = self.directory / "pod-wireguard" / "wg0.sock"
         n = self.number
         self._wire(("client", f"pod{n}", f"10.90.{n}.1/24"), ("pod", "eth0", f"10.90.{n}.2/24"))
+        # With its wire down, WireGuard must not find the way to its peer through itself.
+        self.exec("pod", "ip", "route", "add", "unreachable", f"10.91.{n}.0/24", "metric", "9999")
         self._wire(("pod", "under", f"10.91.{n}.2/24"), ("far", "under", f"10.91.{n}.1/24"))
 
     def _folder(self, name: str) -> Path:

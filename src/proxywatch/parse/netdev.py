@@ -1,4 +1,6 @@
-"""/proc/net/dev: one line per device after two lines of titles (proc(5); net/core/net-procfs.c).
+"""What the kernel tells about network devices, in /proc/net and /sys/class/net.
+
+/proc/net/dev: one line per device after two lines of titles (proc(5); net/core/net-procfs.c).
 
     Inter-|   Receive                                                |  Transmit
      face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo ...
@@ -8,11 +10,18 @@ Names may hold any byte but white space and `/`, colons included (`eth0:1`), so 
 colon. The counters are 64 bits wide.
 """
 
+import re
 from dataclasses import dataclass
 
 from proxywatch.errors import ParseError
 
+UP = 0x1
+"""The bit of `flags` that says whether the device was brought up (IFF_UP)."""
+
 _COLUMNS = 16
+_LONGEST = 20
+_ATTRIBUTE = re.compile(rb"(0x[0-9a-fA-F]{1,16}|[0-9]{1,20})\n?")
+_MULTICAST = re.compile(rb"^Ip6OutMcastPkts\s+([0-9]{1,20})\s*$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +49,40 @@ def parse(content: bytes) -> dict[str, Device]:
     for line in content.splitlines()[2:]:
         name, colon, counters = line.rpartition(b":")
         columns = counters.split()
-        if not colon or len(columns) != _COLUMNS or not all(column.isdigit() for column in columns):
+        if not colon or len(columns) != _COLUMNS or not all(map(_is_counter, columns)):
             raise ParseError("/proc/net/dev: a line that names no device with sixteen counters")
         values = [int(column) for column in columns]
         device = Device(name.strip().decode(errors="backslashreplace"), *values[0:4], *values[8:12])
         devices[device.name] = device
     return devices
+
+
+def attribute(content: bytes) -> int:
+    """A number of /sys/class/net/DEVICE: `ifindex` (decimal), `flags` (hexadecimal).
+
+    Raises:
+        ParseError: No number.
+    """
+    match = _ATTRIBUTE.fullmatch(content)
+    if not match:
+        raise ParseError("/sys/class/net: an attribute that is no number")
+    return int(match[1], 16 if match[1].startswith(b"0x") else 10)
+
+
+def multicast6(content: bytes) -> int:
+    """IPv6 multicast packets that a device has sent, from /proc/net/dev_snmp6/DEVICE.
+
+    The kernel's own router solicitations and group reports are among a device's transmitted packets, and
+    nobody answers them.
+
+    Raises:
+        ParseError: The counter is not there.
+    """
+    match = _MULTICAST.search(content)
+    if not match:
+        raise ParseError("/proc/net/dev_snmp6: no counter Ip6OutMcastPkts")
+    return int(match[1])
+
+
+def _is_counter(column: bytes) -> bool:
+    return column.isdigit() and len(column) <= _LONGEST
