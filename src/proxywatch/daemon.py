@@ -16,7 +16,7 @@ from proxywatch.config import Config, load
 from proxywatch.errors import ConfigError
 from proxywatch.exposition import Exposition
 from proxywatch.health import HealthServer, Tunnel, allowance
-from proxywatch.registry import COLLECTORS, Closing, Collector, Context, Entry, Publisher, Registry, Watching
+from proxywatch.registry import COLLECTORS, Closing, Collector, Context, Entry, Publisher, Registry, Tunnelling, Watching
 from proxywatch.scrape import Scrape
 from proxywatch.source.proxy import Proxy
 from proxywatch.status import Board
@@ -116,7 +116,11 @@ def required(config: Config) -> dict[str, float]:
 
 def tunnel(names: Registry) -> Tunnel | None:
     """The tunnel's state, its words, and whether it is up; None when no collector watches it."""
-    return None
+    watching = names.collectors.get("wireguard")
+    if not isinstance(watching, Tunnelling):
+        return None
+    snapshot = watching.tunnel()
+    return (snapshot.state, snapshot.sentence, snapshot.up) if snapshot else ("unknown", "not read yet", False)
 
 
 def every_publisher() -> list[Publisher]:

@@ -81,7 +81,9 @@ def test_the_cuts_between_packets_do_not_matter(lengths: list[int]) -> None:
     )
 
     def tell(request: Request) -> Response:
-        return Response.make(200, f"{request.method} {request.path} {request.query} {request.header(b'accept')}")
+        return Response.make(
+            200, f"{request.method} {request.path} {request.query} {request.header(b'accept')}"
+        )
 
     async def talk() -> bytes:
         async with serving(tell) as (_, address):
@@ -101,7 +103,11 @@ def test_the_cuts_between_packets_do_not_matter(lengths: list[int]) -> None:
 
 async def test_refuses_what_is_not_http() -> None:
     """With a word, which arrives although more of the client's bytes do."""
-    for nonsense in (b"\x16\x03\x01\x02\x00\x01\x00" * 50, b"hello there, how are you\r\n\r\n", b"GET / SPDY/9\r\n\r\n"):
+    for nonsense in (
+        b"\x16\x03\x01\x02\x00\x01\x00" * 50,
+        b"hello there, how are you\r\n\r\n",
+        b"GET / SPDY/9\r\n\r\n",
+    ):
         async with serving() as (_, address):
             wire = await Wire.to(address)
             await wire.send(nonsense)

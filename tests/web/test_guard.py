@@ -136,7 +136,10 @@ async def test_reads_the_file_again(tmp_path: Path) -> None:
 
 async def test_sends_the_headers(tmp_path: Path) -> None:
     """What the operator wants on every response is on it."""
-    path = write(tmp_path, "http_server_config: {headers: {X-Frame-Options: deny, Strict-Transport-Security: max-age=9}}")
+    path = write(
+        tmp_path,
+        "http_server_config: {headers: {X-Frame-Options: deny, Strict-Transport-Security: max-age=9}}",
+    )
     async with guarded(path) as (_, _, address):
         wire = await Wire.to(address)
         _, headers, _ = await wire.ask("/")
@@ -210,9 +213,17 @@ async def test_refuses_old_versions(tmp_path: Path, certificates: Path) -> None:
 
 @pytest.mark.parametrize(
     ("sans", "name", "admitted"),
-    [("", "client", True), ("", "", False), ("", "stranger", False), ("prometheus", "client", True), ("other", "client", False)],
+    [
+        ("", "client", True),
+        ("", "", False),
+        ("", "stranger", False),
+        ("prometheus", "client", True),
+        ("other", "client", False),
+    ],
 )
-async def test_verifies_clients(tmp_path: Path, certificates: Path, sans: str, name: str, admitted: bool) -> None:
+async def test_verifies_clients(
+    tmp_path: Path, certificates: Path, sans: str, name: str, admitted: bool
+) -> None:
     """A certificate of the authority, and the allowed name in it, or nothing is served."""
     path = write(
         tmp_path,
@@ -262,7 +273,11 @@ async def test_takes_a_new_certificate(tmp_path: Path, certificates: Path) -> No
         ("basic_auth_user: {}", "", "unknown field `basic_auth_user`"),
         ("tls_server_config: {min_version: TLS14}", "min_version", "TLS14"),
         ("tls_server_config: {}", "tls_server_config", "both cert_file and key_file"),
-        ("tls_server_config: {cert_file: nowhere.pem, key_file: nowhere.key}", "tls_server_config", "No such file"),
+        (
+            "tls_server_config: {cert_file: nowhere.pem, key_file: nowhere.key}",
+            "tls_server_config",
+            "No such file",
+        ),
         ("http_server_config: {headers: {X-Frame-Options: maybe}}", "X-Frame-Options", "maybe"),
         ('http_server_config: {headers: {X-XSS-Protection: "1\\r\\nx: y"}}', "", "one line"),
         ("rate_limit: {interval: soon}", "", "soon"),

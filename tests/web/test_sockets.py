@@ -26,7 +26,11 @@ def test_a_bare_port_is_for_both_families() -> None:
 
 def test_a_host_is_kept_to(tmp_path: Path) -> None:
     """Loopback of one family, of the other, and a unix socket."""
-    for text, described in (("127.0.0.1:0", "127.0.0.1:"), ("[::1]:0", "[::1]:"), (f"unix:{tmp_path}/s", "unix:/")):
+    for text, described in (
+        ("127.0.0.1:0", "127.0.0.1:"),
+        ("[::1]:0", "[::1]:"),
+        (f"unix:{tmp_path}/s", "unix:/"),
+    ):
         (sock,) = sockets.bound(Address.parse(text), "http.listen")
         with sock:
             assert sockets.describe(sock).startswith(described)
@@ -77,7 +81,12 @@ for name in ("http", "health"):
 
 @pytest.mark.parametrize(
     ("names", "expected"),
-    [("http:health", ([0], [1])), ("health:http", ([1], [0])), ("a.socket:health", ([0], [1])), ("", ([0, 1], []))],
+    [
+        ("http:health", ([0], [1])),
+        ("health:http", ([1], [0])),
+        ("a.socket:health", ([0], [1])),
+        ("", ([0, 1], [])),
+    ],
 )
 def test_sockets_of_systemd(names: str, expected: tuple[list[int], list[int]]) -> None:
     """Told apart by name; one without a name of ours is for metrics."""
@@ -91,7 +100,13 @@ def test_sockets_of_systemd(names: str, expected: tuple[list[int], list[int]]) -
             os.dup2(second, 4)
 
         process = subprocess.run(
-            [sys.executable, "-c", ADOPT], env=environment, preexec_fn=move, close_fds=False, capture_output=True, text=True, check=True
+            [sys.executable, "-c", ADOPT],
+            env=environment,
+            preexec_fn=move,
+            close_fds=False,
+            capture_output=True,
+            text=True,
+            check=True,
         )
     lines = dict(line.partition(" ")[::2] for line in process.stdout.splitlines())
     told = tuple([ports.index(int(port)) for port in lines[name].split()] for name in ("http", "health"))
