@@ -1,8 +1,8 @@
 """A client that can misbehave: raw bytes over a TCP connection."""
 
 import asyncio
-from contextlib import asynccontextmanager
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from fakes import FakeClock

@@ -4,9 +4,10 @@ import asyncio
 import socket
 import struct
 
-from fakes import FakeClock
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from fakes import FakeClock
 from proxywatch.web.limits import Limits
 from proxywatch.web.message import Request, Response
 from wire import Wire, serving, until

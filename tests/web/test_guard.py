@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+
 from fakes import FakeClock
 from proxywatch.errors import ConfigError
 from proxywatch.parse.quantity import Address

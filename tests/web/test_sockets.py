@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from proxywatch.errors import ConfigError, ParseError
 from proxywatch.parse.quantity import Address
 from proxywatch.web import sockets

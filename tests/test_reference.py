@@ -1,0 +1,79 @@
+"""The reference pages and the README say what the code does."""
+
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+import yaml
+
+from proxywatch import daemon, reference
+from proxywatch.config import load
+from proxywatch.metric import Family
+
+ROOT = Path(__file__).parent.parent
+FAMILIES = [family for publisher in daemon.every_publisher() for family in publisher.describe()]
+UNITS = re.compile(
+    r"_(seconds|bytes|bytes_per_second|info|total|ms|percent|mbps|permin|success|status|state)$"
+)
+PART_A = set(
+    re.findall(
+        r"^\| (\w+) \| (?:gauge|counter) \|", (ROOT / "tests/fixtures/contract.md").read_text(), re.MULTILINE
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("page", "text"),
+    [
+        ("metrics.md", reference.metrics(daemon.every_publisher())),
+        ("settings.md", reference.settings(daemon.SECTIONS)),
+    ],
+)
+def test_the_pages_are_fresh(page: str, text: str) -> None:
+    """`make reference` writes them anew."""
+    assert (ROOT / "docs" / page).read_text() == text
+
+
+@pytest.mark.parametrize("section", daemon.SECTIONS)
+def test_every_setting_has_its_sentence(section: str) -> None:
+    """In the docstring of its struct, from which the page is made."""
+    settings = daemon.SECTIONS[section]
+    assert {field.name for field in msgspec.structs.fields(settings)} == set(reference.sentences(settings))
+
+
+def test_part_a_of_the_contract_is_kept() -> None:
+    """Dashboards and scripts in the field hold on to these names."""
+    assert len(PART_A) == 11
+    assert {family.name for family in FAMILIES} >= PART_A
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_names_follow_the_conventions(family: Family) -> None:
+    """`_total` on counters alone, a full sentence of help, no label that Prometheus keeps for itself."""
+    assert family.name.endswith("_total") == (family.kind == "counter")
+    assert family.help.rstrip().endswith((".", ")"))
+    assert not {"le", "quantile", "job", "instance", "type", "proxy_name"} & set(family.labels)
+    assert re.fullmatch(r"[a-z][a-z0-9_]*", family.name)
+
+
+def test_no_metric_is_declared_twice() -> None:
+    """One name, one collector."""
+    names = [family.name for family in FAMILIES]
+    assert len(names) == len(set(names))
+
+
+def test_the_settings_of_the_readme_can_be_loaded() -> None:
+    """What people paste works."""
+    text = (ROOT / "README.md").read_text()
+    block = text.partition("## Settings that people change")[2].partition("All of them")[0]
+    lines = [line[4:] for line in block.splitlines() if line.startswith("    ")]
+    given = yaml.safe_load("\n".join(lines))
+    assert len(given) >= 7
+    load("\n".join(lines), {}, daemon.SECTIONS, "README.md")
+
+
+def test_the_pages_that_the_readme_links_to_exist() -> None:
+    """No dead link within the project."""
+    links = re.findall(r"\]\(([^)#:]+)\)", (ROOT / "README.md").read_text())
+    assert [link for link in links if not (ROOT / link).exists()] == []
