@@ -1,0 +1,120 @@
+"""The commands around the daemon: the demo, the doctor, the reference."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from proxywatch import __version__
+from testbed.danted import danted
+from testbed.target import target
+
+PART_A = {
+    "proxy_info", "proxy_latency_ms", "proxy_success_rate_percent", "proxy_requests_successful_total",
+    "proxy_requests_failed_total", "proxy_request_rate_permin", "proxy_download_speed_mbps",
+    "proxy_avg_connection_duration_seconds", "proxy_active_connections",
+}  # fmt: skip
+
+
+def proxywatch(*arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command of it to its end."""
+    command = [sys.executable, "-m", "proxywatch", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=60, env=os.environ | environ
+    )
+
+
+def read(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=5) as response:
+        return str(response.read().decode())
+
+
+def series(body: str) -> set[str]:
+    """Names of series that have a sample."""
+    return {line.partition("{")[0] for line in body.splitlines() if line and not line.startswith("#")}
+
+
+def test_the_demo_shows_everything_within_forty_seconds_and_ends_with_an_interrupt(tmp_path: Path) -> None:
+    """Every series of part A that a machine without WireGuard can have, from a real Dante, with failures."""
+    out = tmp_path / "out"
+    with out.open("wb") as file:
+        process = subprocess.Popen([sys.executable, "-m", "proxywatch", "demo"], stdout=file, stderr=file)
+    try:
+        start = time.monotonic()
+        metrics = health = None
+        body = ""
+        while time.monotonic() - start < 40:
+            text = out.read_text()
+            metrics = re.search(r"^metrics +(\S+)$", text, re.MULTILINE)
+            health = re.search(r"^health +(\S+)$", text, re.MULTILINE)
+            body = read(metrics[1]) if metrics else ""
+            failed = re.search(r"proxy_requests_failed_total\S* ([1-9])", body)
+            if series(body) >= PART_A and failed:
+                break
+            time.sleep(0.2)
+        assert series(body) >= PART_A, out.read_text()
+        assert "a real Dante" in out.read_text()
+        assert health
+        assert "+ latency" in read(health[1])
+        assert "<html" in read(metrics[1].replace("/metrics", "/")) if metrics else False
+    finally:
+        process.send_signal(signal.SIGINT)
+        status = process.wait(10)
+    assert status == 0
+    assert "Traceback" not in out.read_text()
+
+
+def test_the_doctor_is_content_where_all_is_well(tmp_path: Path) -> None:
+    """Exit status 0, a line per collector, nothing to mend."""
+    with target() as site, danted(tmp_path) as proxy:
+        conf = tmp_path / "proxywatch.yaml"
+        conf.write_text(
+            f"proxy: {{url: 'socks5h://127.0.0.1:{proxy.port}'}}\n"
+            f"latency: {{targets: ['http://127.0.0.1:{site.port}/get']}}\n"
+            f"speed: {{url: 'http://127.0.0.1:{site.port}/bytes/{{bytes}}'}}\n"
+            f"sessions: {{log: '{proxy.log}'}}\nsockets: {{port: {proxy.port}}}\n"
+            f"children: {{pid_file: '{proxy.pid_file}'}}\n"
+            "exit: {enabled: false}\ninterface: {name: lo}\nwireguard: {enabled: false}\n"
+        )
+        result = proxywatch("check", "-c", str(conf))
+    assert result.returncode == 0, result.stdout
+    assert result.stdout.endswith("all is well\n")
+    assert "FAULT" not in result.stdout
+    for collector in ("latency", "speed", "sessions", "sockets", "children", "active", "interface"):
+        assert re.search(rf"^{collector} +ok", result.stdout, re.MULTILINE), result.stdout
+
+
+def test_the_doctor_says_what_is_missing_and_how_to_mend_it(tmp_path: Path) -> None:
+    """Exit status 1; no Dante, no log, no tunnel, each with what to do."""
+    result = proxywatch(
+        "check",
+        PROXYWATCH_PROXY_URL="socks5h://127.0.0.1:1",
+        PROXYWATCH_SOCKETS_PORT="1",
+        PROXYWATCH_SESSIONS_LOG=str(tmp_path / "none.log"),
+        PROXYWATCH_WIREGUARD_NAME="wg-none",
+        PROXYWATCH_INTERFACE_NAME="wg-none",
+        PROXYWATCH_EXIT_DIRECT="false",
+        PROXYWATCH_CHILDREN_NAMES="[no-such-server]",
+    )
+    assert result.returncode == 1
+    for collector in ("latency", "sessions", "sockets", "interface", "wireguard"):
+        assert re.search(rf"^{collector} +FAULT .+\n +-> .+", result.stdout, re.MULTILINE), result.stdout
+    assert "to mend" in result.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize("what", ["metrics", "config"])
+def test_describe_prints_the_reference(what: str) -> None:
+    """The same text as the page."""
+    page = Path(__file__).parents[2] / "docs" / {"metrics": "metrics.md", "config": "settings.md"}[what]
+    assert proxywatch("describe", what).stdout == page.read_text()
+
+
+def test_the_version() -> None:
+    """As packages have it."""
+    assert __version__ in proxywatch("--version").stdout
