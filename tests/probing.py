@@ -1,13 +1,35 @@
 """What the tests of probes share: one probe from request to verdict, on the loop that the daemon runs on."""
 
-import uvloop
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Protocol
 
-from proxywatch.parse.outcome import Transfer
+import uvloop
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from proxywatch.parse.outcome import Phases, Transfer
 from proxywatch.prober import Prober
 from proxywatch.source.own_traffic import OwnTraffic
 from proxywatch.source.proxy import Proxy
 from proxywatch.source.transfer import Request, Transfers
 from proxywatch.state.history import History
+
+
+class Exposed(Protocol):
+    """Whatever publishes metrics."""
+
+    def collect(self) -> Iterable[Metric]:
+        """Its families."""
+
+
+class _Once(Collector):
+    def __init__(self, families: list[Metric]) -> None:
+        self.families = families
+
+    def collect(self) -> list[Metric]:
+        return self.families
 
 
 def prober(proxy: Proxy, bundle: str | None = None) -> Prober:
@@ -31,3 +53,39 @@ def probe(proxy: Proxy, asked: Request, bundle: str | None = None) -> Transfer:
             await maker.transfers.aclose()
 
     return uvloop.run(once())
+
+
+def success(asked: Request, duration: float = 0.1, at: float = 1000.0, **more: object) -> Transfer:
+    """A probe that went well, three tenths of it in SOCKS."""
+    phases = Phases(duration * 0.1, duration * 0.3, None, duration * 0.4, duration * 0.2)
+    return Transfer("id", asked.kind, asked.url, at, duration, phases, status=200, **more)  # type: ignore[arg-type]
+
+
+def failure(asked: Request, stage: str = "socks", reason: str = "rule", at: float = 1000.0) -> Transfer:
+    """A probe that the proxy's rule refused."""
+    return Transfer("id", asked.kind, asked.url, at, 0.1, Phases(0.01), stage=stage, reason=reason)
+
+
+class FakeProber:
+    """Answers as it is told to; remembers what it was asked."""
+
+    def __init__(self, act: Callable[[Request], Transfer]) -> None:
+        self.act = act
+        self.asked: list[Request] = []
+        self.bundle: str | None = "/etc/ssl/certs/ca-certificates.crt"
+        self.during: Callable[[], None] = lambda: None
+
+    async def probe(self, asked: Request, /) -> Transfer:
+        self.asked.append(asked)
+        self.during()
+        await asyncio.sleep(0)
+        return self.act(asked)
+
+
+def samples(collector: Exposed) -> dict[str, float]:
+    """What a collector publishes, as the exposition would write it without `proxy_name`; no buckets."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Once(list(collector.collect())))
+    lines = generate_latest(registry).decode().splitlines()
+    pairs = (line.rpartition(" ") for line in lines if not line.startswith("#") and "_bucket{" not in line)
+    return {name: float(value) for name, _, value in pairs}

@@ -59,6 +59,7 @@ _PHASE_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0,
 _FIRST = 3.0
 _SLACK = 5.0
 _LIMIT = 64 << 10
+_BODY_IS_READ = ("transfer", "wrong_body")
 
 Positive = Annotated[Duration, msgspec.Meta(gt=0)]
 Verdict = Literal["ok", "target", "proxy"]
@@ -214,7 +215,14 @@ class LatencyCollector:
             probes = await self._probe_all()
         except SourceError as error:
             return [Finding.fault(str(error), "Mend `proxy.password_file`.")]
-        return [_finding(probe, alone=any(p.ok for p in probes)) for probe in probes]
+        alone = any(probe.ok for probe in probes)
+        return [*self._authorities(), *(_finding(probe, alone=alone) for probe in probes)]
+
+    def _authorities(self) -> list[Finding]:
+        if self._prober.bundle or not any(map(_tls, self._settings.targets)):
+            return []
+        text = "no file of trusted certificate authorities: no https target can be verified"
+        return [Finding.fault(text, "Install ca-certificates, or name the file in SSL_CERT_FILE.")]
 
     def status(self) -> Status | None:
         """The last round; None before the first."""
@@ -230,7 +238,7 @@ class _Target:
         self.succeeded: float | None = None
         self.duration = Distribution(_BUCKETS)
         self._phases = {stage: Distribution(_PHASE_BUCKETS) for stage in STAGES}
-        self._failures = dict.fromkeys(REASONS, 0)
+        self._failures = {pair: 0 for pair in REASONS if pair != _BODY_IS_READ}
 
     def count(self, probe: Transfer) -> None:
         self.attempts += 1

@@ -17,7 +17,7 @@ from proxywatch.errors import ParseError
 
 _ADDRESS = ("ip", "query", "ip_addr", "address", "origin")
 _CODE = ("country_iso", "country_code", "countryCode", "loc", "country")
-_COUNTRY = ("country", "country_name", "country_iso", "country_code", "countryCode", "loc")
+_COUNTRY = ("country", "country_name")
 _LONGEST = 64
 _CODE_LENGTH = 2
 
@@ -27,7 +27,7 @@ class Identity(msgspec.Struct, frozen=True):
 
     Attributes:
         address: As inet_ntop writes it.
-        country: As the service names it; empty when it does not.
+        country: Its name; empty when unknown.
         code: The country's two letters in lower case; empty when unknown.
         city: Empty when unknown.
         server: The VPN's own name of the relay; empty when unknown.
@@ -51,11 +51,12 @@ def parse(body: bytes) -> Identity:
     fields = _json(body) if body.lstrip()[:1] == b"{" else _lines(body)
     vpn = fields.get("mullvad_exit_ip")
     server = _text(fields, ("mullvad_exit_ip_hostname",))
-    code = next((code for code in (_text(fields, (key,)) for key in _CODE) if len(code) == _CODE_LENGTH), "")
+    codes = [text for key in _CODE if len(text := _text(fields, (key,))) == _CODE_LENGTH]
+    names = [text for key in _COUNTRY if len(text := _text(fields, (key,))) > _CODE_LENGTH]
     return Identity(
         address=_address(_text(fields, _ADDRESS)),
-        country=_text(fields, _COUNTRY),
-        code=(code or _code(server)).lower(),
+        country=next(iter(names), ""),
+        code=next(iter(codes), _code(server)).lower(),
         city=_text(fields, ("city",)),
         server=server,
         vpn=vpn if isinstance(vpn, bool) else None,

@@ -275,10 +275,8 @@ def _tls_reason(facts: Facts) -> str:
 
 
 def _http_reason(facts: Facts) -> str:
-    if facts.full:
-        return "long_body"
-    if facts.code == _PARTIAL:
-        return "short_body"
+    if facts.answered is not None and (facts.full or facts.code == _PARTIAL):
+        return "long_body" if facts.full else "short_body"
     if facts.code in {_NOTHING, _SEND} or facts.os_error == _RESET or "unexpected eof" in facts.message:
         return "reset"
     return "malformed"

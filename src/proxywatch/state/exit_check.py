@@ -8,6 +8,7 @@ from typing import NamedTuple
 from proxywatch.parse.exit_identity import Identity
 
 _LOCAL_NAMES = "socks5"
+_LETTERS = 2
 
 
 class Verdict(NamedTuple):
@@ -43,15 +44,12 @@ def country(seen: Identity, expected: str) -> Verdict:
     wanted = expected.strip().casefold()
     if not wanted:
         return _unjudged("no country is expected (`exit.expect.country`)")
-    known = {name.casefold() for name in (seen.code, seen.country) if name}
-    if wanted in known:
-        return _passed(f"the exit is in {seen.country or seen.code}")
-    letters = len(wanted) == 2  # noqa: PLR2004 - ISO 3166
-    if not known or (letters and not seen.code):
-        return _unjudged(
-            "no service says in which country the exit is, in the words of `exit.expect.country`"
-        )
-    return _failed(f"the exit is in {seen.country or seen.code}, not in {expected}")
+    known = seen.code if len(wanted) == _LETTERS else seen.country
+    if not known:
+        return _unjudged("no service names the exit's country in the way that `exit.expect.country` does")
+    if wanted == known.casefold():
+        return _passed(f"the exit is in {known}")
+    return _failed(f"the exit is in {known}, not in {expected}")
 
 
 def not_direct(seen: Identity, direct: Identity | None, *, asked: bool) -> Verdict:
