@@ -84,6 +84,10 @@ function svg(name, attributes) {
   return made;
 }
 
+function lines(words) {
+  return words.filter(Boolean).map((word) => element("i", "", word));
+}
+
 function none(text) {
   return [element("li", "none", text)];
 }
@@ -155,8 +159,8 @@ function showVerdict(status) {
   const box = byId("vpn");
   box.dataset.level = vpn.up === null ? "unknown" : vpn.up ? "good" : "bad";
   box.querySelector("b").textContent = vpn.up === null ? "Not watched" : vpn.up ? "Up" : "Down";
-  const handshake = vpn.last_handshake ? `, ${ago(status.time - vpn.last_handshake)}` : "";
-  box.querySelector("span").textContent = vpn.words + handshake;
+  const handshake = vpn.last_handshake ? `last handshake ${ago(status.time - vpn.last_handshake)}` : "";
+  box.querySelector("span").replaceChildren(...lines([vpn.words, handshake]));
   showExit(exit);
 }
 
@@ -166,9 +170,12 @@ function showExit(exit) {
   box.querySelector("b").textContent = exit
     ? flag(exit.country) + ([exit.city, exit.country].filter(Boolean).join(", ") || exit.ip)
     : "Not known";
-  const marks = checks.map(([name, ok]) => (ok ? `✓ ${CHECKS[name] ?? name}` : `✗ ${FAILED[name] ?? name}`));
-  const words = exit ? [[exit.ip, exit.server].filter(Boolean).join(" · "), marks.join("  ")] : ["not measured"];
-  box.querySelector("span").replaceChildren(...words.filter(Boolean).flatMap((word) => [word, element("br")]));
+  const words = exit ? [[exit.ip, exit.server].filter(Boolean).join(" · ")] : ["not measured"];
+  const marks = element("i", "marks");
+  for (const [name, ok] of checks) {
+    marks.append(element("i", ok ? "yes" : "no", (ok ? CHECKS[name] : FAILED[name]) ?? name));
+  }
+  box.querySelector("span").replaceChildren(...lines(words), marks);
 }
 
 function showFigures(status) {
@@ -189,9 +196,17 @@ function showFigures(status) {
   showPhases(status.phases);
 }
 
+// What the trend says: the range that it moved in, or how fast a total grows.
 function note(figure, points) {
-  const last = points ? points.values.filter((value) => value !== null).at(-1) : undefined;
-  return figure.key === "transferred" && last !== undefined ? `${bytes(last).join(" ")}/s now` : "";
+  const known = points ? points.values.filter((value) => value !== null) : [];
+  if (known.length < 2) return "";
+  if (figure.key === "transferred") return `${bytes(known.at(-1)).join(" ")}/s now`;
+  const words = (value) => shown({ ...figure, value }).join(" ").trim();
+  const span = duration((points.values.length - 1) * points.step_seconds);
+  const [low, high] = [words(Math.min(...known)), words(Math.max(...known))];
+  if (low === high) return `${low} for ${span}`;
+  const unit = high.includes(" ") ? high.slice(high.indexOf(" ")) : "";
+  return `${unit && low.endsWith(unit) ? low.slice(0, -unit.length) : low} to ${high} in ${span}`;
 }
 
 function addFigure(section, figure) {
@@ -219,7 +234,7 @@ function showPhases(phases) {
   const legend = element("div", "legend");
   for (const { name, seconds } of phases) {
     const part = element("i", `phase-${name}`);
-    part.style.flex = `${Math.max(seconds, 0.0001)} 0 0`;
+    part.style.flex = `${Math.max(seconds, 0.0001) * 1e6} 0 0`;
     bar.append(part);
     const entry = element("span");
     entry.append(element("i", `phase-${name}`), `${PHASES[name] ?? name} ${duration(seconds)}`);
@@ -244,16 +259,14 @@ function showFailures(status) {
 }
 
 function showCollectors(status) {
-  const items = status.collectors.map((collector) => {
+  const troubled = status.collectors.filter((collector) => collector.state !== "ok");
+  const well = status.collectors.filter((collector) => collector.state === "ok");
+  const items = [...troubled, ...well].map((collector) => {
     const item = element("li");
     item.dataset.state = collector.state;
-    const seen = collector.last_success === null ? "never" : ago(status.time - collector.last_success);
-    item.append(
-      element("i", "dot"),
-      element("b", "", collector.name),
-      element("span", "text", collector.message || "sees what it should"),
-      element("span", "aside", seen),
-    );
+    const seen = collector.last_success === null ? "never" : `${ago(status.time - collector.last_success)}`;
+    item.append(element("i", "dot"), element("b", "", collector.name), element("span", "aside", seen));
+    if (collector.message) item.append(element("span", "text", collector.message));
     return item;
   });
   byId("collectors").replaceChildren(...(items.length ? items : none("Nothing: every collector is switched off.")));

@@ -14,8 +14,8 @@ from proxywatch.status.model import Exit, Failure, Phase, Vpn
 _TUNNEL = {
     "absent": "there is no tunnel device",
     "never": "the peer has never answered",
-    "fresh": "the last handshake is fresh",
-    "idle": "the tunnel is idle, and well",
+    "fresh": "the peer answers",
+    "idle": "idle, and well",
     "rekey_overdue": "the peer owes a handshake",
     "dead": "the peer does not answer any more",
 }
