@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from proxywatch.parse.outcome import REASONS
 from proxywatch.registry import Collector
 from proxywatch.scrape import Outcome
 from proxywatch.status.figures import Samples, missing, value
@@ -13,8 +14,8 @@ from proxywatch.status.model import Exit, Failure, Phase, Vpn
 _TUNNEL = {
     "absent": "there is no tunnel device",
     "never": "the peer has never answered",
-    "fresh": "the last handshake is fresh",
-    "idle": "the tunnel is idle, and well",
+    "fresh": "the peer answers",
+    "idle": "idle, and well",
     "rekey_overdue": "the peer owes a handshake",
     "dead": "the peer does not answer any more",
 }
@@ -62,15 +63,14 @@ def phases(collectors: Mapping[str, Collector]) -> list[Phase]:
 def failures(history: object) -> list[Failure]:
     """The most recent failures of the history, the last first."""
     told = _mapping(msgspec.to_builtins(history)).get("failures") or ()
-    failed = [_mapping(entry) for entry in told]
-    failed.sort(key=lambda entry: float(entry.get("at", 0)), reverse=True)
-    return [
-        Failure(float(entry.get("at", 0)), *(str(entry.get(key) or "") for key in _FAILURE))
-        for entry in failed[:_MOST_FAILURES]
-    ]
+    failed = [_failure(_mapping(entry)) for entry in told]
+    return sorted(failed, key=lambda failure: failure.at, reverse=True)[:_MOST_FAILURES]
 
 
-_FAILURE = ("kind", "target", "stage", "reason", "blame")
+def _failure(entry: Mapping[str, Any]) -> Failure:
+    word = {key: str(entry.get(key) or "") for key in ("kind", "target", "stage", "reason", "words", "blame")}
+    word["words"] = word["words"] or REASONS.get((word["stage"], word["reason"]), "")
+    return Failure(at=float(entry.get("at") or 0), **word)
 
 
 def _mapping(value: object) -> dict[str, Any]:

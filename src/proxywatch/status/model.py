@@ -113,10 +113,11 @@ class Failure(Struct, frozen=True):
 
     Attributes:
         at: Unix time.
-        kind: `probe`, `speedtest` or `request`.
+        kind: Of what: `latency`, `speed`, `exit`, or `request` for a client's own.
         target: What was asked for; empty when unknown.
         stage: Where it broke.
-        reason: Why.
+        reason: Why, in one of a few known words.
+        words: Why, in a sentence.
         blame: Whose fault: `client`, `policy`, `proxy`, `tunnel` or `destination`; empty when unknown.
     """
 
@@ -125,6 +126,7 @@ class Failure(Struct, frozen=True):
     target: str
     stage: str
     reason: str
+    words: str
     blame: str
 
 

@@ -68,6 +68,6 @@ def _well(vpn: Vpn, leaves: Exit | None, figures: Mapping[str, Figure]) -> Verdi
     if latency is None:
         return Verdict("unknown", "Not measured yet", figures["latency"].reason)
     place = ", ".join(filter(None, (leaves.city, leaves.country))) if leaves else ""
-    way = f" through {place}" if place else ""
+    way = f" by way of {place}" if place else ""
     without = "" if vpn.up is not None else f"; the tunnel is not watched: {vpn.words}"
-    return Verdict("good", "All is well", f"a page's first visit takes {latency:.0f} ms{way}{without}")
+    return Verdict("good", "All is well", f"a request takes {latency:.0f} ms{way}{without}")
