@@ -98,6 +98,9 @@ def test_every_series_of_part_a_is_there_and_right(tmp_path: Path) -> None:
         assert running.value("proxy_request_rate_permin") == 8
         assert 0 < (running.value("proxy_latency_ms") or 0) < 500
         assert 'proxy_info{proxy_name="golden-crab"} 1' in running.get("/metrics").body
+        assert running.status()["name"] == "golden-crab"
+        assert running.get("/api/v1/history").status == 200
+        assert "Traceback" not in running.log.read_text()
 
 
 def test_promtool_objects_to_nothing_but_the_names_of_part_a(tmp_path: Path) -> None:

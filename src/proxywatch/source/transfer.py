@@ -273,7 +273,7 @@ class _Attempt:
         return Exchange(
             id=secrets.token_hex(6),
             kind=self.request.kind,
-            target=self.request.url,
+            target=str(self.request.url),
             wanted=(self.request.least or self.request.limit) if self.request.enough else 0,
             at=self.at,
             handshake=handshake,
