@@ -12,6 +12,7 @@ from typing import Any, Self
 import msgspec
 
 from proxywatch import exposition, health, journal, registry, scrape
+from proxywatch.collector.wireguard import WireguardCollector
 from proxywatch.config import Config, load
 from proxywatch.errors import ConfigError
 from proxywatch.exposition import Exposition
@@ -33,6 +34,7 @@ SECTIONS: Mapping[str, type[msgspec.Struct]] = {
 }
 _AT_START_ONLY = (scrape.Settings, exposition.Settings, health.Settings)
 _STOP_WITHIN = 1.5
+_NOT_READ: Tunnel = ("unknown", "it has not been read yet", False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,11 @@ def required(config: Config) -> dict[str, float]:
 
 def tunnel(names: Registry) -> Tunnel | None:
     """The tunnel's state, its words, and whether it is up; None when no collector watches it."""
-    return None
+    collector = names.collectors.get("wireguard")
+    if not isinstance(collector, WireguardCollector):
+        return None
+    snapshot = collector.tunnel()
+    return (snapshot.state.value, snapshot.sentence, snapshot.up) if snapshot else _NOT_READ
 
 
 def every_publisher() -> list[Publisher]:

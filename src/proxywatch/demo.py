@@ -47,6 +47,7 @@ sessions: {{log: "{directory}/danted.log", start: beginning}}
 sockets: {{port: {socks}}}
 exit: {{enabled: false}}
 interface: {{enabled: false}}
+wireguard: {{enabled: false}}
 http: {{listen: "{host}:{metrics}"}}
 health: {{listen: "{host}:{health}"}}
 log: {{level: warning}}
