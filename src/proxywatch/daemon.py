@@ -12,11 +12,12 @@ from typing import Any, Self
 import msgspec
 
 from proxywatch import exposition, health, journal, registry, scrape
+from proxywatch.collector.wireguard import WireguardCollector
 from proxywatch.config import Config, load
 from proxywatch.errors import ConfigError
 from proxywatch.exposition import Exposition
 from proxywatch.health import HealthServer, Tunnel, allowance
-from proxywatch.registry import COLLECTORS, Closing, Collector, Context, Entry, Publisher, Registry, Tunnelling, Watching
+from proxywatch.registry import COLLECTORS, Closing, Collector, Context, Entry, Publisher, Registry, Watching
 from proxywatch.scrape import Scrape
 from proxywatch.source.proxy import Proxy
 from proxywatch.status import Board
@@ -33,6 +34,7 @@ SECTIONS: Mapping[str, type[msgspec.Struct]] = {
 }
 _AT_START_ONLY = (scrape.Settings, exposition.Settings, health.Settings)
 _STOP_WITHIN = 1.5
+_NOT_READ: Tunnel = ("unknown", "it has not been read yet", False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +118,11 @@ def required(config: Config) -> dict[str, float]:
 
 def tunnel(names: Registry) -> Tunnel | None:
     """The tunnel's state, its words, and whether it is up; None when no collector watches it."""
-    watching = names.collectors.get("wireguard")
-    if not isinstance(watching, Tunnelling):
+    collector = names.collectors.get("wireguard")
+    if not isinstance(collector, WireguardCollector):
         return None
-    snapshot = watching.tunnel()
-    return (snapshot.state, snapshot.sentence, snapshot.up) if snapshot else ("unknown", "not read yet", False)
+    snapshot = collector.tunnel()
+    return (snapshot.state.value, snapshot.sentence, snapshot.up) if snapshot else _NOT_READ
 
 
 def every_publisher() -> list[Publisher]:

@@ -37,7 +37,6 @@ from proxywatch.source.clock import Clock, SystemClock
 from proxywatch.source.own_traffic import OwnTraffic
 from proxywatch.source.proxy import Proxy
 from proxywatch.source.transfer import Transfers
-from proxywatch.state import tunnel
 from proxywatch.state.history import History
 
 log = logging.getLogger(__name__)
@@ -98,14 +97,6 @@ class Closing(Collector, Protocol):
 
     async def close(self) -> None:
         """Finish, within half a second."""
-
-
-@runtime_checkable
-class Tunnelling(Collector, Protocol):
-    """A collector that knows the state of the tunnel."""
-
-    def tunnel(self) -> tunnel.Snapshot | None:
-        """The state as it was last concluded; None before the first time."""
 
 
 @dataclass(frozen=True, slots=True)

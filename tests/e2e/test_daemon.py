@@ -38,6 +38,7 @@ def settings(port: int, site: int, log: Path | str, **more: object) -> dict[str,
         "sessions": {"log": str(log), "start": "beginning"},
         "sockets": {"port": port},
         "exit": {"enabled": False},
+        "wireguard": {"enabled": False},
         **more,
     }
 

@@ -54,6 +54,12 @@ def test_other_ports_and_time_wait_are_left_out() -> None:
     assert len(list(socket_table.parse(text.splitlines(), 1081))) == 2
 
 
+def test_a_row_that_the_kernel_repeats_counts_once() -> None:
+    """As it does when sockets come and go while the table is read."""
+    text = (RECORDED / "tcp.txt").read_bytes().splitlines()
+    assert len(list(socket_table.parse(text + text[3:], PORT))) == 13
+
+
 @pytest.mark.parametrize("state", STATES)
 def test_without_an_inode_nothing_is_served(state: str) -> None:
     """Whatever the state; and what has one is, in the states that a server can hold."""
@@ -67,7 +73,7 @@ def test_both_formats_carry_the_same(number: int, inode: int, queue: int, port: 
     expected = Socket(tcp_socket.state(number), inode, queue)
     row = struct.pack("=BBBB48xIIIII", 2, number, 0, 0, 0, queue, 0, 0, inode)
     assert inet_diag.parse(row) == expected
-    line = f" 0: 0100007F:{port:04X} 0:A0FA {number:02X} 0:{queue:08X} 00:00000000 0 0 0 {inode} 1 0".encode()
+    line = f" 0: 0:{port:04X} 0:A0FA {number:02X} {0:08X}:{queue:08X} 0:0 0 0 0 {inode} 1 0".encode()
     assert list(socket_table.parse([line], port)) == ([] if number == 6 else [expected])
     assert expected.standing in {*STANDINGS, "listen", "time_wait", "close", "syn_sent"}
 

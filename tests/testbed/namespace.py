@@ -95,11 +95,16 @@ class Namespace:
 
     def popen(self, *command: str, **options: Any) -> Inside:
         """Start a command; it ends with the side at the latest."""
-        enter = ["nsenter", "-t", str(self.pid), "-n", "-m", "-p", "-r", f"--wd={Path.cwd()}"]
         options = {"text": True, "stdin": subprocess.DEVNULL} | options
-        process = Inside([*enter, "setpriv", "--pdeathsig", "KILL", *command], **options)
+        process = Inside([*self.prefix, *command], **options)
         self._processes.append(process)
         return process
+
+    @property
+    def prefix(self) -> list[str]:
+        """What to put before a command, so that it runs in here; it ends when that is killed."""
+        enter = ["nsenter", "-t", str(self.pid), "-n", "-m", "-p", "-r", f"--wd={Path.cwd()}"]
+        return [*enter, "setpriv", "--pdeathsig", "KILL"]
 
     @contextmanager
     def entered(self) -> Iterator[None]:

@@ -239,6 +239,10 @@ class Pod(AbstractContextManager["Pod"]):
         """Put the calling thread into a side's network for a while."""
         return self._sides[side].entered()
 
+    def prefix(self, side: str) -> list[str]:
+        """What to put before a command, so that it runs on a side; it ends when that is killed."""
+        return self._sides[side].prefix
+
     def pid(self, side: str) -> int:
         """The process that holds a side, as seen from outside."""
         return self._sides[side].pid

@@ -127,15 +127,15 @@ class Server:
     def _renew(self, mother: int) -> None:
         try:
             children = self._below(mother) if self._is_named(mother) else frozenset()
-        except (
-            SourceError
-        ):  # a kernel without lists of children: trust what was found, and seek again in time
+        except SourceError:  # a kernel without lists of children: what was found holds for a while
             children = self.children if self._clock.monotonic() - self._sought < _PATIENCE else frozenset()
-        if children and not self._is_replaced(mother):
+        replaced = self._is_replaced(mother)
+        if children and not replaced:
             self.children = children
             return
+        if not replaced:
+            self.orphans |= self.children
         self._why = ("Dante has ended", "Start it.")
-        self.orphans |= self.children if not children else frozenset()
         self.mother, self.children = None, frozenset()
 
     def _below(self, mother: int) -> frozenset[int]:
@@ -169,6 +169,7 @@ class Server:
             self._why = (str(error), error.mend)
             return
         self.children = families.servers.get(self.mother, frozenset()) - set(parents.values())
+        self.orphans -= self.children
 
     def _choose(self, families: Families) -> int:
         if self._settings.pid_file:

@@ -3,9 +3,11 @@
       sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ...
        0: 0100007F:0438 00000000:0000 0A 00000000:00000000 00:00000000 00000000 65534        0 26753 1 ...
 
-Addresses, ports, states and queues are hexadecimal; uid and inode are decimal.
+Addresses, ports, states and queues are hexadecimal; uid and inode are decimal. The kernel writes the table
+page by page, and repeats rows when sockets of anybody come or go between two pages: a row counts once.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 
 from proxywatch.errors import ParseError
@@ -13,6 +15,8 @@ from proxywatch.parse import tcp_socket
 from proxywatch.parse.tcp_socket import Socket
 
 _TIME_WAIT = b"06"
+_STATE = re.compile(rb"[0-9A-F]{2}")
+_REST = re.compile(rb"[0-9A-F]{8}:([0-9A-F]{8}) +\S+ +\S+ +\d+ +\d+ +(\d{1,20})\b")
 
 
 def parse(lines: Iterable[bytes], port: int) -> Iterator[Socket]:
@@ -26,20 +30,21 @@ def parse(lines: Iterable[bytes], port: int) -> Iterator[Socket]:
         ParseError: A line of that port that does not follow the format.
     """
     end = b":%04X" % port
+    seen = set()
     for line in lines:
         if end not in line:
             continue
         columns = line.split(None, 4)
         if len(columns) < 5:  # noqa: PLR2004 - number, local, remote, state, the rest
             raise ParseError("/proc/net/tcp: a line that is cut off")
-        if columns[1].endswith(end) and columns[3] != _TIME_WAIT:
-            yield _socket(columns[3], columns[4].split())
+        _, local, remote, state, rest = columns
+        if local.endswith(end) and state != _TIME_WAIT and (local, remote) not in seen:
+            seen.add((local, remote))
+            yield _socket(state, rest)
 
 
-def _socket(state: bytes, columns: list[bytes]) -> Socket:
-    """Of the columns after the state, the first is tx:rx and the sixth the inode."""
-    try:
-        queue = int(columns[0].partition(b":")[2], 16)
-        return Socket(tcp_socket.state(int(state, 16)), int(columns[5]), queue)
-    except (IndexError, ValueError) as error:
-        raise ParseError("/proc/net/tcp: a line without state, queue and inode") from error
+def _socket(state: bytes, rest: bytes) -> Socket:
+    match = _REST.match(rest)
+    if match is None or not _STATE.fullmatch(state):
+        raise ParseError("/proc/net/tcp: a line without state, queue and inode")
+    return Socket(tcp_socket.state(int(state, 16)), int(match[2]), int(match[1], 16))

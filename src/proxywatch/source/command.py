@@ -9,7 +9,7 @@ from proxywatch.errors import SourceError
 from proxywatch.source.uapi import receive
 
 
-async def run(*command: str, into: bytearray, patience: float = 1.0) -> int:
+async def run(*command: str, into: bytearray, patience: float = 2.0) -> int:
     """Run it to its end; returns how many bytes of the buffer its output fills.
 
     Args:

@@ -1,0 +1,93 @@
+"""The choice among the sources of the active count, and their agreement over time."""
+
+import asyncio
+from functools import partial
+
+import pytest
+
+from fakes import FakeClock
+from proxywatch.collector.active import ActiveCollector
+from proxywatch.errors import NoData
+
+KNOWN: dict[str, int | None] = {"sockets": 5, "io": 4, "log": 6, "slots": 5, "processes": 17}
+
+
+def collector(
+    counts: dict[str, int | None], choice: str = "auto", clock: FakeClock | None = None
+) -> ActiveCollector:
+    return ActiveCollector(choice, {name: partial(counts.get, name) for name in KNOWN}, clock or FakeClock())
+
+
+def samples(active: ActiveCollector) -> dict[str, dict[str, float]]:
+    return {
+        family.name: {sample.labels.get("source", ""): sample.value for sample in family.samples}
+        for family in active.collect()
+    }
+
+
+@pytest.mark.parametrize(
+    ("missing", "expected", "source"),
+    [
+        ((), 5, "sockets"),
+        (("sockets",), 4, "io"),
+        (("sockets", "io"), 6, "log"),
+        (("sockets", "io", "log"), None, ""),
+    ],
+)
+def test_auto_takes_the_first_that_can_be_read(
+    missing: tuple[str, ...], expected: int | None, source: str
+) -> None:
+    """In the order sockets, io, log; never processes."""
+    active = collector(KNOWN | dict.fromkeys(missing))
+    assert (active.status().connections, active.status().source) == (expected, source)
+    assert samples(active)["proxy_active_connections"] == ({} if expected is None else {"": expected})
+
+
+@pytest.mark.parametrize("choice", ["sockets", "io", "log", "processes"])
+async def test_a_source_that_is_chosen_is_taken_or_none(choice: str) -> None:
+    """No other stands in for it."""
+    assert collector(KNOWN, choice).status().connections == KNOWN[choice]
+    blind = collector(KNOWN | {choice: None}, choice)
+    assert blind.status().connections is None
+    with pytest.raises(NoData, match=choice):
+        await blind.update()
+    [finding] = await blind.examine()
+    assert (finding.level, choice in finding.text) == ("fault", True)
+
+
+async def test_sources_that_disagree_for_a_minute() -> None:
+    """The metric says which; agreement clears it."""
+    clock = FakeClock()
+    counts = KNOWN | {"sockets": 100, "slots": 60, "log": 98}
+    active = collector(counts, clock=clock)
+    for _ in range(7):
+        await active.update()
+        await clock.advance(10)
+    assert samples(active)["proxy_active_connections_disagreement"] == {"log": 0.0, "slots": 0.0}
+    await active.update()
+    assert samples(active)["proxy_active_connections_disagreement"] == {"log": 0.0, "slots": 1.0}
+    assert active.status().disagreeing == ["slots"]
+    counts["slots"] = 90
+    await active.update()
+    assert active.status().disagreeing == []
+
+
+async def test_when_it_compares() -> None:
+    """A second after the start, then every ten seconds."""
+    clock = FakeClock()
+    active = collector(KNOWN, clock=clock)
+    start = clock.monotonic()
+    due = []
+    for _ in range(3):
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(active.due())
+            while not task.done():
+                await clock.advance(0.5)
+        due.append(clock.monotonic() - start)
+    assert due == [1, 11, 21]
+
+
+async def test_what_check_says() -> None:
+    """The number, its source, and the others beside it."""
+    [finding] = await collector(KNOWN).examine()
+    assert finding.text == "5 active connections, from sockets (io 4, log 6, slots 5, processes 17)"
