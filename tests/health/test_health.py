@@ -39,7 +39,8 @@ async def face(
     """The face on a free port."""
     sources = Sources(lambda: {"latency": 100.0}, outcomes, lambda: tunnel)
     listen = Addresses.parse("127.0.0.1:0")
-    async with HealthServer(Settings(listen=listen, **settings), sources, clock or FakeClock()) as server:  # type: ignore[arg-type]
+    told = Settings(listen=listen, **settings)  # type: ignore[arg-type]
+    async with HealthServer(told, sources, clock or FakeClock()) as server:
         yield server, server.addresses[0]
 
 

@@ -161,7 +161,7 @@ async def test_limits_the_rate(tmp_path: Path) -> None:
 
 
 async def test_speaks_tls(tmp_path: Path, certificates: Path) -> None:
-    """Keep-alive, a large answer to a stream of requests, and a farewell that says that nothing was cut off."""
+    """Keep-alive, a farewell that says that nothing was cut off, and no answer to plain HTTP."""
     path = write(
         tmp_path,
         f"tls_server_config: {{cert_file: {certificates}/server.pem, key_file: {certificates}/server.key}}",

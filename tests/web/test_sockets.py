@@ -115,7 +115,7 @@ def test_sockets_of_systemd(names: str, expected: tuple[list[int], list[int]]) -
 
 
 def test_addresses_as_written() -> None:
-    """One, several with commas, a list; nothing and nonsense are refused; what is printed reads back the same."""
+    """One, several with commas, a list; nonsense is refused; what is printed reads back the same."""
     assert Addresses.parse(":9090") == (":9090",)
     assert Addresses.parse("127.0.0.1:1, unix:/run/x") == ("127.0.0.1:1", "unix:/run/x")
     assert Addresses.parse([":1", ":2"]) == (":1", ":2")
