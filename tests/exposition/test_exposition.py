@@ -155,7 +155,7 @@ async def test_documents() -> None:
         for _ in range(3):
             _, headers, body = await wire.ask("/api/v1/status")
             assert json.loads(body) == {"told": 1}
-        assert (headers["content-type"], headers["cache-control"]) == ("application/json", "no-store")
+            assert (headers["content-type"], headers["cache-control"]) == ("application/json", "no-store")
         await rig.clock.advance(1.1)
         _, headers, body = await wire.ask("/api/v1/status", "Accept-Encoding: gzip")
         assert json.loads(zlib.decompress(body, wbits=31)) == {"told": 2}
@@ -167,10 +167,8 @@ async def test_reload() -> None:
     """200, or 400 with every fault; not for another site's page."""
     async with rigged() as (rig, wire):
         assert (await wire.ask("/-/reload", method="POST"))[0] == 200
-        for faults in (
-            [Fault("x.yaml:3 latency", "expected")],
-            ConfigError(Fault("x.yaml:3 latency", "expected")),
-        ):
+        fault = Fault("x.yaml:3 latency", "expected")
+        for faults in ([fault], ConfigError(fault)):
             rig.faults = faults
             status, _, body = await wire.ask("/-/reload", method="POST")
             assert (status, body) == (400, b"x.yaml:3 latency: expected\n")

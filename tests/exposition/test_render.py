@@ -68,7 +68,8 @@ def test_both_formats_say_the_same() -> None:
         return sample.name, tuple(sorted(sample.labels.items())), sample.value
 
     text = {plain(s) for family in parse_text(body("text").decode()) for s in family.samples}
-    other = {plain(s) for family in parse_openmetrics(body("openmetrics").decode()) for s in family.samples}
+    families = parse_openmetrics(body("openmetrics").decode())  # type: ignore[no-untyped-call]
+    other = {plain(s) for family in families for s in family.samples}
     assert text == other
     assert len(text) == 8
 
