@@ -177,7 +177,7 @@ async def test_reload() -> None:
 
 
 async def test_the_page_is_kept_to_itself() -> None:
-    """A policy that allows no inline script, no inline style and no foreign host; and nothing in it needs them."""
+    """A policy without inline script, inline style and foreign hosts; and nothing in it needs them."""
     async with rigged() as (_, wire):
         for path in ("/", "/page.js", "/page.css", "/icon.svg"):
             status, headers, body = await wire.ask(path)
