@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from fakes import FakeClock
@@ -51,10 +51,8 @@ class Wire:
 
     async def close(self) -> None:
         self.writer.close()
-        try:
+        with suppress(OSError):
             await self.writer.wait_closed()
-        except OSError:
-            pass
 
 
 def hello(_: Request) -> Response:
@@ -64,10 +62,12 @@ def hello(_: Request) -> Response:
 
 @asynccontextmanager
 async def serving(
-    handler: Callable[[Request], Answer] = hello, limits: Limits = Limits(), clock: FakeClock | None = None
+    handler: Callable[[Request], Answer] = hello,
+    limits: Limits | None = None,
+    clock: FakeClock | None = None,
 ) -> AsyncIterator[tuple[Server, str]]:
     """A server on a free port, with a clock that stands still unless moved."""
-    async with Server("http", handler, limits, clock or FakeClock()) as server:
+    async with Server("http", handler, limits or Limits(), clock or FakeClock()) as server:
         await server.listen([Address.parse("127.0.0.1:0")])
         yield server, server.addresses[0]
 
@@ -75,5 +75,5 @@ async def serving(
 async def until(condition: Callable[[], bool]) -> None:
     """Let the loop turn until something is so."""
     async with asyncio.timeout(5):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - about another connection's state, which has no event
             await asyncio.sleep(0.001)

@@ -146,6 +146,11 @@ class HealthServer:
         """Where it listens."""
         return self._listener.addresses
 
+    @property
+    def connections(self) -> int:
+        """Open now."""
+        return len(self._silent) + len(self._leaving)
+
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
         await self._listener.open(self._settings.listen)
@@ -175,7 +180,7 @@ class HealthServer:
     def opened(self, client: "_Client") -> None:
         """One more; when there are too many, the oldest one is answered at once."""
         self._silent.add(client, self._clock.monotonic())
-        if len(self._silent) + len(self._leaving) <= self._settings.max_connections:
+        if self.connections <= self._settings.max_connections:
             return
         oldest = self._leaving.first() or self._silent.first() or client
         oldest.answer()

@@ -152,7 +152,7 @@ def _leaves(leaves: Exit | None, paint: Paint) -> str:
 
 def _figure(figure: Figure, points: Points | None, paint: Paint) -> str:
     if figure.value is None:
-        return paint("unknown", f"–  {figure.reason}")
+        return paint("unknown", f"-  {figure.reason}")
     text = f"{_number(figure.value)} {figure.unit}".strip()
     line = _sparkline(points.values[-_WIDTH:]) if points else ""
     return f"{paint(figure.grade, text)}{' ' * (16 - len(text))}{line}".rstrip()

@@ -77,7 +77,8 @@ async def test_bounds_pipelining() -> None:
 def test_the_cuts_between_packets_do_not_matter(lengths: list[int]) -> None:
     """The same bytes give the same answers, however they arrive."""
     stream = (
-        b"GET /a?b=c HTTP/1.1\r\nAccept: x\r\nAccept: y\r\n\r\nPOST /b HTTP/1.1\r\nContent-Length: 3\r\n\r\nxyz"
+        b"GET /a?b=c HTTP/1.1\r\nAccept: x\r\nAccept: y\r\n\r\n"
+        b"POST /b HTTP/1.1\r\nContent-Length: 3\r\n\r\nxyz"
         b"POST /c HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\nHEAD /d HTTP/1.0\r\n\r\n"
     )
 

@@ -15,6 +15,7 @@ from proxywatch.parse.quantity import Duration, Size
 from proxywatch.registry import Registry
 from proxywatch.scrape import Scrape
 from proxywatch.source.clock import Clock
+from proxywatch.status import schema
 from proxywatch.web.addresses import Addresses
 from proxywatch.web.guard import Guard
 from proxywatch.web.limits import Limits
@@ -99,6 +100,7 @@ class Exposition:
         self._routes: dict[str, tuple[tuple[str, ...], Callable[[Request], Answer]]] = {
             "/metrics": (_GET, self._metrics),
             "/api/v1/status": (_GET, lambda request: self._document(request, sources.status)),
+            "/api/v1/status/schema": (_GET, lambda request: self._document(request, schema)),
             "/api/v1/history": (_GET, lambda request: self._document(request, sources.history)),
             "/-/healthy": (_GET, lambda _: Response.make(200, "proxywatch is up\n")),
             "/-/reload": (("POST", "PUT"), self._reload),

@@ -1,6 +1,7 @@
 """The registry as bytes: rendered once per change, in the formats and encodings that somebody asked for."""
 
 import asyncio
+import logging
 import zlib
 from collections.abc import Iterable
 from functools import lru_cache
@@ -13,6 +14,8 @@ from prometheus_client.registry import Collector
 
 from proxywatch.registry import Registry
 from proxywatch.web.message import Response
+
+log = logging.getLogger(__name__)
 
 Format = Literal["text", "openmetrics"]
 Names = frozenset[str] | None
@@ -46,7 +49,7 @@ class Rendering:
                 continue
             key = publisher.name, shape
             if key not in self._pieces:
-                self._pieces[key] = _render(self._registry.collect({publisher.name}), shape)
+                self._pieces[key] = self._piece(publisher.name, shape)
                 await asyncio.sleep(0)
             pieces.append(self._pieces[key])
         if shape == "openmetrics":
@@ -56,6 +59,13 @@ class Rendering:
             self._bodies.clear()
         self._bodies[shape, gzip, names] = response
         return response
+
+    def _piece(self, name: str, shape: Format) -> bytes:
+        try:
+            return _render(self._registry.collect({name}), shape)
+        except Exception:
+            log.exception("render failed", extra={"collector": name})
+            return b""
 
 
 class _Families(Collector):

@@ -1,17 +1,17 @@
 """What a person wants to know at a glance: a model that the page, the API and the terminal show."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
 from proxywatch import __version__
-from proxywatch.registry import Collector, Registry
+from proxywatch.registry import Registry
 from proxywatch.scrape import Outcome, Scrape
 from proxywatch.source.clock import Clock
 from proxywatch.state.trend import Trend
 from proxywatch.status import facts
-from proxywatch.status.figures import KINDS, Samples, figure, samples, value
+from proxywatch.status.figures import KINDS, Samples, figure, missing, samples, value
 from proxywatch.status.model import CollectorState, Points, State, Status
 from proxywatch.status.verdict import conclude
 
@@ -66,8 +66,9 @@ class Board:
         found = samples(self._registry.collect())
         outcomes = self._scrape.outcomes
         collectors = self._registry.collectors
+        seen = {name: msgspec.to_builtins(collector.status()) for name, collector in collectors.items()}
         figures = [figure(kind, found, outcomes, collectors) for kind in KINDS]
-        vpn = facts.vpn(found, outcomes, collectors)
+        vpn = facts.vpn(found, seen, missing("wireguard", outcomes, collectors))
         leaves = facts.leaves(found)
         return Status(
             name=self._registry.proxy_name,
@@ -78,9 +79,9 @@ class Board:
             vpn=vpn,
             exit=leaves,
             figures=figures,
-            phases=facts.phases(collectors),
-            collectors=[_state(collector, outcomes) for collector in collectors.values()],
-            failures=facts.failures(self._history()),
+            phases=facts.phases(seen),
+            collectors=[_state(name, outcomes.get(name), what) for name, what in seen.items()],
+            failures=facts.failures(self._history(), seen),
             trends={key: Points(trend.step, _rounded(trend.values)) for key, trend in self._trends.items()},
         )
 
@@ -90,14 +91,12 @@ def schema() -> dict[str, Any]:
     return msgspec.json.schema(Status)
 
 
-def _state(collector: Collector, outcomes: Mapping[str, Outcome]) -> CollectorState:
-    outcome = outcomes.get(collector.name)
-    seen = msgspec.to_builtins(collector.status())
+def _state(name: str, outcome: Outcome | None, seen: Any) -> CollectorState:  # noqa: ANN401 - of any shape
     if outcome is None:
-        return CollectorState(collector.name, "waiting", "has not run yet", None, None, 0, seen)
+        return CollectorState(name, "waiting", "has not run yet", None, None, 0, seen)
     state: State = "ok" if outcome.success else "nothing" if outcome.reason == "no_data" else "failing"
     return CollectorState(
-        collector.name, state, outcome.message, outcome.duration, outcome.last_success, outcome.failures, seen
+        name, state, outcome.message, outcome.duration, outcome.last_success, outcome.failures, seen
     )
 
 

@@ -1,38 +1,34 @@
 """The tunnel, the exit, the phases and the failures, as far as somebody knows of them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from proxywatch.parse.outcome import REASONS
-from proxywatch.registry import Collector
-from proxywatch.scrape import Outcome
-from proxywatch.status.figures import Samples, missing, value
+from proxywatch.parse.outcome import REASONS, STAGES
+from proxywatch.status.figures import Samples, value
 from proxywatch.status.model import Exit, Failure, Phase, Vpn
 
-_TUNNEL = {
-    "absent": "there is no tunnel device",
-    "never": "the peer has never answered",
-    "fresh": "the peer answers",
-    "idle": "idle, and well",
-    "rekey_overdue": "the peer owes a handshake",
-    "dead": "the peer does not answer any more",
-}
-_PHASES = ("proxy_connect", "socks", "tls", "first_byte", "transfer")
+Seen = Mapping[str, Any]
 _MOST_FAILURES = 12
 
 
-def vpn(found: Samples, outcomes: Mapping[str, Outcome], names: Iterable[str]) -> Vpn:
-    """The tunnel as its series tell."""
+def vpn(found: Samples, seen: Seen, reason: str) -> Vpn:
+    """The tunnel as its series tell, with the collector's own words.
+
+    Args:
+        found: All samples.
+        seen: What each collector saw.
+        reason: Why nothing is known of the tunnel, when it is not.
+    """
     state = next(
         (sample.labels["state"] for sample in found.get("vpn_tunnel_state", ()) if sample.value == 1), None
     )
     if state is None:
-        return Vpn(None, None, missing("wireguard", outcomes, names))
+        return Vpn(None, None, reason)
     handshakes = [sample.value for sample in found.get("wireguard_peer_last_handshake_seconds", ())]
-    up = value(found, "vpn_connection_status")
-    return Vpn(state, up == 1, _TUNNEL.get(state, state), max(handshakes, default=None))
+    words = str(_mapping(seen.get("wireguard")).get("sentence") or state)
+    return Vpn(state, value(found, "vpn_connection_status") == 1, words, max(handshakes, default=None))
 
 
 def leaves(found: Samples) -> Exit | None:
@@ -50,27 +46,46 @@ def leaves(found: Samples) -> Exit | None:
     )
 
 
-def phases(collectors: Mapping[str, Collector]) -> list[Phase]:
+def phases(seen: Seen) -> list[Phase]:
     """The phases of the fastest probe of the last round, if the latency collector tells them."""
-    collector = collectors.get("latency")
-    seen = _mapping(msgspec.to_builtins(collector.status()) if collector else None)
-    probes = [_mapping(probe) for probe in seen.get("probes") or () if not _mapping(probe).get("reason")]
-    fastest = min(probes, key=lambda probe: float(probe.get("duration", 0)), default={})
+    probes = [_mapping(probe) for probe in _mapping(seen.get("latency")).get("probes") or ()]
+    successes = [probe for probe in probes if not probe.get("reason")]
+    fastest = min(successes, key=lambda probe: float(probe.get("duration") or 0), default={})
     told = _mapping(fastest.get("phases"))
-    return [Phase(name, float(told[name])) for name in _PHASES if told.get(name) is not None]
+    return [Phase(name, float(told[name])) for name in STAGES if told.get(name) is not None]
 
 
-def failures(history: object) -> list[Failure]:
-    """The most recent failures of the history, the last first."""
-    told = _mapping(msgspec.to_builtins(history)).get("failures") or ()
-    failed = [_failure(_mapping(entry)) for entry in told]
+def failures(history: object, seen: Seen) -> list[Failure]:
+    """The most recent failures of probes and of clients' requests, the last first."""
+    probes = _mapping(msgspec.to_builtins(history)).get("failures") or ()
+    requests = _mapping(seen.get("sessions")).get("recent_failures") or ()
+    failed = [*map(_probe, map(_mapping, probes)), *map(_request, map(_mapping, requests))]
     return sorted(failed, key=lambda failure: failure.at, reverse=True)[:_MOST_FAILURES]
 
 
-def _failure(entry: Mapping[str, Any]) -> Failure:
-    word = {key: str(entry.get(key) or "") for key in ("kind", "target", "stage", "reason", "words", "blame")}
-    word["words"] = word["words"] or REASONS.get((word["stage"], word["reason"]), "")
-    return Failure(at=float(entry.get("at") or 0), **word)
+def _probe(entry: Mapping[str, Any]) -> Failure:
+    stage, reason = str(entry.get("stage")), str(entry.get("reason"))
+    return Failure(
+        at=float(entry.get("at") or 0),
+        kind=str(entry.get("kind")),
+        target=str(entry.get("target")),
+        stage=stage,
+        reason=reason,
+        words=REASONS.get((stage, reason), ""),
+        blame="",
+    )
+
+
+def _request(entry: Mapping[str, Any]) -> Failure:
+    return Failure(
+        at=float(entry.get("time") or 0),
+        kind="request",
+        target=str(entry.get("destination")),
+        stage="",
+        reason=str(entry.get("reason")),
+        words=str(entry.get("text")),
+        blame=str(entry.get("blame")),
+    )
 
 
 def _mapping(value: object) -> dict[str, Any]:

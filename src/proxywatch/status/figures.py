@@ -41,7 +41,7 @@ KINDS = (
     Kind("success_rate", "proxy_success_rate_percent", "sessions", "Success rate", "%", Scale((99, 95, 90))),
     Kind("latency", "proxy_latency_ms", "latency", "Latency", "ms", Scale((200, 500, 1000))),
     Kind("speed", "proxy_download_speed_mbps", "speed", "Download speed", "Mbps", Scale((20, 10, 5))),
-    Kind("active", "proxy_active_connections", "children", "Active connections", ""),
+    Kind("active", "proxy_active_connections", "active", "Active connections", ""),
     Kind("duration", "proxy_avg_connection_duration_seconds", "sessions", "Mean connection", "s"),
     Kind("request_rate", "proxy_request_rate_permin", "sessions", "Requests", "/min"),
     Kind("transferred", "proxy_bytes_transferred_total", "interface", "Through the tunnel", "bytes"),

@@ -1,7 +1,7 @@
 """Basic authentication against bcrypt hashes, at a bounded cost.
 
-A hash takes some 50 ms of a core by design. So verdicts are remembered, under a digest of what was sent whose
-key never leaves this process; and one comparison is made at a time, in a thread, with a short queue before it.
+A hash takes some 50 ms of a core by design. So verdicts are remembered, under a digest of what was sent, with
+a key that never leaves this process; and one comparison is made at a time, in a thread, after a short queue.
 """
 
 import asyncio

@@ -1,0 +1,72 @@
+"""The status page in a real browser, with live data from a real Dante."""
+
+import os
+import subprocess
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from testbed.browser import Page, binary, browser
+from testbed.danted import danted
+from testbed.exporter import Exporter, exporter
+from testbed.target import target
+
+SHOWN = """(key => document.querySelector(`#figure-${key} .value b`).textContent)"""
+
+pytestmark = [
+    pytest.mark.skipif(binary() is None, reason="chromium is not installed"),
+    pytest.mark.skipif(not os.path.exists("/usr/sbin/danted"), reason="danted is not installed"),  # noqa: PTH110
+]
+
+
+def same(page: Page, running: Exporter, key: str, metric: str) -> bool:
+    """Whether the page shows what the series says, to the digits that it shows."""
+    shown = page.evaluate(f"{SHOWN}('{key}')")
+    (value,) = running.series(metric).values()
+    return shown not in ("", "–") and float(shown.replace(",", "")) == float(f"{value:.4g}" if key == "success_rate" else f"{value:.3g}")
+
+
+def test_the_page(tmp_path: Path) -> None:
+    """It shows what /metrics says, fits one screen and a telephone, asks nobody else, and complains of nothing."""
+    pictures = Path(os.environ.get("PROXYWATCH_SCREENSHOTS", tmp_path))
+    with target() as site, danted(tmp_path) as proxy:
+        url = f"http://127.0.0.1:{site.port}"
+        settings = {
+            "proxy": {"name": "golden-crab", "url": f"socks5h://127.0.0.1:{proxy.port}"},
+            "latency": {"interval": "2s", "timeout": "1s", "targets": [f"{url}/get"]},
+            "speed": {"interval": "5s", "url": url + "/bytes/{bytes}", "bytes": "2MB"},
+            "sessions": {"log": str(proxy.log), "start": "beginning"},
+            "sockets": {"port": proxy.port},
+            "interface": {"name": "lo"},
+            "exit": {"enabled": False},
+        }
+        with exporter(tmp_path, settings) as running, browser(tmp_path) as page:
+            for path in ("get", "status/500", "get"):
+                command = ["curl", "-so", "/dev/null", "-x", f"socks5h://127.0.0.1:{proxy.port}", f"{url}/{path}"]
+                subprocess.run(command, check=False)
+            page.look(1280, 860)
+            page.open(running.http + "/")
+            page.wait("document.body.dataset.level === 'good'")
+            for key, metric in (
+                ("success_rate", "proxy_success_rate_percent"),
+                ("speed", "proxy_download_speed_mbps"),
+                ("latency", "proxy_latency_ms"),
+            ):
+                page.wait(f"{SHOWN}('{key}') !== '–'")
+                assert any(same(page, running, key, metric) for _ in range(400)), key
+            page.wait("document.querySelectorAll('#figure-latency .trend .line').length > 0")
+            assert page.evaluate("document.documentElement.scrollHeight") <= 900
+            page.screenshot(pictures / "page-light.png")
+            page.look(1280, 860, dark=True)
+            page.screenshot(pictures / "page-dark.png")
+            page.look(390, 844, telephone=True)
+            assert page.evaluate("document.documentElement.scrollWidth") <= 390
+            page.screenshot(pictures / "page-telephone.png", whole=True)
+            assert page.problems == []
+            assert {urlsplit(each).netloc for each in page.requested if each.startswith("http")} == {
+                urlsplit(running.http).netloc
+            }
+            running.process.terminate()
+            running.process.wait()
+            page.wait("document.documentElement.classList.contains('stale')")
+            assert page.evaluate("document.getElementById('age').textContent").startswith("no answer for")
