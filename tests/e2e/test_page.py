@@ -23,7 +23,9 @@ def same(page: Page, running: Exporter, key: str, metric: str) -> bool:
     """Whether the page shows what the series says, to the digits that it shows."""
     shown = page.evaluate(f"{SHOWN}('{key}')")
     (value,) = running.series(metric).values()
-    return shown not in ("", "–") and float(shown.replace(",", "")) == float(f"{value:.4g}" if key == "success_rate" else f"{value:.3g}")
+    return shown not in ("", "–") and float(shown.replace(",", "")) == float(
+        f"{value:.4g}" if key == "success_rate" else f"{value:.3g}"
+    )
 
 
 def test_the_page(tmp_path: Path) -> None:
@@ -42,7 +44,14 @@ def test_the_page(tmp_path: Path) -> None:
         }
         with exporter(tmp_path, settings) as running, browser(tmp_path) as page:
             for path in ("get", "status/500", "get"):
-                command = ["curl", "-so", "/dev/null", "-x", f"socks5h://127.0.0.1:{proxy.port}", f"{url}/{path}"]
+                command = [
+                    "curl",
+                    "-so",
+                    "/dev/null",
+                    "-x",
+                    f"socks5h://127.0.0.1:{proxy.port}",
+                    f"{url}/{path}",
+                ]
                 subprocess.run(command, check=False)
             page.look(1280, 860)
             page.open(running.http + "/")
