@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+
 from testbed.browser import Page, binary, browser
 from testbed.danted import danted
 from testbed.exporter import Exporter, exporter
