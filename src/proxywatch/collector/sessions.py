@@ -1,13 +1,17 @@
 """Sessions, requests and failures, from Dante's own log.
 
-Everything goes by the log's own clock. While lines come, it stands at the last one. When all is read, it goes
-on from there: the last line was written when the file was last written, so the log's clock is now ahead of
-that line by the file's age. It runs on with the monotonic clock, so the window slides while the log is silent,
-whatever the time zone, the skew or the age of the log.
+Everything goes by the log's own clock. While lines wait to be read it stands at the last one. Once all is
+read it runs on from there: that line is as old as the file's last write, and from then on the monotonic clock
+counts. So the windows slide while the log is silent, whatever the time zone, the skew or the age of the log.
+
+One update reads for half a second at most, in slices of a millisecond or two after each of which the loop is
+free; while more waits, the next update is due at once. So `timeout` bounds one update, not a backlog.
 """
 
 import asyncio
+import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Literal
 
 import msgspec
@@ -17,77 +21,103 @@ from proxywatch import metric
 from proxywatch.errors import ParseError, SourceError
 from proxywatch.finding import Finding
 from proxywatch.metric import Family, Labels
-from proxywatch.parse import dante_log, dante_reason
+from proxywatch.parse import dante_conf, dante_reason
+from proxywatch.parse.dante_conf import Rule
 from proxywatch.parse.quantity import Duration
+from proxywatch.source import checkpoint, file, lines
 from proxywatch.source.clock import Clock
+from proxywatch.source.lines import Lines
+from proxywatch.source.logfile import Place
 from proxywatch.source.own_traffic import OwnTraffic
-from proxywatch.source.tail import Tail
-from proxywatch.state.sessions import Failure, Sessions
+from proxywatch.state import dante_report, log_advice
+from proxywatch.state.dante_account import DanteAccount
+from proxywatch.state.dante_report import Report
+from proxywatch.state.sessions import Sessions
+
+log = logging.getLogger(__name__)
 
 SUCCESS_RATE = metric.gauge(
     "proxy_success_rate_percent",
-    "Share of requests that succeeded, over the last `sessions.window` of the log; absent when there were none or the log's settings hide some.",
+    "Share of requests that succeeded over the last sessions.window of the log. Absent when there were none, "
+    "or while Dante's log settings are not known to show both outcomes.",
 )
 SUCCESSFUL = metric.counter(
     "proxy_requests_successful_total",
-    "Requests for which Dante opened what the client asked for; absent when its log settings hide them.",
+    "Requests for which Dante opened what the client asked for. Absent when its log settings hide them.",
 )
 FAILED = metric.counter(
     "proxy_requests_failed_total",
-    "Requests that ended without that; absent when Dante's log settings hide some.",
+    "Requests that ended without that. Absent when Dante's log settings do not show all of them.",
 )
 RATE = metric.gauge(
     "proxy_request_rate_permin",
-    "Requests decided in the last 60 seconds of the log; absent when its settings hide some.",
+    "Requests decided in the last 60 seconds of the log. Absent when Dante's log settings do not show all.",
 )
 AVERAGE = metric.gauge(
     "proxy_avg_connection_duration_seconds",
-    "Mean of the last 100 closed sessions, accept to accept; absent before the first.",
+    "Mean of the last 100 closed sessions, from accept to accept. Absent before the first.",
 )
 OPENED = metric.counter(
     "proxy_sessions_opened_total",
-    "Sessions that Dante opened, by command and by whose they are.",
+    "Requests that Dante granted; origin self are our own probes.",
     ["command", "origin"],
 )
 CLOSED = metric.counter(
-    "proxy_sessions_closed_total", "Sessions that ended, lost ones included.", ["command", "origin"]
+    "proxy_sessions_closed_total",
+    "Granted requests that ended, those whose end will never be logged included.",
+    ["command", "origin"],
 )
 DURATION = metric.histogram(
-    "proxy_session_duration_seconds", "Sessions from accept to accept, by the log's microseconds."
+    "proxy_session_duration_seconds", "Sessions that were seen from their begin, from accept to accept."
 )
 SETUP = metric.histogram(
     "proxy_session_setup_seconds",
-    "From a client's accept to its target's answer: SOCKS, DNS and dial of every real session.",
+    "From a client's accept to its target's answer: SOCKS, name resolution and dial of every real session.",
 )
 RECEIVED = metric.counter(
-    "proxy_session_received_bytes_total", "Payload from clients that Dante wrote to targets.", ["service"]
+    "proxy_session_received_bytes_total",
+    "Payload from clients that Dante passed on to targets, by the target's port.",
+    ["service"],
 )
 SENT = metric.counter(
-    "proxy_session_sent_bytes_total", "Payload from targets that Dante wrote to clients.", ["service"]
+    "proxy_session_sent_bytes_total",
+    "Payload from targets that Dante passed on to clients, by the target's port.",
+    ["service"],
 )
 FAILURES = metric.counter(
     "proxy_request_failures_total", "Failed requests by whose fault it was and why.", ["blame", "reason"]
 )
 LOST = metric.counter(
-    "proxy_sessions_lost_total", "Connections whose end will never be logged, by cause.", ["cause"]
+    "proxy_sessions_lost_total",
+    "Connections whose end will never be logged: child_died, server_killed, port_reused, or evicted because "
+    "too many were open.",
+    ["cause"],
 )
 DNS = metric.counter(
     "dante_dns_failures_total", "Names that Dante could not resolve, for requests and datagrams.", ["kind"]
 )
-LINES = metric.counter("dante_log_lines_total", "Lines of Dante's log read.")
-UNPARSED = metric.counter(
-    "dante_log_unparsed_lines_total", "Lines of the log that are none that Dante writes."
-)
+LINES = metric.counter("dante_log_lines_total", "Lines of Dante's log that were read.")
+UNPARSED = metric.counter("dante_log_unparsed_lines_total", "Lines in the log that Dante does not write.")
 ROTATIONS = metric.counter("dante_log_rotations_total", "Times that another file took the log's path.")
 TRUNCATIONS = metric.counter("dante_log_truncations_total", "Times that the log was cut.")
-READ = metric.counter("dante_log_read_bytes_total", "Bytes of the log read.")
+GAPS = metric.counter(
+    "dante_log_gaps_total",
+    "Places of an earlier run that were not found again, so that lines may be missing.",
+)
+READ = metric.counter("dante_log_read_bytes_total", "Bytes of the log that were read.")
 LAG = metric.gauge(
-    "dante_log_lag_seconds", "How far the reading is behind the log's last write; 0 when all is read."
+    "dante_log_lag_seconds",
+    "From the last line read to the log's last write; 0 when all is read. Absent while there is no log.",
 )
 
-_SLICE = 1 << 16
+_SLICE = 1 << 15
 _BUDGET = 0.5
-_POLL = 0.25
+_PAUSE = 0.1
+_LOOK = 1.0
+_SAVE = 5.0
+_EXAMINED = 4 << 20
+_CONFS = ("/etc/danted.conf", "/etc/sockd.conf", "/etc/dante/sockd.conf")
+_UNIX = 1e9  # a stamp below is no Unix time: syslog's, which has no year
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -95,10 +125,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         enabled: Whether to read the log.
-        log: The file that `logoutput` in danted.conf names; `-` for standard input.
-        start: Where to begin when there is no checkpoint.
-        window: How far back the success rate looks.
-        checkpoint: A file that keeps position and counters over a restart; empty for none.
+        log: The file or FIFO that `logoutput` in danted.conf names; `-` for standard input.
+        start: Where to begin in a log that is there already, without a checkpoint: at its end or its
+        beginning. window: How far back the success rate looks.
+        checkpoint: A file that keeps the place in the log and the counters over a restart; empty for none.
         include_self: Whether requests of our own probes count among the requests.
     """
 
@@ -111,173 +141,230 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """What the log says."""
+    """What the log says, and how far it was read.
+
+    Attributes:
+        log: Its path.
+        unread_bytes: What waits to be read.
+        lag_seconds: As the metric.
+        report: What it says.
+    """
 
     log: str
-    lines: int
-    unparsed: int
-    unparsed_example: str
+    unread_bytes: int
     lag_seconds: float | None
-    successful: int
-    failed: int
-    success_rate_percent: float | None
-    requests_per_minute: int | None
-    active: int | None
-    recent_failures: list[Failure]
+    report: Report
 
 
 class SessionsCollector:
-    """A watching collector."""
+    """A watching collector: follows the log as it grows."""
 
     name = "sessions"
-    timeout = 30.0
+    timeout = 10.0
 
-    def __init__(self, settings: Settings, tail: Tail, clock: Clock, own: OwnTraffic) -> None:
+    def __init__(self, settings: Settings, clock: Clock, own: OwnTraffic) -> None:
+        """Touch nothing yet."""
         self._settings = settings
-        self._tail = tail
         self._clock = clock
         self._own = own
-        self._sessions = Sessions(
-            self._is_own, span=max(60.0, settings.window), include_own=settings.include_self
+        self._account = DanteAccount(
+            Sessions(self._is_own, span=max(60.0, settings.window), include_own=settings.include_self)
         )
-        self._lines = 0
-        self._unparsed = 0
-        self._example = b""
-        self._anchor: tuple[float, float] | None = None
+        self._lines: Lines | None = None
+        self._at_end = settings.start == "end"
+        self._more = True
+        self._updated = 0.0
+        self._saved = clock.monotonic()
+        self._base = (0, 0, 0, 0)
 
     def _is_own(self, endpoint: bytes, at: float) -> bool:
         address, _, port = endpoint.rpartition(b".")
-        return self._own.includes(
-            address.decode().removeprefix("::ffff:"), int(port), at if at > 1e9 else self._clock.now()
-        )
+        if not port.isdigit():
+            return False
+        moment = at if at > _UNIX else self._clock.now()
+        return self._own.includes(address.decode().removeprefix("::ffff:"), int(port), moment)
 
     def describe(self) -> Sequence[Family]:
-        """Part A's five, sessions, failures, and the log itself."""
+        """Requests, sessions, failures, and the log itself."""
         return (
             SUCCESS_RATE, SUCCESSFUL, FAILED, RATE, AVERAGE, OPENED, CLOSED, DURATION, SETUP, RECEIVED, SENT,
-            FAILURES, LOST, DNS, LINES, UNPARSED, ROTATIONS, TRUNCATIONS, READ, LAG,
+            FAILURES, LOST, DNS, LINES, UNPARSED, ROTATIONS, TRUNCATIONS, GAPS, READ, LAG,
         )  # fmt: skip
 
+    # Reading
+
     async def due(self) -> None:
-        """At once while there is more to read, else a few times a second."""
-        delay = 0.0 if self._tail.behind else _POLL
-        await self._clock.sleep_until(self._clock.monotonic() + delay)
+        """At once while there is more, else when the log's directory changes, a second later in any case."""
+        if self._more:
+            return
+        await self._clock.sleep_until(self._updated + _PAUSE)
+        if self._lines is not None:
+            await self._lines.changed(_LOOK)
+        else:
+            await self._clock.sleep_until(self._updated + _LOOK)
 
     async def update(self) -> None:
-        """Read what was appended, in slices that yield to the loop.
+        """Read what was appended.
 
         Raises:
-            SourceError: The log is absent or may not be read.
+            SourceError: The log is absent or may not be read, or the checkpoint cannot be written.
         """
-        end = self._clock.monotonic() + _BUDGET
-        while self._clock.monotonic() < end:
-            lines = self._tail.read(_SLICE)
-            if lines:
-                self._take(lines)
-            elif not self._tail.behind:
-                break
-            await asyncio.sleep(0)
-        self._carry()
+        self._more = False
+        try:
+            await self._read(self._follow())
+        finally:
+            self._updated = self._clock.monotonic()
+        if self._updated - self._saved >= _SAVE:
+            await self._save()
 
-    def _take(self, lines: bytes) -> None:
-        for line in lines.split(b"\n")[:-1]:
-            self._lines += 1
+    def _follow(self) -> Lines:
+        if self._lines is None:
+            places = self._restore()
             try:
-                record = dante_log.parse(line)
-            except ParseError:
-                self._unparsed += 1
-                self._example = line[:500]
-            else:
-                if record is not None:
-                    self._sessions.add(record)
-        self._anchor = None
+                self._lines = lines.follow(
+                    self._settings.log, self._clock.monotonic, at_end=self._at_end, places=places
+                )
+            except SourceError as error:
+                # A log that appears later is read from its first line on.
+                self._at_end = self._at_end and not error.temporary
+                raise
+        return self._lines
 
-    def _carry(self) -> None:
-        if self._anchor is None and not self._tail.behind and self._sessions.clock:
-            written = self._tail.written_at()
-            age = max(0.0, self._clock.now() - written) if written else 0.0
-            self._anchor = (self._sessions.clock + age, self._clock.monotonic())
+    async def _read(self, source: Lines) -> None:
+        end = self._clock.monotonic() + _BUDGET
+        while chunk := source.read(_SLICE):
+            self._account.take(chunk)
+            await asyncio.sleep(0)
+            if self._clock.monotonic() >= end:
+                self._more = True
+                return
+        written = source.written_at()
+        age = 0.0 if written is None else self._clock.now() - written
+        self._account.caught_up(age, self._clock.monotonic())
+
+    # The checkpoint
+
+    def _restore(self) -> list[Place]:
+        path = self._settings.checkpoint
+        content = checkpoint.read(path) if path else None
+        if content is None:
+            return []
+        try:
+            saved = self._account.restore(content)
+        except ParseError as error:
+            log.warning("checkpoint is not used", extra={"path": path, "reason": str(error)})
+            return []
+        self._base = (saved.read_bytes, saved.rotations, saved.truncations, saved.gaps)
+        return [Place(*place) for place in saved.places]
+
+    async def _save(self) -> None:
+        self._saved = self._clock.monotonic()
+        if not self._settings.checkpoint or self._lines is None:
+            return
+        read_bytes, rotations, truncations, gaps = self._reading()
+        content = self._account.save(
+            self._lines.places(),
+            read_bytes=read_bytes,
+            rotations=rotations,
+            truncations=truncations,
+            gaps=gaps,
+        )
+        await asyncio.to_thread(checkpoint.write, self._settings.checkpoint, content)
+
+    def _reading(self) -> tuple[int, int, int, int]:
+        source = self._lines
+        now = (
+            (source.read_bytes, source.rotations, source.truncations, source.gaps) if source else (0, 0, 0, 0)
+        )
+        return tuple(map(sum, zip(self._base, now, strict=True)))  # type: ignore[return-value]
+
+    async def close(self) -> None:
+        """Keep the place and the counters, and let go of the log."""
+        try:
+            await self._save()
+        finally:
+            if self._lines is not None:
+                self._lines.close()
+                self._lines = None
+
+    # Figures
 
     def _now(self) -> float:
-        if self._anchor is None:
-            return self._sessions.clock
-        log, monotonic = self._anchor
-        return log + self._clock.monotonic() - monotonic
-
-    def _requests(self, span: float) -> tuple[int, int] | None:
-        return self._sessions.window.since(self._now() - span) if self._sessions.settings.tells_rate else None
-
-    def _success_rate(self) -> float | None:
-        requests = self._requests(self._settings.window)
-        return 100 * requests[0] / sum(requests) if requests and sum(requests) else None
-
-    def _rate(self) -> int | None:
-        if not self._sessions.settings.tells_failures or not self._sessions.settings.tells_successes:
-            return None
-        return sum(self._sessions.window.since(self._now() - 60))
+        return self._account.now(self._clock.monotonic())
 
     def _lag(self) -> float | None:
-        if not self._tail.behind:
-            return 0.0 if self._lines else None
-        written = self._tail.written_at()
-        return max(0.0, written - self._sessions.clock) if written else None
+        if self._lines is None:
+            return None
+        written = self._lines.written_at()
+        if not self._more or written is None or self._account.sessions.clock < _UNIX:
+            return 0.0
+        return max(0.0, written - self._account.sessions.clock)
 
     def active(self) -> int | None:
         """Connections accepted and not ended; None when the log's settings cannot tell."""
-        return self._sessions.open if self._sessions.settings.tells_active else None
+        return self._account.sessions.active()
 
     def collect(self) -> Iterator[Metric]:
-        """Everything that the log's settings can tell."""
-        account, settings = self._sessions, self._sessions.settings
-        totals = account.totals
-        known = settings.tells_failures
-        yield SUCCESS_RATE.value(self._success_rate())
+        """What the log's settings can tell, and how the log is read."""
+        sessions = self._account.sessions
+        totals, settings = sessions.totals, sessions.settings
+        now, ends = self._now(), settings.tells_failures
+        yield SUCCESS_RATE.value(sessions.success_rate(now, self._settings.window))
         yield SUCCESSFUL.value(totals.successful if settings.tells_successes else None)
-        yield FAILED.value(sum(totals.failures.values()) if known else None)
-        yield RATE.value(self._rate())
-        last = account.last_durations
-        yield AVERAGE.value(sum(last) / len(last) if last and known else None)
-        yield OPENED.values(_series(totals.opened) if settings.tells_successes else {})
-        yield CLOSED.values(_series(totals.closed) if known else {})
-        yield DURATION.distributions({(): account.durations} if known else {})
-        yield SETUP.distributions({} if settings.connect is False else {(): account.setups})
-        yield RECEIVED.values(_series(totals.received) if known else {})
-        yield SENT.values(_series(totals.sent) if known else {})
+        yield FAILED.value(totals.failed if ends else None)
+        yield RATE.value(sessions.request_rate(now))
+        yield AVERAGE.value(sessions.mean_duration())
+        yield OPENED.values(_series(totals.opened if settings.tells_successes else {}))
+        yield CLOSED.values(_series(totals.closed if ends else {}))
+        yield DURATION.distributions({(): sessions.durations} if ends else {})
+        yield SETUP.distributions({(): sessions.setups} if settings.connect is not False else {})
+        yield RECEIVED.values(_series(totals.received if ends else {}))
+        yield SENT.values(_series(totals.sent if ends else {}))
+        shown = settings.shows
         yield FAILURES.values(
-            {(dante_reason.REASONS[reason], reason): count for reason, count in totals.failures.items()}
+            {
+                (dante_reason.REASONS[reason], reason): n
+                for reason, n in totals.failures.items()
+                if shown(reason)
+            }
         )
         yield LOST.values(_series(totals.lost))
-        yield DNS.values({kind.removeprefix("dns_"): count for kind, count in totals.dns.items()})
-        yield LINES.value(self._lines)
-        yield UNPARSED.value(self._unparsed)
-        yield ROTATIONS.value(self._tail.rotations)
-        yield TRUNCATIONS.value(self._tail.truncations)
-        yield READ.value(self._tail.read_bytes)
+        yield DNS.values({kind.removeprefix("dns_"): n for kind, n in totals.dns.items() if shown(kind)})
+        yield LINES.value(self._account.lines)
+        yield UNPARSED.value(self._account.unparsed)
+        for family, value in zip((READ, ROTATIONS, TRUNCATIONS, GAPS), self._reading(), strict=True):
+            yield family.value(value)
         yield LAG.value(self._lag())
 
     async def examine(self) -> Sequence[Finding]:
-        """Is the log there, and may it be read?"""
-        tail = Tail(self._settings.log, from_end=False)
+        """Read the end of the log; say what its settings hide, and where to change them."""
+        path = self._settings.log
+        if path == lines.STANDARD_INPUT:
+            return [Finding.ok("the log comes by standard input")]
         try:
-            tail.read(1)
+            content = lines.last(path, _EXAMINED)
         except SourceError as error:
-            return [
-                Finding.fault(
-                    str(error), f"Let Dante write it: `logoutput: {self._settings.log}` in danted.conf."
-                )
-            ]
-        finally:
-            tail.close()
-        return [Finding.ok(f"{self._settings.log} can be read")]
+            return [Finding.fault(str(error), log_advice.of_absence(path, permitted=error.temporary))]
+        account = DanteAccount(Sessions(lambda _endpoint, _at: False))
+        account.take(content)
+        if not account.lines:
+            return [Finding.ok(f"{path} is there; nothing is written in it yet")]
+        conf, rules = _rules()
+        return log_advice.of_account(path, account, conf, rules)
 
     def status(self) -> Status:
-        """The counts, the window and the last failures."""
-        totals = self._sessions.totals
-        return Status(
-            self._settings.log, self._lines, self._unparsed, self._example.decode(errors="backslashreplace"),
-            self._lag(), totals.successful, sum(totals.failures.values()), self._success_rate(), self._rate(),
-            self.active(), list(self._sessions.recent),
-        )  # fmt: skip
+        """The counts, the windows, what failed last and most, and what cannot be known."""
+        report = dante_report.of(self._account, self._now(), self._settings.window)
+        unread = self._lines.unread() if self._lines else 0
+        return Status(self._settings.log, unread, self._lag(), report)
+
+
+def _rules() -> tuple[str, list[Rule]]:
+    """The rules of danted.conf and its path, where it is at hand."""
+    for path in _CONFS:
+        with suppress(SourceError):
+            return path, dante_conf.rules(file.read(path))
+    return "", []
 
 
 def _series(counts: Mapping[str, int] | Mapping[tuple[str, str], int]) -> dict[Labels, float]:
@@ -285,5 +372,5 @@ def _series(counts: Mapping[str, int] | Mapping[tuple[str, str], int]) -> dict[L
 
 
 def build(settings: Settings, clock: Clock, own: OwnTraffic) -> SessionsCollector:
-    """The collector on the real log."""
-    return SessionsCollector(settings, Tail(settings.log, from_end=settings.start == "end"), clock, own)
+    """The collector of a log; it is opened by the first update."""
+    return SessionsCollector(settings, clock, own)

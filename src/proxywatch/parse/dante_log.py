@@ -4,18 +4,20 @@ The grammar, as the server writes it
     HEAD LEVEL: MESSAGE
 - HEAD is `Nov 21 12:04:52 (1795262692.980816) danted[7327]: `. The date is local time without a year, so the
   time is taken from the parentheses. Through syslog there are no parentheses: the time is then an ISO 8601
-  stamp's, or seconds since the start of the year, of which only differences mean anything. A collecting daemon
-  may put its own stamp, host or priority before. The process id is that of the child that wrote the line.
+  stamp's, or seconds since the start of the year, of which only differences mean anything. A collecting
+  daemon may put its own stamp, host or priority before. The process id is that of the child that wrote the
+  line.
 - Rules write `VERDICT(RULE): PROTOCOL/COMMAND OP: REST`. OP is `[` begin, `]` end, `-` something on the way.
-  RULE is the matching rule's number, not a session's. `pass` is no success: the end of a dial that failed says
-  `pass`; `block` is no policy: a name that does not resolve says `block`.
+  RULE is the matching rule's number, not a session's. `pass` is no success: the end of a dial that failed
+  says `pass`; `block` is no policy: a name that does not resolve says `block`.
 - An endpoint is `ADDRESS.PORT`, IPv6 without brackets; the port follows the last dot. The client's may follow
-  host ids `[10.1.2.3] ` and the user, `METHOD%NAME@`, where the method may be `gssapi/PROTECTION` and the name
-  may itself hold `@`.
+  host ids `[10.1.2.3] ` and the user, `METHOD%NAME@`, where the method may be `gssapi/PROTECTION` and the
+  name may itself hold `@`.
 - `[`: `CLIENT PROXY`, and for a request ` -> OUTSIDE TARGET`. The target is an address here, never a name.
 - `]` after data: `SENT -> CLIENT PROXY -> READ, WRITTEN -> OUTSIDE TARGET -> READ: REASON.  Session duration:
-  Ns`, where SENT is what the client was given and WRITTEN what the target was; READ from the client misses what
-  came together with the request. An accept line has `SENT -> CLIENT PROXY -> WRITTEN`. UDP has `BYTES/PACKETS`.
+  Ns`, where SENT is what the client was given and WRITTEN what the target was; READ from the client misses
+  what came together with the request. An accept line has `SENT -> CLIENT PROXY -> WRITTEN`. UDP has
+  `BYTES/PACKETS`.
 - `]` without data: `CLIENT PROXY[ -> OUTSIDE TARGET][: REASON]`. The target may be a name here.
 - A bindreply has the roles reversed: the client is its last endpoint.
 
@@ -49,43 +51,47 @@ class Opened(msgspec.Struct, frozen=True, gc=False, tag=True):
     """
 
     time: float
-    pid: int
+    pid: bytes
     command: Command
     client: bytes
     proxy: bytes
     target: bytes
+
+
+class Moved(msgspec.Struct, frozen=True, gc=False):
+    """The counters of an end.
+
+    Attributes:
+        sent: Bytes written to the client; for UDP with the headers of SOCKS.
+        received: Bytes from the client that were written to the target.
+        returned: Bytes read from the target; not in an accept line.
+    """
+
+    sent: int
+    received: int
+    returned: int
 
 
 class Closed(msgspec.Struct, frozen=True, gc=False, tag=True):
     """A `]` line: a request or a connection ended, or was refused.
 
     Attributes:
-        time: As in Opened.
-        pid: As in Opened.
-        passed: The verdict; says nothing of success.
-        command: What ended.
-        client: As in Opened.
-        proxy: As in Opened.
+        time, pid, command, client, proxy: As in Opened.
         target: The target's endpoint, perhaps with a name for the address; empty where there is none.
-        counted: Whether the line carries counters.
-        sent: Bytes written to the client.
-        received: Bytes from the client that were written to the target.
-        returned: Bytes read from the target.
         reason: Why, in the server's words; empty for a rule that blocks.
+        passed: The verdict; says nothing of success.
+        moved: The counters; None where the line has none.
     """
 
     time: float
-    pid: int
-    passed: bool
+    pid: bytes
     command: Command
     client: bytes
     proxy: bytes
     target: bytes
-    counted: bool
-    sent: int
-    received: int
-    returned: int
     reason: bytes
+    passed: bool
+    moved: Moved | None = None
 
 
 class Datagram(msgspec.Struct, frozen=True, gc=False, tag=True):
@@ -98,7 +104,7 @@ class Datagram(msgspec.Struct, frozen=True, gc=False, tag=True):
     reason: bytes
 
 
-class Moved(msgspec.Struct, frozen=True, gc=False, tag=True):
+class Relayed(msgspec.Struct, frozen=True, gc=False, tag=True):
     """A `pass ... -` line: data went through; written under `data` and `iooperation`."""
 
     time: float
@@ -116,18 +122,21 @@ class Server(msgspec.Struct, frozen=True, gc=False, tag=True):
 
     time: float
     event: Literal["running", "ending", "reloaded", "child_died"]
-    pid: int
+    pid: bytes
     version: str = ""
 
 
-Record = Opened | Closed | Datagram | Moved | Server
+Record = Opened | Closed | Datagram | Relayed | Server
 
-_STAMP = rb"[^(\[]{0,200}\((\d+\.\d+)\) "
-_SYSLOG = rb"(?:<\d+>)?(?:\d )?([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d)) (?:[^\s\[]+ )?"
-_WRITER = rb"[^\s\[]{1,64}\[(\d+)\]: "
+_STAMP = rb"[^(\[]*+\((\d+\.\d+)\) "
+_SYSLOG = (
+    rb"(?:<\d+>)?(?:\d )?([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d)) "
+    rb"(?:[^\s\[]+ )?"
+)
+_WRITER = rb"[^\s\[]++\[(\d+)\]: "
 _RULE = rb"info: (pass|block)\(\d+\): (?:tcp|udp)/([a-z]+) ([\[\]-]): (.*)"
-_ENDPOINT = rb"[0-9a-fA-F:.]+(?:%[\w.-]+)?\.\d+"
-_CLIENT = rb"(?:\[\S*\] )*(?:[\w./-]+%.*?@)?(" + _ENDPOINT + rb") (" + _ENDPOINT + rb")"
+_ENDPOINT = rb"[0-9a-fA-F:.]+(?:%\w+\.\d+)?(?<=\d)"
+_CLIENT = rb"(?:\[\S*\] )*(?:[\w./-]++%.*?@)?(" + _ENDPOINT + rb") (" + _ENDPOINT + rb")"
 _COUNT = rb"(\d+)(?:/\d+)?"
 
 _rule_line = re.compile(_STAMP + _WRITER + _RULE, re.DOTALL).fullmatch
@@ -149,19 +158,17 @@ _target = re.compile(rb"\S+ (.*?\.\d+)(?: \[\S*\])*: (.*)", re.DOTALL).fullmatch
 _bare_target = re.compile(rb"\S+ (.*\.\d+)", re.DOTALL).fullmatch
 _running = re.compile(rb"Dante/server\[\d+/\d+\] v(\S+) running").match
 _died = re.compile(rb"(?:EOF from|sigchld\(\):) io-child (\d+)").match
-# The four lines of a plain session by TCP, whole, each in one go: nine lines of ten of a busy log. What these
-# four patterns match, the ones above match too, and to the same record.
-_plain_line = re.compile(
-    rb"[^(\[]*+\((\d+\.\d+)\) "
-    + _WRITER
-    + rb"info: pass\(\d+\): tcp/(?:"
-    rb"accept (?:\[: (ADDRESS) (ADDRESS)"
-    rb"|\]: (\d+) -> (ADDRESS) (ADDRESS) -> (\d+): ([^.]*+)\.  Session duration: \d+s)"
-    rb"|connect (?:\[: (ADDRESS) (ADDRESS) -> ADDRESS (ADDRESS)"
-    rb"|\]: (\d+) -> (ADDRESS) (ADDRESS) -> \d+, (\d+) -> ADDRESS (ADDRESS) -> (\d+): ([^.]*+)"
-    rb"\.  Session duration: \d+s))".replace(b"ADDRESS", rb"[0-9a-f:.]++")
-).fullmatch
-_ACCEPTED, _DISCONNECTED, _CONNECTED = 4, 9, 12
+_plain_lines = re.compile(
+    rb"([^(\[\n]*+\((\d+\.\d+)\) [^\s\[]++\[(\d+)\]: info: (?:pass\(\d+\): tcp/(?:"
+    rb"accept (?:\[: (ADDRESS) ADDRESS"
+    rb"|\]: \d+ -> (ADDRESS) ADDRESS -> \d+: [^.\n]*+\.  Session duration: \d+s)"
+    rb"|connect (?:\[: (ADDRESS) ADDRESS -> ADDRESS ADDRESS"
+    rb"|\]: (\d+) -> (ADDRESS) ADDRESS -> \d+, (\d+) -> ADDRESS (ADDRESS) -> \d+: [^.\n]*+"
+    rb"\.  Session duration: \d+s))"
+    rb"|block\(\d+\): tcp/accept \]: (ADDRESS) [0-9a-f.:]++[^\n]*+)|[^\n]*+)\n".replace(
+        b"ADDRESS", rb"[0-9a-f:.]++"
+    )
+).findall
 
 _continuation = re.compile(rb"\s*$|tcpi_\w+ *:|\s*TCP_INFO:|\s+\S|\"|[a-z][\w /-]{0,60}:|[{}]").match
 
@@ -180,9 +187,6 @@ def parse(line: bytes) -> Record | None:
     Raises:
         ParseError: Bytes that are no line of Dante's, or a rule's line that does not follow the grammar.
     """
-    match = _plain_line(line)
-    if match is not None:
-        return _plain(match)
     match = _rule_line(line)
     if match is None:
         match = _rule_line_of_syslog(line)
@@ -197,56 +201,31 @@ def parse(line: bytes) -> Record | None:
     if known is None:
         raise ParseError("a rule's line with a command that is not known")
     if operation == b"]":
-        return _closed(time, int(pid), verdict == b"pass", known, rest)
+        return _closed(time, pid, verdict, known, rest)
     if operation == b"[":
-        return _opened(time, int(pid), known, rest)
-    return Moved(time) if verdict == b"pass" else _datagram(time, rest)
+        return _opened(time, pid, known, rest)
+    return Relayed(time) if verdict == b"pass" else _datagram(time, rest)
 
 
-def _plain(match: re.Match[bytes]) -> Opened | Closed:
-    kind = match.lastindex
-    if kind == _ACCEPTED:
-        stamp, pid, client, proxy = match.group(1, 2, 3, 4)
-        return Opened(float(stamp), int(pid), "accept", client, proxy, b"")
-    if kind == _CONNECTED:
-        stamp, pid, client, proxy, target = match.group(1, 2, 10, 11, 12)
-        return Opened(float(stamp), int(pid), "connect", client, proxy, target)
-    if kind == _DISCONNECTED:
-        stamp, pid, sent, client, proxy, written, reason = match.group(1, 2, 5, 6, 7, 8, 9)
-        return Closed(
-            float(stamp),
-            int(pid),
-            True,
-            "accept",
-            client,
-            proxy,
-            b"",
-            True,
-            int(sent),
-            int(written),
-            0,
-            reason,
-        )
-    stamp, pid, sent, client, proxy, written, target, read, reason = match.group(
-        1, 2, 13, 14, 15, 16, 17, 18, 19
-    )
-    return Closed(
-        float(stamp),
-        int(pid),
-        True,
-        "connect",
-        client,
-        proxy,
-        target,
-        True,
-        int(sent),
-        int(written),
-        int(read),
-        reason,
-    )
+def split(chunk: bytes) -> list[tuple[bytes, ...]]:
+    """Every line of a chunk, and what is in those that a plain session by TCP consists of, without records.
+
+    Nine lines of ten of a busy log are of four kinds, and a record for each would cost more than to account
+    for them. `parse` gives the same for the same line.
+
+    Args:
+        chunk: Complete lines.
+
+    Returns:
+        For each line: the line, its stamp, its pid, and then the client's endpoint of an accept `[`, of an
+        accept `]` and of a connect `[`, of a connect `]` the bytes to the client, the client's endpoint, the
+        bytes to the target and the target, and the client's endpoint of an accept `]` that blocks. What a
+        line has not is empty; a line of any other kind has no stamp.
+    """
+    return _plain_lines(chunk)
 
 
-def _opened(time: float, pid: int, command: Command, rest: bytes) -> Opened:
+def _opened(time: float, pid: bytes, command: Command, rest: bytes) -> Opened:
     if command == "bindreply":
         match = _reply(rest)
         if match is None:
@@ -260,19 +239,18 @@ def _opened(time: float, pid: int, command: Command, rest: bytes) -> Opened:
     return Opened(time, pid, command, client, proxy, _last(outside) if outside else b"")
 
 
-def _closed(time: float, pid: int, passed: bool, command: Command, rest: bytes) -> Closed:  # noqa: FBT001
+def _closed(time: float, pid: bytes, verdict: bytes, command: Command, rest: bytes) -> Closed:
     if command == "bindreply":
-        return _closed_reply(time, pid, passed, rest)
-    match = _end_with_counters(rest)
+        return _closed_reply(time, pid, verdict, rest)
+    passed = verdict == b"pass"
+    match = _end_with_counters(rest) if passed else None  # only what passed has moved data
     if match is not None:
-        sent, client, proxy, read, written, outside, returned, reason = match.groups()
+        sent, client, proxy, read, written, outside, back, reason = match.groups()
+        target, returned = (_last(outside), int(back)) if written is not None else (b"", 0)
         if written is None:
-            relayed, back, target = int(read) if command == "accept" else 0, 0, b""
-        else:
-            relayed, back, target = int(written), int(returned), _last(outside)
-        return Closed(
-            time, pid, passed, command, client, proxy, target, True, int(sent), relayed, back, reason
-        )
+            written = read if command == "accept" else b"0"
+        moved = Moved(int(sent), int(written), returned)
+        return Closed(time, pid, command, client, proxy, target, reason, passed=True, moved=moved)
     match = _end(rest)
     if match is None:
         raise ParseError("a session's end that names no client")
@@ -280,20 +258,21 @@ def _closed(time: float, pid: int, passed: bool, command: Command, rest: bytes) 
     target = b""
     if outside is not None:
         target, reason = _outside(outside)
-    return Closed(time, pid, passed, command, client, proxy, target, False, 0, 0, 0, reason or b"")  # noqa: FBT003
+    return Closed(time, pid, command, client, proxy, target, reason or b"", passed=passed)
 
 
-def _closed_reply(time: float, pid: int, passed: bool, rest: bytes) -> Closed:  # noqa: FBT001
+def _closed_reply(time: float, pid: bytes, verdict: bytes, rest: bytes) -> Closed:
+    passed = verdict == b"pass"
     match = _end_of_bindreply(rest)
     if match is not None:
         to_peer, _, to_client, proxy, client, _, reason = match.groups()
-        sent, received = int(to_client), int(to_peer)
-        return Closed(time, pid, passed, "bindreply", client, proxy, b"", True, sent, received, sent, reason)  # noqa: FBT003
+        moved = Moved(int(to_client), int(to_peer), int(to_client))
+        return Closed(time, pid, "bindreply", client, proxy, b"", reason, passed=passed, moved=moved)
     match = _reply(rest)
     if match is None:
         raise ParseError("a bindreply's end that names no client")
     proxy, client, reason = match.groups()
-    return Closed(time, pid, passed, "bindreply", client, proxy, b"", False, 0, 0, 0, reason or b"")  # noqa: FBT003
+    return Closed(time, pid, "bindreply", client, proxy, b"", reason or b"", passed=passed)
 
 
 def _datagram(time: float, rest: bytes) -> Datagram:
@@ -335,13 +314,13 @@ def _other(line: bytes) -> Server | None:
         raise ParseError("a rule's line that does not follow the grammar")
     running = _running(message)
     if running:
-        return Server(_time(stamp), "running", int(pid), running[1].decode(errors="replace"))
+        return Server(_time(stamp), "running", pid, running[1].decode(errors="replace"))
     if message.startswith(b"SIGHUP ]"):
-        return Server(_time(stamp), "reloaded", int(pid))
+        return Server(_time(stamp), "reloaded", pid)
     if message.startswith(b"mother[") or b"mother unexpectedly" in message:
-        return Server(_time(stamp), "ending", int(pid))
+        return Server(_time(stamp), "ending", pid)
     died = _died(message)
-    return Server(_time(stamp), "child_died", int(died[1])) if died else None
+    return Server(_time(stamp), "child_died", died[1]) if died else None
 
 
 def _time(stamp: bytes) -> float:

@@ -1,10 +1,10 @@
 """Why a request failed, from the words of Dante's log: a closed list of reasons, each with who is to blame.
 
 The words are the server's own, the resolver's (gai_strerror) and the kernel's (strerror); the last two differ
-between glibc and musl. What a client chose (names of hosts and users) stands between fixed words, so a text is
-judged by how it begins and how it ends. A dial is told from the two forms that its failure has: `connect(2) to
-... failed`, the kernel here refused to send it, so the way out is missing; `remote peer error`, something
-answered, or nothing did, out there.
+between glibc and musl. What a client chose (names of hosts and users) stands between fixed words, so a text
+is judged by how it begins and how it ends. A dial is told from the two forms that its failure has:
+`connect(2) to ... failed`, the kernel here refused to send it, so the way out is missing; `remote peer
+error`, something answered, or nothing did, out there.
 """
 
 import re
@@ -85,10 +85,10 @@ _LOCAL: Final = {
 _DURING_REQUEST = b"request was not performed due to error: "
 _NOT_SENT = re.compile(rb"connect\(2\) to (\S.*) from \S+ failed: ([^:]+)", re.DOTALL).fullmatch
 _IN_NEGOTIATION = re.compile(
-    rb"error after reading (\d+) bytes?(?:, [^:]*)? in \d+ seconds?: (.*)", re.DOTALL
+    rb"error after reading \d+ bytes?(?:, [^:]*)? in \d+ seconds?: (.*)", re.DOTALL
 ).fullmatch
-_BY_RULE = re.compile(rb"blocked by higher-level ([a-z]+)-rule #\d+(?:: (.*))?", re.DOTALL).fullmatch
-_BY_LIMIT = re.compile(rb"session (?:rate )?limit reached").match
+_BY_RULE = re.compile(rb"blocked by higher-level [a-z]+-rule #\d+(?:: (.*))?", re.DOTALL).fullmatch
+_LIMITS = (b"session limit reached", b"session rate limit reached")
 _UNRESOLVED = re.compile(rb"(?:could|can) not resolve (?:hostname|target address|host) ").match
 _AFTER_GRANT = re.compile(
     rb"bind-reply from |expected bindreply from |eof from client$|failed to accept\(2\)"
@@ -101,12 +101,47 @@ _AUTHENTICATION = re.compile(
 _RESOURCES = re.compile(
     rb".*(?:Too many open files|No buffer space|Cannot allocate memory|Out of memory)", re.DOTALL
 ).match
+_NEGOTIATION: Final = {
+    b"unknown SOCKS version": "not_socks",
+    b"client offered no acceptable": "no_auth_method",
+}
+_SERVER: Final = {
+    b"negotiate timeout": "negotiation_timeout",
+    b"session limit reached": "session_limit",
+    b"session rate limit reached": "session_limit",
+    b"no rules matched": "socks_rule",
+    b"blocked by": "socks_rule",
+    b"DNS IP/hostname mismatch": "socks_rule",
+    b"no dns entry found": "socks_rule",
+    b"could not bind address to use on external": "no_external_address",
+    b"could not get address to use on external": "no_external_address",
+    b"failed to bind address on external": "no_external_address",
+    b"eof from client": "client_gone",
+    b"local client ": "client_gone",
+    b"sending response to client": "client_gone",
+    b"could not send": "client_gone",
+    b"unbound ": "bad_request",
+    b"unrecognized ": "bad_request",
+    b"unknown ": "bad_request",
+    b"client requested": "bad_request",
+    b"client is requesting": "bad_request",
+    b"client says": "bad_request",
+    b"client wants": "bad_request",
+    b"could not create": "proxy_error",
+}
+_CUT = 3
+_REFUSALS = (
+    b"blocked by",
+    b"session limit",
+    b"session rate limit",
+    b"bind-reply from",
+    b"expected bindreply",
+)
 
 
 def of_probe(text: bytes) -> bool:
     """Whether a connection ended without having sent a byte: a health check, a port scan; no request."""
-    negotiation = _IN_NEGOTIATION(text)
-    return negotiation is not None and int(negotiation[1]) == 0
+    return text.startswith((b"error after reading 0 bytes in", b"error after reading 0 bytes,"))
 
 
 def after_grant(text: bytes) -> bool:
@@ -115,7 +150,7 @@ def after_grant(text: bytes) -> bool:
 
 
 def of_dial(text: bytes) -> str | None:
-    """The reason of a `pass ... ]` that moved no data and was never opened; None when it was no failed dial."""
+    """The reason of a `pass ... ]` that moved no data and never began; None when no dial failed."""
     if text == b"connect timeout":
         return "connect_timeout"
     error = _PEER_ERROR(text)
@@ -127,15 +162,12 @@ def of_dial(text: bytes) -> str | None:
 def of_refusal(text: bytes) -> str:
     """The reason of a `block ... ]` of a request."""
     text = text.removeprefix(_DURING_REQUEST)
-    rule = _BY_RULE(text)
-    if rule is not None:
-        detail = rule[2] or b""
-        return of_refusal(detail) if _BY_LIMIT(detail) or detail.startswith(_DURING_REQUEST) else "socks_rule"
-    if not text:
-        return "socks_rule"
-    negotiation = _IN_NEGOTIATION(text)
-    if negotiation is not None:
-        return _of_negotiation(negotiation[2])
+    if text.startswith(b"error after reading "):
+        negotiation = _IN_NEGOTIATION(text)
+        return _of_negotiation(negotiation[1]) if negotiation else "bad_request"
+    if text.startswith(b"blocked by higher-level "):
+        rule = _BY_RULE(text)
+        return "session_limit" if rule and (rule[1] or b"").startswith(_LIMITS) else "socks_rule"
     return of_resolver(text) or _of_connect(text) or _of_server(text)
 
 
@@ -144,7 +176,11 @@ def of_resolver(text: bytes) -> str | None:
     if _UNRESOLVED(text) is None:
         return None
     words = text.rstrip().rpartition(b": ")[2]
-    return _RESOLVER.get(words, "dns_error")
+    if words in _RESOLVER:
+        return _RESOLVER[words]
+    # The server cuts its texts at 255 bytes.
+    cut = (kind for known, kind in _RESOLVER.items() if len(words) > _CUT and known.startswith(words))
+    return next(cut, "dns_error")
 
 
 def _of_connect(text: bytes) -> str | None:
@@ -159,46 +195,25 @@ def _of_connect(text: bytes) -> str | None:
 def _of_negotiation(text: bytes) -> str:
     if text == b"eof from local client" or text in _NETWORK:
         return "negotiation_aborted"
-    if text.startswith(b"unknown SOCKS version"):
-        return "not_socks"
-    if text.startswith(b"client offered no acceptable"):
-        return "no_auth_method"
-    if _AUTHENTICATION(text):
-        return "auth_failed"
-    return "bad_request"
+    return _by_begin(text, _NEGOTIATION) or ("auth_failed" if _AUTHENTICATION(text) else "bad_request")
 
 
 def _of_server(text: bytes) -> str:
-    if text.startswith((b"negotiate timeout", b"negotiation timeout")):
-        return "negotiation_timeout"
-    if _BY_LIMIT(text):
-        return "session_limit"
-    if text.startswith(
-        (b"no rules matched", b"blocked by", b"DNS IP/hostname mismatch", b"no dns entry found")
-    ):
+    if not text:
         return "socks_rule"
-    if text.startswith((b"could not bind address to use on external", b"could not get address to use on external",
-                        b"failed to bind address on external")):  # fmt: skip
-        return "no_external_address"
     if b"configured for our usage on the external interface" in text:
         return "no_external_address"
-    if text.startswith(
-        (b"eof from client", b"local client ", b"sending response to client", b"could not send")
-    ):
-        return "client_gone"
-    if text.startswith((b"unbound ", b"unrecognized ", b"unknown ", b"client requested", b"client is requesting",
-                        b"client says", b"client wants")):  # fmt: skip
-        return "bad_request"
-    return "proxy_error" if text.startswith(b"could not create") or _RESOURCES(text) else "other"
+    return _by_begin(text, _SERVER) or ("proxy_error" if _RESOURCES(text) else "other")
 
 
-def by_rule(text: bytes) -> bool:
-    """Whether a `block ... ]` comes from a rule or a limit, which `log: error` alone does not write."""
-    return text.startswith(
-        (b"blocked by", b"session limit", b"session rate limit", b"bind-reply from", b"expected bindreply")
-    )
+def _by_begin(text: bytes, table: dict[bytes, str]) -> str | None:
+    return next((reason for begin, reason in table.items() if text.startswith(begin)), None)
 
 
-def is_error(text: bytes) -> bool:
-    """Whether a `pass ... ]` ended by an error, which `log: error` writes too."""
-    return text.startswith((b"remote peer error", b"local client error"))
+def sort(text: bytes, *, passed: bool) -> Literal["end", "error", "refusal"]:
+    """Which keyword of `log:` wrote a `]`: `disconnect` alone, `error` too, or any but `error`."""
+    if passed:
+        return "error" if text.startswith((b"remote peer error", b"local client error")) else "end"
+    if not text or text.startswith(_REFUSALS):
+        return "refusal"
+    return "error"

@@ -7,13 +7,16 @@
     data, iooperation   a `-` per read; rules that block
 
 A keyword is known to be there from the first line that only it writes. That it is missing can only be
-concluded from lines that should have come: after `_ENOUGH` of those it is taken for missing, until one comes.
+concluded from lines that should have come: after some of those it is taken for missing, until one comes.
 """
 
 import msgspec
 
-_ENOUGH = 20
-_ENOUGH_ENDS = 8
+MANY = 20
+ENOUGH = 8  # ends: from then on more of them prove nothing new
+
+_BY_RULE = {"client_rule", "socks_rule", "session_limit"}
+_BY_TIME = {"connect_timeout"}
 
 
 class LogSettings(msgspec.Struct):
@@ -42,16 +45,16 @@ class LogSettings(msgspec.Struct):
         """Whether begins are logged; None while nothing tells."""
         if self.begins or self.grants:
             return True
-        return False if self.ends + self.errors >= _ENOUGH_ENDS else None
+        return False if self.ends + self.errors >= ENOUGH else None
 
     @property
     def disconnect(self) -> bool | None:
         """Whether ends of every kind are logged; None while nothing tells."""
         if self.ends:
             return True
-        unended = self.grants >= _ENOUGH
-        only_errors = self.connect is False and self.errors >= _ENOUGH_ENDS
-        only_reads = self.reads >= _ENOUGH and not self.begins and not self.errors
+        unended = self.grants >= MANY
+        only_errors = self.connect is False and self.errors >= ENOUGH
+        only_reads = self.reads >= MANY and not self.begins and not self.errors
         return False if unended or only_errors or only_reads else None
 
     @property
@@ -74,16 +77,31 @@ class LogSettings(msgspec.Struct):
     def tells_active(self) -> bool:
         """Whether begins and ends of connections are both logged."""
         return (
-            self.begins > 0
-            and self.disconnect is not False
-            and (self.accept_ends > 0 or self.begins < _ENOUGH)
+            self.begins > 0 and self.disconnect is not False and (self.accept_ends > 0 or self.begins < MANY)
         )
 
     @property
-    def tells_errors(self) -> bool:
-        """False once it is known that errors leave no line."""
-        return self.disconnect is not False or self.errors > 0
-
-    @property
     def _only_reads(self) -> bool:
-        return self.reads >= _ENOUGH and not (self.begins or self.grants or self.ends)
+        return self.reads >= MANY and not (self.begins or self.grants or self.ends)
+
+    def shows(self, reason: str) -> bool:
+        """Whether failures for a reason leave lines; False only where that is known."""
+        if self.disconnect is not False:
+            return True
+        if reason in _BY_RULE:
+            return self.connect is True or self.reads > 0
+        return self.errors > 0 and reason not in _BY_TIME
+
+    def cannot_tell(self) -> list[str]:
+        """What the log does not show, in words; empty when it shows everything, or nothing is known yet."""
+        missing = []
+        if not self.tells_successes:
+            missing.append("requests that succeeded")
+        if not self.tells_failures:
+            missing.append("timeouts" if self.errors else "failures other than a rule's")
+            missing.append("bytes, durations and ends of sessions")
+        if self.connect is False:
+            missing.append("set-up times and open connections")
+        if self.disconnect is False and self.connect is not True and not self.reads:
+            missing.append("requests that rules refused")
+        return missing

@@ -1,7 +1,7 @@
 """The heaviest keys of an endless stream in bounded memory (the Misra-Gries summary, pruned in batches).
 
-At most `2 * size` keys are held. When they are exceeded, the weight of the key of rank `size + 1` is taken off
-every key and those without any left go. So no key whose weight is more than 1/size of the total is ever
+At most `2 * size` keys are held. When they are exceeded, the weight of the key of rank `size + 1` is taken
+off every key and those without any left go. So no key whose weight is more than 1/size of the total is ever
 missing, and each weight is too low by at most `error`, which is 0 until the first pruning. A pruning costs
 O(size log size) once in `size` new keys.
 """

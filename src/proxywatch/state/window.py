@@ -24,13 +24,17 @@ class Window:
         """
         second = int(time)
         seconds = self._seconds
-        if seconds and second < seconds[-1][0] - self.span:
-            seconds.clear()
-        if not seconds or second > seconds[-1][0]:
-            seconds.append([second, 0, 0])
-            while seconds[0][0] < second - self.span:
-                seconds.popleft()
+        if not seconds or not seconds[-1][0] - self.span <= second <= seconds[-1][0]:
+            self._turn(second)
         seconds[-1][1 if successful else 2] += 1
+
+    def _turn(self, second: int) -> None:
+        seconds = self._seconds
+        if seconds and second < seconds[-1][0]:
+            seconds.clear()
+        seconds.append([second, 0, 0])
+        while seconds[0][0] < second - self.span:
+            seconds.popleft()
 
     def since(self, start: float) -> tuple[int, int]:
         """(successful, failed) requests decided at or after the second in which `start` lies."""

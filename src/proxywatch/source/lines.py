@@ -1,0 +1,173 @@
+"""Where lines come from: a file that is followed, a FIFO, or standard input."""
+
+import fcntl
+import os
+import select
+import stat
+import termios
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from proxywatch.source import file
+from proxywatch.source.inotify import readable
+from proxywatch.source.logfile import Place
+from proxywatch.source.tail import Tail
+
+_LONGEST = 1 << 20
+STANDARD_INPUT = "-"
+
+
+class Lines(Protocol):
+    """Lines as they come.
+
+    Attributes:
+        read_bytes: Handed out so far.
+        rotations: Times that another file took the path.
+        truncations: Times that a file was cut.
+        gaps: Places of an earlier run that were not found again: lines may be missing.
+    """
+
+    read_bytes: int
+    rotations: int
+    truncations: int
+    gaps: int
+
+    def read(self, limit: int) -> bytes:
+        """Complete lines, about `limit` bytes at most; empty when there are none now.
+
+        Raises:
+            SourceError: They cannot be read.
+        """
+
+    async def changed(self, timeout: float) -> None:  # noqa: ASYNC109 - the longest it may take is the point
+        """Return when there may be more, after `timeout` seconds at the latest."""
+
+    def unread(self) -> int:
+        """Bytes that wait."""
+
+    def written_at(self) -> float | None:
+        """Unix time of the last write, in seconds; None when it cannot be known."""
+
+    def places(self) -> list[Place]:
+        """Where the reading stands, for the next run."""
+
+    def close(self) -> None:
+        """Let go of everything."""
+
+
+def follow(path: str, monotonic: Callable[[], float], *, at_end: bool, places: Sequence[Place] = ()) -> Lines:
+    """The lines at a path.
+
+    Args:
+        path: Of a file or a FIFO; `-` for standard input.
+        monotonic: A clock, in seconds.
+        at_end: Whether a file is read from its end on.
+        places: Where an earlier run stood.
+
+    Raises:
+        SourceError: Nothing is there, or it is not permitted.
+    """
+    if path == STANDARD_INPUT:
+        return Pipe(os.dup(0))
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 - pathlib costs 1 MB
+    except OSError as error:
+        if places and isinstance(error, FileNotFoundError):
+            return Tail(path, monotonic, at_end=False, places=places)
+        raise file.unreadable(path, error) from error
+    if stat.S_ISFIFO(mode):
+        return Pipe(_open_fifo(path))
+    return Tail(path, monotonic, at_end=at_end, places=places)
+
+
+def last(path: str, size: int) -> bytes:
+    """The complete lines in the last `size` bytes of a file; nothing of a FIFO, whose lines would be lost.
+
+    Raises:
+        SourceError: Absent, or not permitted.
+    """
+    try:
+        state = os.stat(path)  # noqa: PTH116 - as above
+        if not stat.S_ISREG(state.st_mode):
+            return b""
+        with open(path, "rb", buffering=0) as log:  # noqa: PTH123 - as above
+            log.seek(max(0, state.st_size - size))
+            content = log.read(size)
+    except OSError as error:
+        raise file.unreadable(path, error) from error
+    if state.st_size > size:
+        content = content.partition(b"\n")[2]
+    return content[: content.rfind(b"\n") + 1]
+
+
+def _open_fifo(path: str) -> int:
+    # Held open for writing too, it never ends when its writer does, and the writer never finds it closed.
+    flags = os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        return os.open(path, os.O_RDWR | flags)
+    except PermissionError:
+        pass
+    try:
+        return os.open(path, os.O_RDONLY | flags)
+    except OSError as error:
+        raise file.unreadable(path, error) from error
+
+
+class Pipe:
+    """A FIFO or standard input: what was read is gone, so there is no place to go back to."""
+
+    rotations = 0
+    truncations = 0
+    gaps = 0
+
+    def __init__(self, fd: int) -> None:
+        """Take over a file descriptor."""
+        self.read_bytes = 0
+        self._fd = fd
+        self._rest = b""
+        self._skipping = False
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLIN)
+
+    def read(self, limit: int) -> bytes:
+        """Complete lines; of a line of more than 1 MiB, nothing but its start."""
+        if not self._poll.poll(0):
+            return b""
+        try:
+            chunk = os.read(self._fd, limit)
+        except OSError as error:
+            raise file.unreadable(STANDARD_INPUT, error) from error
+        if self._skipping:
+            _, newline, chunk = chunk.partition(b"\n")
+            self._skipping = not newline
+        lines, newline, rest = chunk.rpartition(b"\n")
+        lines = self._rest + lines + newline if newline else b""
+        self._rest = rest if newline else self._rest + rest
+        if len(self._rest) > _LONGEST:
+            lines, self._rest, self._skipping = lines + self._rest[:4096] + b"\n", b"", True
+        self.read_bytes += len(lines)
+        return lines
+
+    async def changed(self, timeout: float) -> None:  # noqa: ASYNC109 - as in the protocol
+        """Return when there is something to read."""
+        await readable(self._fd, timeout)
+
+    def unread(self) -> int:
+        """Bytes in the pipe."""
+        try:
+            waiting = fcntl.ioctl(self._fd, termios.FIONREAD, b"\0\0\0\0")
+        except OSError:
+            return 0
+        return int.from_bytes(waiting, "little")
+
+    def written_at(self) -> float | None:
+        """Not known: what is written is read at once."""
+        return None
+
+    def places(self) -> list[Place]:
+        """None."""
+        return []
+
+    def close(self) -> None:
+        """Let go of it."""
+        os.close(self._fd)
