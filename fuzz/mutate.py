@@ -10,7 +10,7 @@ from random import Random
 def fuzz(one: Callable[[bytes], None], corpus: Sequence[bytes]) -> None:
     """Call `one` with mutations of the corpus, and print how many it took.
 
-    The first argument of the command line is the time in seconds (10), the second the seed (0). With `atheris`
+    The first argument of the command line is the time in seconds (10), the second the seed (0). With atheris
     as the first, that engine drives instead, and takes the rest of the command line.
     """
     if sys.argv[1:2] == ["atheris"] and find_spec("atheris"):

@@ -1,6 +1,7 @@
 """The kernel's two listings of the same sockets."""
 
 import struct
+import sys
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -98,4 +99,4 @@ def test_the_request_names_the_port() -> None:
     request = inet_diag.request(inet_diag.IPV4, PORT)
     assert len(request) == 56
     assert request[8:10] == PORT.to_bytes(2, "big")
-    assert not int.from_bytes(request[4:8], "little") & 1 << 6
+    assert not int.from_bytes(request[4:8], sys.byteorder) & 1 << 6

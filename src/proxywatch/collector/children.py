@@ -1,7 +1,7 @@
 """Dante's own processes: how many of each kind, and how many of their slots are taken, from their titles.
 
-The server is sought among all processes of the host only when none is known, and then at most every ten
-seconds; after that a reading costs by the number of its own children. It is never sent a signal.
+The server is sought among all processes of the host only while none is known, less and less often up to every
+sixteen seconds; after that a reading costs by the number of its own children. It is never sent a signal.
 """
 
 import asyncio
@@ -44,7 +44,8 @@ _SHARE = "Share the pid namespace with Dante (`shareProcessNamespace: true` in a
 _CORRECT = "Start Dante, or correct `children.names`, `children.pid_file` or `sockets.port`."
 _SEE = "Run as root, so that we may see whose a socket is, or name the server's `children.pid_file`."
 
-_PATIENCE = 10.0
+_STALE = 10.0
+_FIRST_PATIENCE, _LONGEST_PATIENCE = 1.0, 16.0
 _BATCH = 64
 
 
@@ -103,32 +104,38 @@ class Server:
         self.mother: int | None = None
         self.children: frozenset[int] = frozenset()
         self.orphans: frozenset[int] = frozenset()
+        self._mothers: frozenset[int] = frozenset()
         self._settings = settings
         self._clock = clock
         self._listening = listening
         self._heard: set[int] | None = None
         self._sought = float("-inf")
+        self._patience = _FIRST_PATIENCE
         self._why = ("", "")
 
-    async def follow(self, patience: float) -> None:
-        """Renew what is known of her; seek her if she is gone and was not sought for `patience` seconds.
+    async def follow(self, *, at_once: bool = False) -> None:
+        """Renew what is known of her; seek her if she is gone, less and less often, or at once.
 
         Raises:
             Unfound: She is not there, or not told from others.
         """
         if self.mother is not None:
             self._renew(self.mother)
-        if self.mother is None and self._clock.monotonic() - self._sought >= patience:
+        if self.mother is None and (at_once or self._clock.monotonic() - self._sought >= self._patience):
             self._sought = self._clock.monotonic()
+            self._patience = min(2 * self._patience, _LONGEST_PATIENCE)
             await self._seek()
         if self.mother is None:
             raise Unfound(*self._why)
+        self._patience = _FIRST_PATIENCE
 
     def _renew(self, mother: int) -> None:
+        """Ask her and the further mothers for their children."""
         try:
-            children = self._below(mother) if self._is_named(mother) else frozenset()
+            known = self._mothers if self._is_named(mother) else ()
+            children = frozenset(child for pid in known for child in procfs.children(pid)) - self._mothers
         except SourceError:  # a kernel without lists of children: what was found holds for a while
-            children = self.children if self._clock.monotonic() - self._sought < _PATIENCE else frozenset()
+            children = self.children if self._clock.monotonic() - self._sought < _STALE else frozenset()
         replaced = self._is_replaced(mother)
         if children and not replaced:
             self.children = children
@@ -138,14 +145,15 @@ class Server:
         self._why = ("Dante has ended", "Start it.")
         self.mother, self.children = None, frozenset()
 
-    def _below(self, mother: int) -> frozenset[int]:
-        """Her children, and those of the further mothers among them, who share her command line."""
-        own = procfs.command_line(mother)
-        children = set(procfs.children(mother))
-        for further in [child for child in children if procfs.command_line(child) == own]:
-            children.remove(further)
-            children |= self._below(further)
-        return frozenset(children)
+    def is_mother(self, child: int) -> bool:
+        """Whether a child without a title is one of those that `-N` makes, as it has children itself."""
+        try:
+            further = bool(procfs.children(child))
+        except SourceError:
+            return False
+        if further:
+            self._mothers |= {child}
+        return further
 
     def _is_replaced(self, mother: int) -> bool:
         """Whether another process has begun to listen on the SOCKS port; looked at when that changes."""
@@ -168,7 +176,9 @@ class Server:
         except Unfound as error:
             self._why = (str(error), error.mend)
             return
-        self.children = families.servers.get(self.mother, frozenset()) - set(parents.values())
+        family = families.servers.get(self.mother, frozenset())
+        self._mothers = (family & set(parents.values())) | {self.mother}
+        self.children = family - self._mothers
         self.orphans -= self.children
 
     def _choose(self, families: Families) -> int:
@@ -228,12 +238,12 @@ class ChildrenCollector:
         Raises:
             Unfound: No server; what orphans say is published all the same.
         """
-        await self._update(_PATIENCE)
+        await self._update()
 
-    async def _update(self, patience: float) -> None:
+    async def _update(self, *, at_once: bool = False) -> None:
         self._tally = None
         try:
-            await self._server.follow(patience)
+            await self._server.follow(at_once=at_once)
         except Unfound:
             tally = await self._read()
             self._tally = tally if tally.orphans else None
@@ -250,7 +260,7 @@ class ChildrenCollector:
             line = procfs.command_line(pid)
             title = dante_title.parse(line)
             if pid in server.children:
-                if line:  # else it has ended on the way
+                if title or (line and not server.is_mother(pid)):  # without a line, it has ended on the way
                     tally.child(title)
             elif title:
                 orphans.add(pid)
@@ -285,7 +295,7 @@ class ChildrenCollector:
     async def examine(self) -> Sequence[Finding]:
         """Is the server found, and are its children's titles whole?"""
         try:
-            await self._update(0)
+            await self._update(at_once=True)
         except Unfound as error:
             return [Finding.fault(str(error), error.mend)]
         status = self.status()

@@ -7,7 +7,6 @@ namespace, which is Dante's in a pod, and need no right beyond being there.
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Annotated
 
 import msgspec
@@ -18,7 +17,7 @@ from proxywatch.errors import NoData, ProxywatchError, SourceError
 from proxywatch.finding import Finding
 from proxywatch.metric import Family
 from proxywatch.parse import inet_diag, socket_table
-from proxywatch.parse.tcp_socket import STANDINGS, Socket
+from proxywatch.parse.tcp_socket import HELD, STANDINGS, Socket
 from proxywatch.source import netlink, procfs
 
 SOCKETS = metric.gauge(
@@ -33,7 +32,6 @@ Read = Callable[[int], Awaitable[list[Socket]]]
 
 _NETLINK_SOCK_DIAG = 4
 _SOCK_DIAG_BY_FAMILY = 20
-_BREATH = 8
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,27 +55,23 @@ class Status(msgspec.Struct, frozen=True):
     connections: dict[str, int]
 
 
-@dataclass(frozen=True, slots=True)
 class Reading:
-    """All sockets of the port at one moment."""
+    """All sockets of the port at one moment.
 
-    sockets: Sequence[Socket]
+    Attributes:
+        listening: The inodes of those that listen.
+        connections: How many stand how, each standing with its count; empty when the port is not in use.
+        served: Connections that Dante holds.
+    """
 
-    @property
-    def listening(self) -> set[int]:
-        """The inodes of the listening ones."""
-        return {socket.inode for socket in self.sockets if socket.state == "listen"}
-
-    @property
-    def connections(self) -> dict[str, int]:
-        """How many stand how, each standing with its count; none at all when the port is not in use."""
-        counts = Counter(socket.standing for socket in self.sockets)
-        return {standing: counts[standing] for standing in STANDINGS} if counts else {}
-
-    @property
-    def served(self) -> int:
-        """Connections that Dante holds."""
-        return sum(socket.served for socket in self.sockets)
+    def __init__(self, sockets: Sequence[Socket]) -> None:
+        alike = Counter((socket.state, socket.inode != 0) for socket in sockets)
+        counts: Counter[str] = Counter()
+        for (state, held), count in alike.items():
+            counts[Socket(state, held, 0).standing] += count
+        self.listening = {socket.inode for socket in sockets if socket.state == "listen"}
+        self.connections = {standing: counts[standing] for standing in STANDINGS} if sockets else {}
+        self.served = sum(counts[state] for state in HELD)
 
 
 class SocketsCollector:
@@ -112,7 +106,7 @@ class SocketsCollector:
         """
         self._reading = None
         self._reading = Reading(await self._read())
-        if not self._reading.sockets:
+        if not self._reading.connections:
             raise NoData(f"nothing listens on port {self._port}")
 
     async def _read(self) -> list[Socket]:
@@ -130,7 +124,7 @@ class SocketsCollector:
     def active(self) -> int | None:
         """Connections that Dante serves; None when that is not known."""
         reading = self._reading
-        return reading.served if reading and reading.sockets else None
+        return reading.served if reading and reading.connections else None
 
     def listening(self) -> set[int] | None:
         """The inodes of the sockets that listen on the port; None when that is not known."""
@@ -181,15 +175,24 @@ class SocketsCollector:
 
 
 async def from_inet_diag(port: int) -> list[Socket]:
-    """The port's sockets, asked of the kernel."""
+    """The port's sockets, asked of the kernel; connections only of the families that somebody listens for."""
+    families = (inet_diag.IPV4, inet_diag.IPV6)
+    listening = {
+        family: await _dump(inet_diag.request(family, port, inet_diag.LISTENING)) for family in families
+    }
+    sockets = [socket for found in listening.values() for socket in found]
+    anybody = bool(sockets)
+    for family in families:
+        if listening[family] or not anybody:
+            sockets += await _dump(inet_diag.request(family, port, inet_diag.CONNECTED))
+    return sockets
+
+
+async def _dump(request: bytes) -> list[Socket]:
     sockets = []
-    datagrams = 0
-    for family in (inet_diag.IPV4, inet_diag.IPV6):
-        for rows in netlink.dump(_NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY, inet_diag.request(family, port)):
-            sockets += [inet_diag.parse(row) for row in rows]
-            datagrams += 1
-            if datagrams % _BREATH == 0:
-                await asyncio.sleep(0)
+    for rows in netlink.dump(_NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY, request):
+        sockets += [inet_diag.parse(row) for row in rows]
+        await asyncio.sleep(0)  # some three hundred rows at a time
     return sockets
 
 

@@ -13,24 +13,28 @@ import struct
 
 from proxywatch.errors import ParseError
 from proxywatch.parse import tcp_socket
-from proxywatch.parse.tcp_socket import STATES, Socket
+from proxywatch.parse.tcp_socket import HELD, STATES, Socket
 
 IPV4, IPV6 = 2, 10
 _TCP = 6
 _REQUEST = struct.Struct("=BBBxI")
 _IDENTITY = struct.Struct("!H46x")
 _ROW = struct.Struct("=xB54xI8xI")
-_STATES = sum(1 << number for number, name in enumerate(STATES, 1) if name not in ("time_wait", "syn_sent"))
+LISTENING = 1 << STATES.index("listen") + 1
+"""The states of `request` that the kernel finds without a walk through all connections of the host."""
+CONNECTED = sum(1 << number for number, name in enumerate(STATES, 1) if name in {*HELD, "syn_recv"})
+"""All states of an accepted connection, but for TIME_WAIT."""
 
 
-def request(family: int, port: int) -> bytes:
-    """Ask for the TCP sockets of a local port, but for those in TIME_WAIT.
+def request(family: int, port: int, states: int = LISTENING | CONNECTED) -> bytes:
+    """Ask for the TCP sockets of a local port.
 
     Args:
         family: IPV4 or IPV6.
         port: The local port.
+        states: LISTENING, CONNECTED, or both.
     """
-    return _REQUEST.pack(family, _TCP, 0, _STATES) + _IDENTITY.pack(port)
+    return _REQUEST.pack(family, _TCP, 0, states) + _IDENTITY.pack(port)
 
 
 def parse(row: bytes) -> Socket:
@@ -39,7 +43,8 @@ def parse(row: bytes) -> Socket:
     Raises:
         ParseError: Too short, or of an unknown state.
     """
-    if len(row) < _ROW.size:
-        raise ParseError(f"inet_diag: a row of {len(row)} bytes")
-    number, queue, inode = _ROW.unpack_from(row)
+    try:
+        number, queue, inode = _ROW.unpack_from(row)
+    except struct.error as error:
+        raise ParseError(f"inet_diag: a row of {len(row)} bytes") from error
     return Socket(tcp_socket.state(number), inode, queue)
