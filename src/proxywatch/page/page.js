@@ -40,6 +40,9 @@ function bytes(value) {
   return [number(value), units[unit]];
 }
 
+// Begun with a capital, unless the first word is a name such as wg0.
+const sentence = (text) => (/^[a-z]+(?= |$)/.test(text) ? text[0].toUpperCase() + text.slice(1) : text);
+
 const ago = (seconds) => (seconds < 1 ? "now" : `${duration(Math.round(seconds))} ago`);
 
 function shown(figure) {
@@ -85,7 +88,7 @@ function svg(name, attributes) {
 }
 
 function lines(words) {
-  return words.filter(Boolean).map((word) => element("i", "", word));
+  return words.filter(Boolean).map((word) => element("i", "", sentence(word)));
 }
 
 function none(text) {
@@ -153,7 +156,7 @@ function point(card, figure, points, event) {
 function showVerdict(status) {
   document.body.dataset.level = status.verdict.level;
   byId("words").textContent = status.verdict.words;
-  byId("detail").textContent = status.verdict.detail;
+  byId("detail").textContent = sentence(status.verdict.detail);
   document.title = `${status.verdict.words} · ${status.name}`;
   const { vpn, exit } = status;
   const box = byId("vpn");
@@ -276,7 +279,7 @@ function show(status) {
   said = status;
   byId("name").textContent = status.name;
   byId("version").textContent = `proxywatch ${status.version}`;
-  byId("uptime").textContent = `watching for ${duration(Math.max(status.time - status.started, 1))}`;
+  byId("uptime").textContent = `watching for ${duration(Math.max(Math.round(status.time - status.started), 1))}`;
   showVerdict(status);
   showFigures(status);
   showFailures(status);

@@ -14,7 +14,7 @@ def conclude(
     """Tunnel, exit, proxy, numbers; then all is well, or nothing is known yet."""
     by_key = {figure.key: figure for figure in figures}
     return (
-        _tunnel(vpn)
+        _tunnel(vpn, outcomes.get("latency"))
         or _leaves(leaves)
         or _proxy(outcomes.get("latency"))
         or _numbers(by_key)
@@ -22,10 +22,12 @@ def conclude(
     )
 
 
-def _tunnel(vpn: Vpn) -> Verdict | None:
-    if vpn.up is False:
-        return Verdict("bad", "The VPN is down", f"{vpn.words}; clients get no answer through this proxy")
-    return None
+def _tunnel(vpn: Vpn, probes: Outcome | None) -> Verdict | None:
+    if vpn.up is not False:
+        return None
+    answers = probes is not None and probes.success
+    then = "; yet the proxy answers: its traffic takes another way" if answers else ""
+    return Verdict("bad", "The VPN is down", vpn.words + then)
 
 
 def _leaves(leaves: Exit | None) -> Verdict | None:
