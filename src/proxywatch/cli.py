@@ -65,6 +65,25 @@ def check(path: str | None) -> None:
 
 
 @main.command()
+@_config_option
+@click.argument("face", metavar="[PATH]", default="/livez")
+def healthcheck(path: str | None, face: str) -> None:
+    """Ask the running exporter's health face; exit 0 when it answers 200 (for images without a shell)."""
+    from proxywatch import health  # noqa: PLC0415
+
+    try:
+        address = reader(path)()[health.Settings].listen[0]
+    except ConfigError as error:
+        _refuse(error)
+    try:
+        healthy, text = _run(health.ask(address, face))
+    except OSError as error:
+        healthy, text = False, f"no answer on {address}: {str(error) or 'too slow'}"
+    click.echo(text or ("ok" if healthy else "failing"))
+    sys.exit(0 if healthy else 1)
+
+
+@main.command()
 @click.argument("what", type=click.Choice(["metrics", "config"]), default="metrics")
 def describe(what: str) -> None:
     """Print the reference of metrics or settings, generated from the code."""

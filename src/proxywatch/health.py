@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Self, cast
 
 import msgspec
 
-from proxywatch.parse.quantity import Duration
+from proxywatch.parse.quantity import Address, Duration
 from proxywatch.scrape import Outcome
 from proxywatch.source.clock import Clock
 from proxywatch.web.addresses import Addresses
@@ -27,6 +27,7 @@ _LONGEST_REQUEST = 8 << 10
 _ROUNDS = 3
 _FAREWELL = 1.0
 _TICK = 0.1
+_PATIENCE = 5.0
 _REQUEST_LINE = 3
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
@@ -273,3 +274,31 @@ class _Client(asyncio.Protocol):
     def drop(self) -> None:
         """Close."""
         self._transport.abort() if self._transport.get_write_buffer_size() else self._transport.close()
+
+
+async def ask(address: Address, path: str = "/livez") -> tuple[bool, str]:
+    """Ask the face of a running exporter, as a container's health check does.
+
+    Args:
+        address: Where it listens.
+        path: What to ask for: /livez, /readyz, /vpnz.
+
+    Returns:
+        Whether it answered 200, and what it said.
+
+    Raises:
+        OSError: Nobody answered there in time.
+    """
+    async with asyncio.timeout(_PATIENCE):
+        host = "localhost" if address.host in (None, "0.0.0.0", "::") else address.host
+        opening = (
+            asyncio.open_unix_connection(address.path)
+            if address.path
+            else asyncio.open_connection(host, address.port)
+        )
+        reader, writer = await opening
+        writer.write(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+        answer = (await reader.read(_LONGEST_REQUEST)).decode(errors="replace")
+        writer.close()
+    head, _, body = answer.partition("\r\n\r\n")
+    return head.split(" ")[1:2] == ["200"], body.strip()
