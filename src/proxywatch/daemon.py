@@ -101,7 +101,7 @@ def wanted(config: Config) -> dict[str, tuple[Entry, msgspec.Struct | None]]:
     lines = {}
     for entry in COLLECTORS:
         settings = config.sections[entry.section or entry.name] if entry.settings else None
-        if entry.always or getattr(settings, "enabled", True):
+        if entry.derived or getattr(settings, "enabled", True):
             lines[entry.name] = (entry, settings)
     return lines
 

@@ -42,19 +42,20 @@ _MARKS = {"ok": "ok   ", "hint": "hint ", "fault": "FAULT"}
 
 
 async def diagnose(config: Config) -> Diagnosis:
-    """Have every collector that the settings ask for look at the machine, all at once."""
+    """Have every collector that the settings ask for look at the machine, those that conclude from others last."""
     context = new_context(config)
     registry = Registry("check")
+    findings: dict[str, Sequence[Finding]] = {}
     async with aclosing(context.transfers):
         context = context.among(registry.collectors)
-        for entry, settings in wanted(config).values():
+        lines = wanted(config)
+        for entry, settings in lines.values():
             registry.add(entry.build(settings, context))
-        async with asyncio.TaskGroup() as tasks:
-            looking = {
-                name: tasks.create_task(_examine(collector), name=f"examine {name}")
-                for name, collector in registry.collectors.items()
-            }
-    return Diagnosis({name: task.result() for name, task in looking.items()})
+        for derived in (False, True):
+            names = [name for name, (entry, _) in lines.items() if entry.derived is derived]
+            found = await asyncio.gather(*(_examine(registry.collectors[name]) for name in names))
+            findings |= dict(zip(names, found, strict=True))
+    return Diagnosis(findings)
 
 
 async def _examine(collector: Collector) -> Sequence[Finding]:

@@ -168,14 +168,15 @@ class Entry:
         settings: The section's struct; None for a collector that has no settings, whose `build` gets None.
         build: Makes the collector; does no I/O.
         section: The section, where it is not called as the collector is.
-        always: Whether it runs also where its section says `enabled: false`.
+        derived: It measures nothing itself, but concludes from the other collectors: so it runs also where its
+            section says `enabled: false`, and is examined after them.
     """
 
     name: str
     settings: type[msgspec.Struct] | None
     build: Callable[[Any, Context], Collector]
     section: str = ""
-    always: bool = False
+    derived: bool = False
 
 
 def _active(settings: children.Settings, context: Context) -> Collector:
@@ -206,7 +207,7 @@ COLLECTORS: tuple[Entry, ...] = (
         children.Settings,
         lambda s, c: children.build(s, c.clock, c.count("sockets", "listening")),
     ),
-    Entry("active", children.Settings, _active, section="children", always=True),
+    Entry("active", children.Settings, _active, section="children", derived=True),
 )
 
 
