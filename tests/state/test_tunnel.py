@@ -115,6 +115,16 @@ def test_a_cut_while_clients_are_active_is_seen_in_26_seconds(keepalive: int) ->
     assert "16 packets sent, nothing heard" in bench.last.sentence
 
 
+def test_a_cut_is_seen_in_time_also_when_readings_come_late() -> None:
+    """Six seconds apart is the worst that the runner makes of five."""
+    bench = Bench(keepalive=25)
+    bench.run(60, sends=10, hears=1000)
+    bench.step = 6.0
+    bench.run(6, sends=10, hears=1)  # the cut comes early in this interval
+    bench.run(18, sends=4)
+    assert bench.last.state is State.DEAD
+
+
 def test_a_dead_tunnel_stays_dead_when_the_clients_give_up() -> None:
     """Only hearing from the other end ends it."""
     bench = Bench()

@@ -23,7 +23,7 @@ from typing import Literal, assert_never
 
 KEY_LIFE = 180.0
 """Seconds that a key serves (WireGuard's REJECT_AFTER_TIME)."""
-SILENCE = 18.0
+SILENCE = 16.5
 """Seconds after which data without any answer is a fault: the 15 of WireGuard itself, and a margin."""
 DEVICE_SILENCE = 60.0
 """The same where only the device can be read, which does not show WireGuard's own packets."""
