@@ -170,7 +170,11 @@ async def test_no_device_and_one_that_is_down_are_absent(machine: Machine, flags
     assert machine.asked == []
     (finding,) = await collector.examine()
     assert finding.level == "fault"
-    assert "is not there, or is down" in finding.text
+    if flags is None:
+        assert finding.text == "wg0 is not there"
+    else:
+        assert finding.text == "wg0 is there, but was not brought up"
+        assert "ip link set wg0 up" in finding.mend
 
 
 async def test_the_kernels_own_multicast_is_no_unanswered_data(machine: Machine) -> None:

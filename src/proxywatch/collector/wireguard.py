@@ -236,7 +236,9 @@ class WireguardCollector:
         except ProxywatchError as error:
             return [Finding.fault(str(error), "Let this process read /proc/net/dev.")]
         if not last.source:
-            return [Finding.fault(last.tunnel.sentence, _MEND_DEVICE)]
+            down = self._attribute("ifindex") is not None
+            mend = f"Bring it up: `ip link set {self._device} up`." if down else _MEND_DEVICE
+            return [Finding.fault(last.tunnel.sentence, mend)]
         return [self._finding_of_source(last, refusals), _finding_of_state(last.tunnel)]
 
     def _finding_of_source(self, last: _Read, refusals: Mapping[str, str]) -> Finding:

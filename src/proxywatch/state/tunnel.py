@@ -253,7 +253,7 @@ class Tunnel:
         age = f"last handshake {self._key_age(reading):.0f} s ago"
         match self.state:
             case State.ABSENT:
-                words = "is not there, or is down"
+                words = "is not there" if reading.index is None else "is there, but was not brought up"
             case State.NEVER if reading.peers == 0:
                 words = "has no peer"
             case State.NEVER:
