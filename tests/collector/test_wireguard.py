@@ -233,6 +233,27 @@ async def test_without_sys_and_without_ipv6_it_works(machine: Machine) -> None:
     assert samples(collector)["vpn_connection_status"] == 1
 
 
+async def test_what_can_no_longer_be_read_is_no_longer_told(machine: Machine) -> None:
+    """Neither as a state nor as series; when it can be read again, it goes on."""
+    readable = True
+
+    def read(path: str) -> bytes:
+        if not readable:
+            raise SourceError(f"{path}: Permission denied", temporary=False)
+        return machine.read(path)
+
+    collector = WireguardCollector("wg0", read, {"uapi": machine.source("uapi")}, machine.clock)
+    await collector.update()
+    readable = False
+    with pytest.raises(SourceError):
+        await collector.update()
+    assert samples(collector) == {}
+    assert collector.tunnel() is None
+    readable = True
+    await collector.update()
+    assert samples(collector)["vpn_connection_status"] == 1
+
+
 async def test_the_real_machine_has_no_such_device() -> None:
     """On the real /proc."""
     collector = build(Settings(name="wg-none"), FakeClock())

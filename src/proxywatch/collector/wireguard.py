@@ -140,7 +140,11 @@ class WireguardCollector:
             SourceError: /proc/net/dev cannot be read.
             ParseError: A file of /proc or /sys does not follow its format.
         """
-        self._last = await self._look({})
+        try:
+            self._last = await self._look({})
+        except BaseException:
+            self._last = None  # what was is not what is
+            raise
 
     async def _look(self, refusals: dict[str, str]) -> _Read:
         """One reading; why a source could not be used is left in `refusals`."""
