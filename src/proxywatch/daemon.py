@@ -34,7 +34,7 @@ SECTIONS: Mapping[str, type[msgspec.Struct]] = {
 }
 _AT_START_ONLY = (scrape.Settings, exposition.Settings, health.Settings)
 _STOP_WITHIN = 1.5
-_NOT_READ: Tunnel = ("unknown", "it has not been read yet", False)
+_NOT_READ: Tunnel = ("unknown", "it cannot be read, or was not read yet", False)
 
 
 @dataclass(frozen=True, slots=True)

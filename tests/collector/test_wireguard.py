@@ -170,7 +170,11 @@ async def test_no_device_and_one_that_is_down_are_absent(machine: Machine, flags
     assert machine.asked == []
     (finding,) = await collector.examine()
     assert finding.level == "fault"
-    assert "is not there, or is down" in finding.text
+    if flags is None:
+        assert finding.text == "wg0 is not there"
+    else:
+        assert finding.text == "wg0 is there, but was not brought up"
+        assert "ip link set wg0 up" in finding.mend
 
 
 async def test_the_kernels_own_multicast_is_no_unanswered_data(machine: Machine) -> None:
@@ -225,6 +229,27 @@ async def test_without_sys_and_without_ipv6_it_works(machine: Machine) -> None:
         return machine.read(path)
 
     collector = WireguardCollector("wg0", read, {"uapi": machine.source("uapi")}, machine.clock)
+    await collector.update()
+    assert samples(collector)["vpn_connection_status"] == 1
+
+
+async def test_what_can_no_longer_be_read_is_no_longer_told(machine: Machine) -> None:
+    """Neither as a state nor as series; when it can be read again, it goes on."""
+    readable = True
+
+    def read(path: str) -> bytes:
+        if not readable:
+            raise SourceError(f"{path}: Permission denied", temporary=False)
+        return machine.read(path)
+
+    collector = WireguardCollector("wg0", read, {"uapi": machine.source("uapi")}, machine.clock)
+    await collector.update()
+    readable = False
+    with pytest.raises(SourceError):
+        await collector.update()
+    assert samples(collector) == {}
+    assert collector.tunnel() is None
+    readable = True
     await collector.update()
     assert samples(collector)["vpn_connection_status"] == 1
 

@@ -2,6 +2,7 @@
 
 import errno
 import struct
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from proxywatch.errors import ParseError, ProxywatchError, SourceError
 from proxywatch.parse.genetlink import device_request, family_request, parse_device, parse_family
 from proxywatch.parse.wireguard import Device, Peer, base64_key
 
+_RECORDED = Path(__file__).parents[1] / "fixtures/genetlink"
 _A, _B = base64_key(bytes([1]) * 32), base64_key(bytes([2]) * 32)
 _FOUR = Peer(_A, "192.0.2.1:51820", 1795264112, 5008332644, 89236308, 25)
 _SIX = Peer(_B, "[2001:db8::7]:443", 0, 0, 444, 0)
@@ -25,6 +27,13 @@ def test_a_device_with_its_peers() -> None:
     """Both kinds of endpoint, numbers above 32 bits, never shaken hands."""
     device = Device(51820, (_FOUR, _SIX))
     assert _parse(device_answer(device)) == device
+
+
+def test_the_recorded_answers_are_those_that_are_built_here() -> None:
+    """The harness of fuzz/ begins with them."""
+    assert (_RECORDED / "device").read_bytes() == device_answer(Device(51820, (_FOUR, _SIX)))
+    assert (_RECORDED / "family").read_bytes() == family_answer()
+    assert (_RECORDED / "refusal").read_bytes() == error(errno.EPERM)
 
 
 def test_a_device_without_peers() -> None:

@@ -25,7 +25,7 @@ class Bench:
         self.at = 1000.0
         self.step = 5.0
         self.up = True
-        self.index = 5
+        self.index: int | None = 5
         self.sent = 0
         self.heard = 92 if handshake else 0
         self.handshake: int | None = int(_EPOCH) if handshake else 0
@@ -115,6 +115,16 @@ def test_a_cut_while_clients_are_active_is_seen_in_26_seconds(keepalive: int) ->
     assert "16 packets sent, nothing heard" in bench.last.sentence
 
 
+def test_a_cut_is_seen_in_time_also_when_readings_come_late() -> None:
+    """Six seconds apart is the worst that the runner makes of five."""
+    bench = Bench(keepalive=25)
+    bench.run(60, sends=10, hears=1000)
+    bench.step = 6.0
+    bench.run(6, sends=10, hears=1)  # the cut comes early in this interval
+    bench.run(18, sends=4)
+    assert bench.last.state is State.DEAD
+
+
 def test_a_dead_tunnel_stays_dead_when_the_clients_give_up() -> None:
     """Only hearing from the other end ends it."""
     bench = Bench()
@@ -184,6 +194,16 @@ def test_a_device_that_goes_is_absent_and_one_that_comes_starts_anew() -> None:
     assert bench.run(5).state is State.FRESH
 
 
+def test_a_device_that_was_down_for_a_while_keeps_the_age_of_its_key() -> None:
+    """It was not made anew."""
+    bench = Bench()
+    bench.run(100)
+    bench.up = False
+    bench.run(100)
+    bench.up = True
+    assert bench.run(5).state is State.IDLE
+
+
 def test_a_device_made_anew_between_two_readings_is_told_by_its_index() -> None:
     """What the old one left unanswered is not held against it."""
     bench = Bench()
@@ -193,6 +213,26 @@ def test_a_device_made_anew_between_two_readings_is_told_by_its_index() -> None:
     bench.shake()
     bench.run(10)
     assert bench.states == [State.FRESH, State.NEVER, State.FRESH]
+
+
+def test_a_device_made_anew_within_the_same_second_has_a_new_handshake() -> None:
+    """Handshakes are told in whole seconds; its index tells that it is another."""
+    bench = Bench()
+    bench.run(600)
+    assert bench.last.state is State.IDLE
+    bench.index, bench.heard, bench.sent = 6, 92, 0
+    assert bench.run(5).state is State.FRESH
+
+
+def test_an_index_that_cannot_be_read_for_once_is_no_event() -> None:
+    """Nothing is concluded from it."""
+    bench = Bench()
+    bench.run(600)
+    bench.index = None
+    bench.run(5)
+    bench.index = 5
+    bench.run(5)
+    assert bench.states == [State.FRESH, State.IDLE]
 
 
 def test_a_step_of_the_wall_clock_is_no_event() -> None:

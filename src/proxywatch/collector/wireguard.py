@@ -140,7 +140,11 @@ class WireguardCollector:
             SourceError: /proc/net/dev cannot be read.
             ParseError: A file of /proc or /sys does not follow its format.
         """
-        self._last = await self._look({})
+        try:
+            self._last = await self._look({})
+        except BaseException:
+            self._last = None  # what was is not what is
+            raise
 
     async def _look(self, refusals: dict[str, str]) -> _Read:
         """One reading; why a source could not be used is left in `refusals`."""
@@ -236,7 +240,9 @@ class WireguardCollector:
         except ProxywatchError as error:
             return [Finding.fault(str(error), "Let this process read /proc/net/dev.")]
         if not last.source:
-            return [Finding.fault(last.tunnel.sentence, _MEND_DEVICE)]
+            down = self._attribute("ifindex") is not None
+            mend = f"Bring it up: `ip link set {self._device} up`." if down else _MEND_DEVICE
+            return [Finding.fault(last.tunnel.sentence, mend)]
         return [self._finding_of_source(last, refusals), _finding_of_state(last.tunnel)]
 
     def _finding_of_source(self, last: _Read, refusals: Mapping[str, str]) -> Finding:

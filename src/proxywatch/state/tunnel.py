@@ -23,7 +23,7 @@ from typing import Literal, assert_never
 
 KEY_LIFE = 180.0
 """Seconds that a key serves (WireGuard's REJECT_AFTER_TIME)."""
-SILENCE = 18.0
+SILENCE = 16.5
 """Seconds after which data without any answer is a fault: the 15 of WireGuard itself, and a margin."""
 DEVICE_SILENCE = 60.0
 """The same where only the device can be read, which does not show WireGuard's own packets."""
@@ -156,7 +156,8 @@ class Tunnel:
         self.state = State.ABSENT
         self._name = name
         self._since: float | None = None
-        self._previous: Reading | None = None
+        self._previous: Reading | None = None  # the last one with a device
+        self._last_at = 0.0
         self._key_at = 0.0
         self._heard_at: float | None = None
         self._unanswered: _Unanswered | None = None
@@ -168,16 +169,18 @@ class Tunnel:
         if after is not self.state or self._since is None:
             self._since = reading.now
         self.state = after
-        self._previous = reading if reading.up else None
+        self._last_at = reading.at
+        if reading.up:
+            self._previous = reading
         alone = reading.up and reading.handshake is None
         words = f"{self._name} {self._words(reading)}{_ALONE if alone else ''}"
         return Snapshot(after, self._since, words, "device" if alone else "peers")
 
     def _weigh(self, reading: Reading) -> Evidence:
         previous = self._previous
-        if previous is not None and _is_other(previous, reading):
+        if previous is not None and reading.up and _is_other(previous, reading):
             previous = None
-        if previous is None:
+        if previous is None or not reading.up:
             self._unanswered = None
             self._heard_at = None
         if not reading.up:
@@ -193,22 +196,21 @@ class Tunnel:
         return self._by_device(reading) if reading.handshake is None else self._by_key(reading)
 
     def _hears(self, previous: Reading | None, reading: Reading) -> bool:
-        """A new handshake, or bytes of a key that is still good."""
-        if reading.handshake and (self._previous is None or reading.handshake != self._previous.handshake):
-            first = self._previous is None or self._previous.handshake is None
-            self._key_at = reading.at - self._age_of_new_key(reading)
-            if not first:
+        """A new handshake, or bytes of a key that is still good.
+
+        The age of a key is told by the wall clock, but a key that is new is no older than the last reading.
+        """
+        last = self._previous
+        known = last is not None and last.handshake is not None
+        same = last is not None and last.handshake == reading.handshake and not _made_anew(last, reading)
+        if reading.handshake and not same:
+            age = max(0.0, reading.now - reading.handshake)
+            self._key_at = reading.at - (min(age, reading.at - self._last_at) if known else age)
+            if known:
                 return True
         if previous is None or reading.heard <= previous.heard:
             return False
         return reading.handshake is None or self._key_age(reading) <= _limit(reading)
-
-    def _age_of_new_key(self, reading: Reading) -> float:
-        """By the wall clock, but no older than the reading before, where there was one."""
-        age = max(0.0, reading.now - (reading.handshake or 0))
-        if self._previous is not None and self._previous.handshake is not None:
-            age = min(age, reading.at - self._previous.at)
-        return age
 
     def _note_sent(self, previous: Reading | None, reading: Reading) -> None:
         if previous is None:
@@ -251,7 +253,7 @@ class Tunnel:
         age = f"last handshake {self._key_age(reading):.0f} s ago"
         match self.state:
             case State.ABSENT:
-                words = "is not there, or is down"
+                words = "is not there" if reading.index is None else "is there, but was not brought up"
             case State.NEVER if reading.peers == 0:
                 words = "has no peer"
             case State.NEVER:
@@ -279,10 +281,14 @@ _ALONE = " (judged by the device alone, as its peers cannot be read)"
 def _is_other(previous: Reading, reading: Reading) -> bool:
     """Whether the counters of two readings are of different devices, or of different things."""
     return (
-        previous.index != reading.index
+        _made_anew(previous, reading)
         or (previous.handshake is None) != (reading.handshake is None)
         or reading.heard < previous.heard
     )
+
+
+def _made_anew(previous: Reading, reading: Reading) -> bool:
+    return None not in (previous.index, reading.index) and previous.index != reading.index
 
 
 def _limit(reading: Reading) -> float:
