@@ -121,6 +121,22 @@ async def test_a_change_is_counted_over_an_outage() -> None:
     assert finding.level == "fault"
 
 
+async def test_a_scrape_during_a_round_sees_the_last_one() -> None:
+    """Nothing vanishes while services are being asked."""
+    services = FakeServices()
+    collector = _collector(services)
+    await collector.update()
+    during: list[bool] = []
+
+    async def look(asked: Request, _: Callable[[bytes], Identity], /) -> tuple[Transfer, Identity | None]:
+        during.append(any("proxy_exit_info" in name for name in samples(collector)))
+        return success(asked), EXIT
+
+    services.ask = look  # type: ignore[method-assign]
+    await collector.update()
+    assert during == [True] * 3
+
+
 def test_no_services_at_all() -> None:
     """Is refused."""
     with pytest.raises(ValueError, match="urls"):

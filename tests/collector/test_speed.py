@@ -105,6 +105,13 @@ async def test_a_failed_test_leaves_no_number_behind() -> None:
     assert seen["proxy_speedtest_last_success_timestamp_seconds"] == 1001
 
 
+async def test_a_body_in_one_piece_cannot_be_timed() -> None:
+    """A speed is not made up for it."""
+    collector, _, clock = _collector(success)
+    assert "too short" in await _skipped(collector, clock)
+    assert "proxy_download_speed_mbps" not in samples(collector)
+
+
 async def test_the_days_bytes_are_spent() -> None:
     """Further tests are left out until midnight, and counted as such; the last number stays."""
     collector, prober, clock = _collector(daily_bytes=Size(2_500_000))

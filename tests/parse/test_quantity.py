@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxywatch.errors import ParseError
-from proxywatch.parse.quantity import Address, Duration, Size
+from proxywatch.parse.quantity import Address, Duration, Size, Url
 
 
 @pytest.mark.parametrize(
@@ -91,3 +91,37 @@ def test_any_text_is_a_quantity_or_a_parse_error(text: str) -> None:
             kind.parse(text)
         except ParseError:
             continue
+
+
+@pytest.mark.parametrize("text", ["http://a/", "https://a.test:8443/b?c={bytes}", "http://[2001:db8::1]/"])
+def test_a_url(text: str) -> None:
+    """As it stands."""
+    assert Url.parse(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a.test",
+        "ftp://a/",
+        "http://",
+        "http://a b/",
+        "http://a/\n",
+        "http://[::1",
+        "http://a:99999/",
+        "http://ä/",
+        7,
+    ],
+)
+def test_no_url(text: object) -> None:
+    """Another scheme, no host, or what does not belong into a URL."""
+    with pytest.raises(ParseError, match="expected a URL"):
+        Url.parse(text)
+
+
+def test_a_url_with_a_user_is_not_quoted() -> None:
+    """Its password would stand in labels and logs."""
+    with pytest.raises(ParseError) as caught:
+        Url.parse("http://me:geheim@a/")
+    assert "geheim" not in str(caught.value)

@@ -184,12 +184,15 @@ class ExitCollector:
             NoData: None answered through the proxy.
             SourceError: The proxy's password cannot be read.
         """
-        self._fresh = False
-        seen = await self._look()
-        if self._seen and self._seen.identity.address != seen.identity.address:
-            self._changes += 1
-        self._seen = msgspec.structs.replace(seen, changes=self._changes)
-        self._fresh = True
+        fresh = False
+        try:
+            seen = await self._look()
+            if self._seen and self._seen.identity.address != seen.identity.address:
+                self._changes += 1
+            self._seen = msgspec.structs.replace(seen, changes=self._changes)
+            fresh = True
+        finally:
+            self._fresh = fresh
 
     async def _look(self) -> Status:
         answers = await asyncio.gather(

@@ -187,6 +187,8 @@ class SpeedCollector:
             test = await self._test()
         if not test.ok:
             raise NoData(test.words())
+        if test.speed is None:
+            raise NoData("the body came in one piece, too short to be timed: ask for more in `speed.bytes`")
 
     async def _why_not(self) -> str:
         """The reason to skip this test; empty for none."""

@@ -28,6 +28,7 @@ CA_BUNDLES = (
     "/etc/ssl/ca-bundle.pem",
 )
 _BUFFER = 256 << 10
+_SOCKS5_AUTH = 267  # CURLOPT_SOCKS5_AUTH, which pycurl has no name for
 _TLS_HANDSHAKE = b"\x16"
 
 
@@ -326,7 +327,9 @@ def _source(family: int, address: tuple[Any, ...]) -> str:
 def _prepare(curl: pycurl.Curl, request: Request, attempt: _Attempt, bundle: str | None) -> None:
     options: dict[int, Any] = {
         pycurl.URL: request.url,
+        pycurl.PROTOCOLS: pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS,
         pycurl.NOSIGNAL: 1,
+        _SOCKS5_AUTH: pycurl.HTTPAUTH_BASIC,  # no GSSAPI, which a probe could not finish
         pycurl.NOPROXY: "",
         pycurl.TIMEOUT_MS: max(1, round(request.timeout * 1000)),
         pycurl.CONNECTTIMEOUT_MS: max(1, round(request.timeout * 1000)),
