@@ -16,7 +16,17 @@ from proxywatch.config import Config, load
 from proxywatch.errors import ConfigError
 from proxywatch.exposition import Exposition
 from proxywatch.health import HealthServer, Tunnel, allowance
-from proxywatch.registry import COLLECTORS, Closing, Collector, Context, Entry, Publisher, Registry, Tunnelling, Watching
+from proxywatch.registry import (
+    COLLECTORS,
+    Closing,
+    Collector,
+    Context,
+    Entry,
+    Publisher,
+    Registry,
+    Tunnelling,
+    Watching,
+)
 from proxywatch.scrape import Scrape
 from proxywatch.source.proxy import Proxy
 from proxywatch.status import Board
@@ -120,7 +130,9 @@ def tunnel(names: Registry) -> Tunnel | None:
     if not isinstance(watching, Tunnelling):
         return None
     snapshot = watching.tunnel()
-    return (snapshot.state, snapshot.sentence, snapshot.up) if snapshot else ("unknown", "not read yet", False)
+    return (
+        (snapshot.state, snapshot.sentence, snapshot.up) if snapshot else ("unknown", "not read yet", False)
+    )
 
 
 def every_publisher() -> list[Publisher]:
