@@ -17,7 +17,17 @@ from proxywatch.config import Config, load
 from proxywatch.errors import ConfigError
 from proxywatch.exposition import Exposition
 from proxywatch.health import HealthServer, Tunnel, allowance
-from proxywatch.registry import COLLECTORS, Closing, Collector, Context, Entry, Publisher, Registry, Watching
+from proxywatch.registry import (
+    COLLECTORS,
+    Closing,
+    Collector,
+    Context,
+    Entry,
+    Publisher,
+    Registry,
+    Tunnelling,
+    Watching,
+)
 from proxywatch.scrape import Scrape
 from proxywatch.source.proxy import Proxy
 from proxywatch.status import Board
@@ -121,8 +131,10 @@ def tunnel(names: Registry) -> Tunnel | None:
     collector = names.collectors.get("wireguard")
     if not isinstance(collector, WireguardCollector):
         return None
-    snapshot = collector.tunnel()
-    return (snapshot.state.value, snapshot.sentence, snapshot.up) if snapshot else _NOT_READ
+    snapshot = watching.tunnel()
+    return (
+        (snapshot.state, snapshot.sentence, snapshot.up) if snapshot else ("unknown", "not read yet", False)
+    )
 
 
 def every_publisher() -> list[Publisher]:

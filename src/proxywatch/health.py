@@ -9,7 +9,6 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from types import TracebackType
 from typing import Annotated, Literal, Self, cast
 
 import msgspec
@@ -153,19 +152,17 @@ class HealthServer:
         return len(self._silent) + len(self._leaving)
 
     async def __aenter__(self) -> Self:
-        await self._group.__aenter__()
         await self._listener.open(self._settings.listen)
+        await self._group.__aenter__()
         self._ticker = self._group.create_task(self._tick(), name="health deadlines")
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._listener.close()
         self._ticker.cancel()
         for client in [*self._silent, *self._leaving]:
             client.drop()
-        await self._group.__aexit__(kind, error, trace)
+        await self._group.__aexit__(None, None, None)
 
     async def _tick(self) -> None:
         while True:

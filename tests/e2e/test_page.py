@@ -28,7 +28,7 @@ def same(page: Page, running: Exporter, key: str, metric: str) -> bool:
 
 
 def test_the_page(tmp_path: Path) -> None:
-    """It shows what /metrics says, fits one screen and a telephone, asks nobody else, and complains of nothing."""
+    """It says what /metrics says, fits a screen and a telephone, asks nobody else, complains of nothing."""
     pictures = Path(os.environ.get("PROXYWATCH_SCREENSHOTS", tmp_path))
     with target() as site, danted(tmp_path) as proxy:
         url = f"http://127.0.0.1:{site.port}"
@@ -44,15 +44,8 @@ def test_the_page(tmp_path: Path) -> None:
         }
         with exporter(tmp_path, settings) as running, browser(tmp_path) as page:
             for path in ("get", "status/500", "get"):
-                command = [
-                    "curl",
-                    "-so",
-                    "/dev/null",
-                    "-x",
-                    f"socks5h://127.0.0.1:{proxy.port}",
-                    f"{url}/{path}",
-                ]
-                subprocess.run(command, check=False)
+                through = f"socks5h://127.0.0.1:{proxy.port}"
+                subprocess.run(["curl", "-so", "/dev/null", "-x", through, f"{url}/{path}"], check=False)
             page.look(1280, 860)
             page.open(running.http + "/")
             page.wait("document.body.dataset.level === 'good'")
@@ -61,7 +54,7 @@ def test_the_page(tmp_path: Path) -> None:
                 ("speed", "proxy_download_speed_mbps"),
                 ("latency", "proxy_latency_ms"),
             ):
-                page.wait(f"{SHOWN}('{key}') !== '–'")
+                page.wait(f"{SHOWN}('{key}') !== '\u2013'")
                 assert any(same(page, running, key, metric) for _ in range(400)), key
             page.wait("document.querySelectorAll('#figure-latency .trend .line').length > 0")
             assert page.evaluate("document.documentElement.scrollHeight") <= 900

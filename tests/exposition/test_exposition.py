@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import time
 import zlib
 from collections.abc import AsyncIterator, Sequence
@@ -10,9 +11,10 @@ from contextlib import asynccontextmanager
 import pytest
 
 from fakes import FakeClock, settle
-from proxywatch import exposition, metric, scrape
+from proxywatch import exposition, health, metric, scrape
 from proxywatch.errors import ConfigError, Fault
 from proxywatch.exposition import Exposition, Sources
+from proxywatch.health import HealthServer
 from proxywatch.registry import Registry
 from proxywatch.scrape import Scrape
 from proxywatch.web.addresses import Addresses
@@ -68,6 +70,22 @@ async def test_metrics() -> None:
         assert status == 200
         assert headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
         assert b'proxy_bytes_transferred_total{proxy_name="golden-crab"} 1.0\n' in body
+
+
+async def test_a_taken_port_is_told_as_it_is() -> None:
+    """Neither face wraps the error in a group, and nothing of it is left running."""
+    rig = Rig()
+    sources = Sources(rig.registry, rig.scrape, rig.status, list, rig.reload)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = Addresses.parse(f"127.0.0.1:{taken.getsockname()[1]}")
+        for face in (
+            Exposition(exposition.Settings(listen=listen), sources, rig.clock),
+            HealthServer(health.Settings(listen=listen), health.Sources(dict, {}, lambda: None), rig.clock),
+        ):
+            with pytest.raises(ConfigError, match="already in use"):
+                async with face:
+                    pytest.fail("it listens")
+    assert len(asyncio.all_tasks()) == 1
 
 
 async def test_openmetrics_and_gzip() -> None:

@@ -18,8 +18,8 @@ from typing import Any
 
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
-    "--remote-debugging-pipe",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--disable-dev-shm-usage", "--remote-debugging-pipe",
 )  # fmt: skip
 _PATIENCE = 20.0
 _READ, _WRITE = 3, 4
@@ -133,7 +133,7 @@ def browser(directory: Path) -> Iterator[Page]:
 
     command = [program, *FLAGS, f"--user-data-dir={directory / 'profile'}", "about:blank"]
     with (directory / "chromium.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=place, close_fds=False)
+        process = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=place, close_fds=False)  # noqa: PLW1509
     os.close(to_browser[0])
     os.close(from_browser[1])
     try:

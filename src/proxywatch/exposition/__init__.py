@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from types import TracebackType
 from typing import Annotated, Any, Self
 
 import msgspec
@@ -113,13 +112,15 @@ class Exposition:
 
     async def __aenter__(self) -> Self:
         await self.server.__aenter__()
-        await self.server.listen(self._settings.listen)
+        try:
+            await self.server.listen(self._settings.listen)
+        except ConfigError:
+            await self.server.__aexit__()
+            raise
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.server.__aexit__(kind, error, trace)
+    async def __aexit__(self, *_: object) -> None:
+        await self.server.__aexit__()
 
     def _enforce(self) -> None:
         """Take over the web configuration file when it has changed."""

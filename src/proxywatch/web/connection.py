@@ -192,14 +192,13 @@ class Connection(asyncio.Protocol):
     def _send(self, request: Request, response: Response) -> None:
         last = self._closing and not self._requests
         server = self._server
-        parts = (
-            response.head,
-            server.headers,
-            _CLOSE if last else b"",
-            _END,
-            b"" if request.method == "HEAD" else response.body,
-        )
-        self._write(b"".join(parts))
+        head = b"".join((response.head, server.headers, _CLOSE if last else b"", _END))
+        if request.method == "HEAD":
+            self._write(head)
+        elif self._tls is None:
+            self._transport.writelines((head, response.body))
+        else:
+            self._write(head + response.body)
 
     def _write(self, data: bytes) -> None:
         self._transport.write(data if self._tls is None else self._tls.send(data))

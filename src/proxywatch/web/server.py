@@ -5,7 +5,6 @@ import logging
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from types import TracebackType
 from typing import Any, Self
 
 from proxywatch.parse.quantity import Address
@@ -74,16 +73,15 @@ class Server:
         self._stamp()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._listener.close()
         self._ticker.cancel()
         for connection in list(self._connections):
             connection.finish()
         try:
             async with asyncio.timeout(_GRACE):
-                await self._group.__aexit__(kind, error, trace)
+                # Not told of the error: it would come back wrapped in a group.
+                await self._group.__aexit__(None, None, None)
         except TimeoutError:
             log.warning("requests were cut short by the end of the server")
         finally:
