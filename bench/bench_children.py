@@ -27,7 +27,8 @@ from statistics import median
 import psutil
 
 from proxywatch.collector import children, sockets
-from proxywatch.registry import COLLECTORS, Collector, Context
+from proxywatch.registry import Collector
+from proxywatch.table import COLLECTORS, Context
 from testbed import socks
 from testbed.danted import danted, free_port
 from testbed.target import holding

@@ -11,32 +11,23 @@ from typing import Any, Self
 
 import msgspec
 
-from proxywatch import exposition, health, journal, registry, scrape
+from proxywatch import exposition, health, journal, scrape
 from proxywatch.collector.wireguard import WireguardCollector
 from proxywatch.config import Config, load
 from proxywatch.errors import ConfigError
 from proxywatch.exposition import Exposition
 from proxywatch.health import HealthServer, Tunnel, allowance
-from proxywatch.registry import (
-    COLLECTORS,
-    Closing,
-    Collector,
-    Context,
-    Entry,
-    Publisher,
-    Registry,
-    Tunnelling,
-    Watching,
-)
+from proxywatch.registry import Closing, Collector, Publisher, Registry, Watching
 from proxywatch.scrape import Scrape
 from proxywatch.source.proxy import Proxy
 from proxywatch.status import Board
+from proxywatch.table import COLLECTORS, Context, Entry, sections
 
 log = logging.getLogger(__name__)
 
 SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     "proxy": Proxy,
-    **registry.sections(),
+    **sections(),
     "scrape": scrape.Settings,
     "http": exposition.Settings,
     "health": health.Settings,
@@ -131,10 +122,8 @@ def tunnel(names: Registry) -> Tunnel | None:
     collector = names.collectors.get("wireguard")
     if not isinstance(collector, WireguardCollector):
         return None
-    snapshot = watching.tunnel()
-    return (
-        (snapshot.state, snapshot.sentence, snapshot.up) if snapshot else ("unknown", "not read yet", False)
-    )
+    snapshot = collector.tunnel()
+    return (snapshot.state.value, snapshot.sentence, snapshot.up) if snapshot else _NOT_READ
 
 
 def every_publisher() -> list[Publisher]:

@@ -42,7 +42,7 @@ _MARKS = {"ok": "ok   ", "hint": "hint ", "fault": "FAULT"}
 
 
 async def diagnose(config: Config) -> Diagnosis:
-    """Have every collector that the settings ask for look at the machine, those that conclude from others last."""
+    """Have every collector look at the machine, those that conclude from others last."""
     context = new_context(config)
     registry = Registry("check")
     findings: dict[str, Sequence[Finding]] = {}

@@ -13,7 +13,8 @@ import pytest
 
 from proxywatch.collector import children, sockets
 from proxywatch.collector.active import ActiveCollector
-from proxywatch.registry import COLLECTORS, Collector, Context
+from proxywatch.registry import Collector
+from proxywatch.table import COLLECTORS, Context
 from testbed import socks
 from testbed.danted import Danted, danted
 from testbed.target import deaf, holding, target

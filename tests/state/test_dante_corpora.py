@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from corpora import GRANTED, REASONS, UNLOGGED, Corpus, corpus, lines_of_each, read
 
+from corpora import GRANTED, REASONS, UNLOGGED, Corpus, corpus, lines_of_each, read
 from proxywatch.parse.dante_reason import REASONS as BLAME
 from proxywatch.state.dante_account import DanteAccount
 from proxywatch.state.sessions import Sessions
