@@ -2,6 +2,7 @@
 
 import re
 import sys
+import time
 from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,6 +52,22 @@ def test_the_faces_tell_the_tunnel_in_words(tmp_path: Path) -> None:
         running.until("back", lambda: running.ready() == 200, 20)
         running.until("counted on", lambda: (running.value("proxy_bytes_transferred_total") or 0) > before)
         assert 'reason="wg0 is not there"' in running.log.read_text()
+
+
+@pytest.mark.slow
+def test_a_cut_is_seen_and_its_end_too(tmp_path: Path) -> None:
+    """Within thirty seconds, by the daemon as it is set by default, while somebody asks for pages."""
+    with Pod() as pod, _inside(pod, tmp_path, scrape={}) as running:
+        running.until("ready", lambda: running.ready() == 200)
+        pod.cut()
+        start = time.monotonic()
+        running.until("dead", lambda: running.get("/vpnz", base=running.health).status == 503, 30)
+        seen = time.monotonic() - start
+        assert "- tunnel: dead: wg0 is dead:" in running.get("/readyz", base=running.health).body
+        pod.heal()
+        start = time.monotonic()
+        running.until("healed", lambda: running.get("/vpnz", base=running.health).status == 200, 30)
+        print(f"a cut was seen after {seen:.1f} s, its end after {time.monotonic() - start:.1f} s")
 
 
 @pytest.mark.parametrize(("source", "sockets"), [("uapi", "/var/run/wireguard"), ("command", "/nonexistent")])
