@@ -1,6 +1,7 @@
 """The choice among the sources of the active count, and their agreement over time."""
 
 import asyncio
+from collections.abc import Sequence
 from functools import partial
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from fakes import FakeClock
 from proxywatch.collector.active import ActiveCollector
 from proxywatch.errors import NoData
+from proxywatch.finding import Finding
 
 KNOWN: dict[str, int | None] = {"sockets": 5, "io": 4, "log": 6, "slots": 5, "processes": 17}
 
@@ -16,6 +18,21 @@ def collector(
     counts: dict[str, int | None], choice: str = "auto", clock: FakeClock | None = None
 ) -> ActiveCollector:
     return ActiveCollector(choice, {name: partial(counts.get, name) for name in KNOWN}, clock or FakeClock())
+
+
+async def examined(active: ActiveCollector) -> Finding:
+    """What it says of itself after the second that it gives to the others."""
+    clock = active._clock
+    assert isinstance(clock, FakeClock)
+
+    async def look() -> Sequence[Finding]:
+        return await active.examine()
+
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(look())
+        await clock.advance(1)
+    [finding] = task.result()
+    return finding
 
 
 def samples(active: ActiveCollector) -> dict[str, dict[str, float]]:
@@ -51,7 +68,7 @@ async def test_a_source_that_is_chosen_is_taken_or_none(choice: str) -> None:
     assert blind.status().connections is None
     with pytest.raises(NoData, match=choice):
         await blind.update()
-    [finding] = await blind.examine()
+    finding = await examined(blind)
     assert (finding.level, choice in finding.text) == ("fault", True)
 
 
@@ -89,5 +106,5 @@ async def test_when_it_compares() -> None:
 
 async def test_what_check_says() -> None:
     """The number, its source, and the others beside it."""
-    [finding] = await collector(KNOWN).examine()
+    finding = await examined(collector(KNOWN))
     assert finding.text == "5 active connections, from sockets (io 4, log 6, slots 5, processes 17)"

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -96,6 +97,23 @@ async def test_slots_of_forty_sessions(tmp_path: Path) -> None:
         assert samples["dante_orphan_processes",] == 0
         [finding] = await watch.children.examine()
         assert finding.level == "ok"
+
+
+async def test_a_full_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the mother has run out of open files: `check` says so."""
+    lines = {2: b"danted: io-child: 32/32 (0 in progress)", 3: b"danted: negotiate-child: 5/96"}
+    monkeypatch.setattr(procfs, "command_line", lambda pid: lines.get(pid, b"danted -f").ljust(80, b"\0"))
+    monkeypatch.setattr(procfs, "children", lambda _: list(lines))
+    monkeypatch.setattr(procfs, "name", lambda _: "danted")
+    monkeypatch.setattr(procfs, "named", AsyncMock(return_value=[(1, 0), (2, 1), (3, 1)]))
+    monkeypatch.setattr(procfs, "sockets", lambda _: {7})
+    watch = Watch(1)
+    watch.children._server._listening = lambda: {7}
+    await watch.children.update()
+    assert watch.children.status().slots["io"] == {"used": 32, "free": 0}
+    assert any(
+        "no free slot in its io children" in finding.text for finding in await watch.children.examine()
+    )
 
 
 async def test_a_short_command_line(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ class ActiveCollector:
     """A watching collector: agreement shows only over time."""
 
     name = "active"
-    timeout = 1.0
+    timeout = 5.0
 
     def __init__(self, choice: str, counts: Mapping[str, Count], clock: Clock) -> None:
         """Be handed the counts.
@@ -107,7 +107,8 @@ class ActiveCollector:
         yield DISAGREEMENT.values({name: float(off) for name, off in self._disagreement.verdicts.items()})
 
     async def examine(self) -> Sequence[Finding]:
-        """Which source is used, and what do the others say?"""
+        """Which source is used, and what do the others say? They look meanwhile: they get a second."""
+        await self._clock.sleep_until(self._clock.monotonic() + 1)
         status = self.status()
         if status.connections is None:
             text = f"active connections cannot be counted from {', '.join(self._choices)}"

@@ -6,6 +6,7 @@ sixteen seconds; after that a reading costs by the number of its own children. I
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Literal
 
 import msgspec
@@ -129,6 +130,13 @@ class Server:
             raise Unfound(*self._why)
         self._patience = _FIRST_PATIENCE
 
+    async def hear(self) -> None:
+        """Wait a second at most until it is known who listens on the SOCKS port."""
+        for _ in range(20):
+            if self._listening() is not None:
+                break
+            await self._clock.sleep_until(self._clock.monotonic() + 0.05)
+
     def _renew(self, mother: int) -> None:
         """Ask her and the further mothers for their children."""
         try:
@@ -145,15 +153,14 @@ class Server:
         self._why = ("Dante has ended", "Start it.")
         self.mother, self.children = None, frozenset()
 
-    def is_mother(self, child: int) -> bool:
-        """Whether a child without a title is one of those that `-N` makes, as it has children itself."""
-        try:
-            further = bool(procfs.children(child))
-        except SourceError:
-            return False
-        if further:
-            self._mothers |= {child}
-        return further
+    def adopt(self, untitled: int) -> None:
+        """Take a child that bears its mother's command line for a further mother, if it has children.
+
+        Else it was forked a moment ago, and has not written its title yet.
+        """
+        with suppress(SourceError):
+            if procfs.children(untitled):
+                self._mothers |= {untitled}
 
     def _is_replaced(self, mother: int) -> bool:
         """Whether another process has begun to listen on the SOCKS port; looked at when that changes."""
@@ -253,6 +260,7 @@ class ChildrenCollector:
     async def _read(self) -> Tally:
         tally = Tally()
         server = self._server
+        own = procfs.command_line(server.mother or 0)
         orphans = set()
         for index, pid in enumerate((*server.children, *server.orphans)):
             if index % _BATCH == _BATCH - 1:
@@ -260,7 +268,9 @@ class ChildrenCollector:
             line = procfs.command_line(pid)
             title = dante_title.parse(line)
             if pid in server.children:
-                if title or (line and not server.is_mother(pid)):  # without a line, it has ended on the way
+                if line == own:
+                    server.adopt(pid)
+                elif line:  # else it has ended on the way
                     tally.child(title)
             elif title:
                 orphans.add(pid)
@@ -294,6 +304,7 @@ class ChildrenCollector:
 
     async def examine(self) -> Sequence[Finding]:
         """Is the server found, and are its children's titles whole?"""
+        await self._server.hear()
         try:
             await self._update(at_once=True)
         except Unfound as error:
@@ -307,6 +318,9 @@ class ChildrenCollector:
             text = f"Dante's command line has {room} characters, too few for its children to show their slots"
             mend = f"Start it with {ENOUGH} or more, for example `/usr/sbin/danted -f /etc/danted.conf`."
             findings.append(Finding.hint(text, mend))
+        if full := [kind for kind, slots in status.slots.items() if slots["used"] and not slots["free"]]:
+            text = f"Dante has no free slot in its {' and '.join(full)} children, and cannot add children"
+            findings.append(Finding.fault(text, "Raise the limit of open files that it is started with."))
         if status.orphans:
             findings.append(Finding.ok(f"{status.orphans} children of an earlier Dante drain their sessions"))
         return findings
