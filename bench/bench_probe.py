@@ -31,8 +31,8 @@ from proxywatch.source.proxy import Proxy
 from proxywatch.source.transfer import Request
 from testbed.danted import danted, free_port
 
-_ROUNDS = 5
-_LARGE = 2_000_000_000
+_ROUNDS = 7
+_LARGE = 1_500_000_000
 _BLACKBOX = """\
 modules:
   through_proxy:
