@@ -31,8 +31,8 @@ from proxywatch.source.proxy import Proxy
 from proxywatch.source.transfer import Request
 from testbed.danted import danted, free_port
 
-_ROUNDS = 5
-_LARGE = 2_000_000_000
+_ROUNDS = 7
+_LARGE = 1_500_000_000
 _BLACKBOX = """\
 modules:
   through_proxy:
@@ -195,9 +195,10 @@ def main() -> None:
                 (our_speed(proxy, f"{base}{_LARGE}"), curl_speed(proxy, f"{base}{_LARGE}"))
                 for _ in range(_ROUNDS)
             ]
-            ours, curl = (statistics.median(column) * 8e-9 for column in zip(*pairs, strict=True))
+            ours, curl = (max(column) * 8e-9 for column in zip(*pairs, strict=True))
             ratio = statistics.median(mine / theirs for mine, theirs in pairs)
-            print(f"speed ceiling: ours {ours:.1f} Gbit/s, the curl program {curl:.1f}, ratio {ratio:.2f}")
+            print(f"speed ceiling, best of {_ROUNDS}: ours {ours:.1f} Gbit/s, the curl program {curl:.1f}")
+            print(f"  ratio of the best {ours / curl:.2f}, median of the ratios in turns {ratio:.2f}")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ CA_BUNDLES = (
     "/etc/ssl/cert.pem",
     "/etc/ssl/ca-bundle.pem",
 )
-_BUFFER = 256 << 10
+_BUFFER = 128 << 10
 _SOCKS5_AUTH = 267  # CURLOPT_SOCKS5_AUTH, which pycurl has no name for
 _TLS_HANDSHAKE = b"\x16"
 
