@@ -1,4 +1,4 @@
-"""An exporter under measurement: the real daemon with its default collectors, on loopback, without the internet."""
+"""An exporter under measurement: the real daemon with its default collectors, on loopback alone."""
 
 import contextlib
 import os

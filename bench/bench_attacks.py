@@ -1,0 +1,183 @@
+"""What bad clients cost: scrapes and probes meanwhile, memory at the worst moment and afterwards.
+
+    python bench/bench_attacks.py [SECONDS]
+
+Each attack runs against a fresh exporter for that long, on loopback, with a bounded number of
+connections; then its connections are closed, and the memory is read again.
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+import struct
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import uvloop
+from bench_connections import ask
+from serving import Running, exporter, raise_open_files
+
+_RESET = struct.pack("ii", 1, 0)
+GET = b"GET /metrics HTTP/1.1\r\nHost: bench\r\n\r\n"
+
+
+class Attacker:
+    """Connections to one address, and how many the server has ended."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self.address = parts.hostname, parts.port
+        self.open: list[socket.socket] = []
+        self.sent = 0
+
+    async def connect(self) -> socket.socket:
+        """One more."""
+        sock = socket.socket()
+        sock.setblocking(False)  # noqa: FBT003
+        await asyncio.get_running_loop().sock_connect(sock, self.address)
+        self.open.append(sock)
+        return sock
+
+    async def send(self, sock: socket.socket, data: bytes) -> bool:
+        """As much as it takes; False when it was thrown out or takes no more."""
+        try:
+            async with asyncio.timeout(1):
+                await asyncio.get_running_loop().sock_sendall(sock, data)
+        except (OSError, TimeoutError):
+            return False
+        self.sent += len(data)
+        return True
+
+    def close(self) -> None:
+        """Leave."""
+        for sock in self.open:
+            sock.close()
+
+
+async def slowloris(attacker: Attacker) -> None:
+    """2,000 requests that trickle in, a byte every half second."""
+    for _ in range(2000):
+        await attacker.connect()
+    for byte in iter(lambda: b"G", None):
+        await asyncio.gather(*(attacker.send(sock, byte) for sock in attacker.open))
+        await asyncio.sleep(0.5)
+
+
+async def enormous(attacker: Attacker) -> None:
+    """Heads of a gigabyte, eight at a time, again and again."""
+
+    async def one() -> None:
+        while True:
+            sock = await attacker.connect()
+            if await attacker.send(sock, b"GET / HTTP/1.1\r\nX: "):
+                while await attacker.send(sock, bytes(1 << 20).replace(b"\0", b"x")):
+                    pass
+            sock.close()
+            attacker.open.remove(sock)
+
+    await asyncio.gather(*(one() for _ in range(8)))
+
+
+async def pipelining(attacker: Attacker) -> None:
+    """A hundred clients that ask without end and read nothing."""
+
+    async def one() -> None:
+        while True:
+            sock = await attacker.connect()
+            while await attacker.send(sock, GET * 1000):
+                pass
+
+    await asyncio.gather(*(one() for _ in range(100)))
+
+
+async def resets(attacker: Attacker) -> None:
+    """Clients that ask and reset the connection, as fast as one process can."""
+    while True:
+        sock = await attacker.connect()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        await attacker.send(sock, GET)
+        attacker.open.remove(sock)
+        sock.close()
+
+
+async def half_closed(attacker: Attacker) -> None:
+    """2,000 clients that ask, close their half, and never read."""
+    for _ in range(2000):
+        sock = await attacker.connect()
+        await attacker.send(sock, GET)
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_WR)
+    await asyncio.Event().wait()
+
+
+async def garbage(attacker: Attacker) -> None:
+    """Random bytes, connection after connection."""
+    while True:
+        sock = await attacker.connect()
+        await attacker.send(sock, os.urandom(2000))
+        attacker.open.remove(sock)
+        sock.close()
+
+
+async def silent(attacker: Attacker) -> None:
+    """5,000 connections without a word."""
+    for _ in range(5000):
+        await attacker.connect()
+    await asyncio.Event().wait()
+
+
+ATTACKS: tuple[tuple[str, str, Callable[[Attacker], Awaitable[None]]], ...] = (
+    ("slow requests", "http", slowloris),
+    ("enormous heads", "http", enormous),
+    ("pipelining, unread", "http", pipelining),
+    ("resets", "http", resets),
+    ("half closed, unread", "http", half_closed),
+    ("garbage", "http", garbage),
+    ("silence", "http", silent),
+    ("silence on health", "health", silent),
+    ("garbage on health", "health", garbage),
+    ("resets on health", "health", resets),
+)
+
+
+async def bear(us: Running, face: str, attack: Callable[[Attacker], Awaitable[None]], seconds: float) -> str:
+    """The row of one attack."""
+    attacker = Attacker(getattr(us, face))
+    before = worst = us.resident()
+    scrapes, probes = [], []
+    task = asyncio.ensure_future(attack(attacker))  # noqa: TID251 - cancelled below
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        scrapes.append(await ask(us.http, "/metrics"))
+        probes.append(await ask(us.health, "/livez"))
+        worst = max(worst, us.resident())
+        await asyncio.sleep(0.02)
+    task.cancel()
+    await asyncio.wait({task}, timeout=5)
+    attacker.close()
+    await asyncio.sleep(4)
+    points = [1000 * sorted(seen)[int(len(seen) * 0.99)] for seen in (scrapes, probes)]
+    return f"{points[0]:>9.1f}{points[1]:>9.1f}{before:>9.1f}{worst:>9.1f}{us.resident():>9.1f}"
+
+
+def rows(seconds: float) -> Iterator[str]:
+    """One attack after the other."""
+    for name, face, attack in ATTACKS:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            exporter(Path(folder), http="request_timeout: 5s") as us,
+        ):
+            yield f"{name:<22}{uvloop.run(bear(us, face, attack, seconds))}"
+
+
+if __name__ == "__main__":
+    raise_open_files()
+    print(f"{'':<22}{'scrape':>9}{'health':>9}{'memory':>9}{'worst':>9}{'after':>9}")
+    print(f"{'':<22}{'p99, ms':>9}{'p99, ms':>9}{'MB':>9}{'MB':>9}{'MB':>9}")
+    for row in rows(float(sys.argv[1]) if len(sys.argv) > 1 else 10):
+        print(row, flush=True)
