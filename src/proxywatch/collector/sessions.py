@@ -174,7 +174,7 @@ class SessionsCollector:
         self._at_end = settings.start == "end"
         self._more = True
         self._updated = 0.0
-        self._saved = clock.monotonic()
+        self._saved = float("-inf")
         self._base = (0, 0, 0, 0)
 
     def _is_own(self, endpoint: bytes, at: float) -> bool:
@@ -219,10 +219,10 @@ class SessionsCollector:
 
     def _follow(self) -> Lines:
         if self._lines is None:
-            places = self._restore()
+            places, since = self._restore()
             try:
                 self._lines = lines.follow(
-                    self._settings.log, self._clock.monotonic, at_end=self._at_end, places=places
+                    self._settings.log, self._clock.monotonic, at_end=self._at_end, places=places, since=since
                 )
             except SourceError as error:
                 # A log that appears later is read from its first line on.
@@ -244,18 +244,18 @@ class SessionsCollector:
 
     # The checkpoint
 
-    def _restore(self) -> list[Place]:
+    def _restore(self) -> tuple[list[Place], float]:
         path = self._settings.checkpoint
         content = checkpoint.read(path) if path else None
         if content is None:
-            return []
+            return [], 0.0
         try:
             saved = self._account.restore(content)
         except ParseError as error:
             log.warning("checkpoint is not used", extra={"path": path, "reason": str(error)})
-            return []
+            return [], 0.0
         self._base = (saved.read_bytes, saved.rotations, saved.truncations, saved.gaps)
-        return [Place(*place) for place in saved.places]
+        return [Place(*place) for place in saved.places], saved.taken
 
     async def _save(self) -> None:
         self._saved = self._clock.monotonic()
@@ -264,6 +264,7 @@ class SessionsCollector:
         read_bytes, rotations, truncations, gaps = self._reading()
         content = self._account.save(
             self._lines.places(),
+            taken=self._clock.now(),
             read_bytes=read_bytes,
             rotations=rotations,
             truncations=truncations,

@@ -55,7 +55,14 @@ class Lines(Protocol):
         """Let go of everything."""
 
 
-def follow(path: str, monotonic: Callable[[], float], *, at_end: bool, places: Sequence[Place] = ()) -> Lines:
+def follow(
+    path: str,
+    monotonic: Callable[[], float],
+    *,
+    at_end: bool,
+    places: Sequence[Place] = (),
+    since: float = 0.0,
+) -> Lines:
     """The lines at a path.
 
     Args:
@@ -63,6 +70,7 @@ def follow(path: str, monotonic: Callable[[], float], *, at_end: bool, places: S
         monotonic: A clock, in seconds.
         at_end: Whether a file is read from its end on.
         places: Where an earlier run stood.
+        since: When it stood there, in Unix seconds.
 
     Raises:
         SourceError: Nothing is there, or it is not permitted.
@@ -73,11 +81,11 @@ def follow(path: str, monotonic: Callable[[], float], *, at_end: bool, places: S
         mode = os.stat(path).st_mode  # noqa: PTH116 - pathlib costs 1 MB
     except OSError as error:
         if places and isinstance(error, FileNotFoundError):
-            return Tail(path, monotonic, at_end=False, places=places)
+            return Tail(path, monotonic, at_end=False, places=places, since=since)
         raise file.unreadable(path, error) from error
     if stat.S_ISFIFO(mode):
         return Pipe(_open_fifo(path))
-    return Tail(path, monotonic, at_end=at_end, places=places)
+    return Tail(path, monotonic, at_end=at_end, places=places, since=since)
 
 
 def last(path: str, size: int) -> bytes:

@@ -24,12 +24,14 @@ class Place(NamedTuple):
         inode: Of the file.
         offset: Of the first line that was not handed out.
         mark: The bytes before the offset, 256 at most.
+        ahead: Where nothing was read yet, the file's first bytes.
     """
 
     device: int
     inode: int
     offset: int
     mark: bytes
+    ahead: bytes = b""
 
     @property
     def identity(self) -> tuple[int, int]:
@@ -49,7 +51,7 @@ class LogFile:
         touched: Monotonic time of the last line, in seconds; kept by who follows the file.
     """
 
-    __slots__ = ("_fd", "_mark", "_offset", "_skipping", "identity", "touched")
+    __slots__ = ("_ahead", "_fd", "_mark", "_offset", "_skipping", "identity", "touched")
 
     def __init__(self, path: str, *, at_end: bool = False) -> None:
         """Open a file at its beginning or its end.
@@ -78,7 +80,8 @@ class LogFile:
         """
         opened = cls(path)
         opened._stand(place.offset)
-        if opened._mark == place.mark:
+        opened._ahead = place.ahead
+        if opened._mark == place.mark and opened.head().startswith(place.ahead):
             return opened
         opened.close()
         return None
@@ -86,6 +89,7 @@ class LogFile:
     def _stand(self, offset: int) -> None:
         start = max(0, offset - _MARK)
         self._mark = os.pread(self._fd, offset - start, start)
+        self._ahead = b""
         self._offset = offset
 
     def _stand_at_end(self, size: int) -> None:
@@ -105,6 +109,8 @@ class LogFile:
             CutError: The file was cut or written anew; `restart` reads what it holds now.
         """
         known = len(self._mark)
+        if self._ahead and not self.head().startswith(self._ahead):
+            raise CutError
         data = os.pread(self._fd, known + limit, self._offset - known)
         if not data.startswith(self._mark):
             raise CutError
@@ -117,6 +123,7 @@ class LogFile:
         if not end:
             return self._long_line(chunk, limit) if len(chunk) == limit else b""
         self._offset += end
+        self._ahead = b""
         self._mark = data[: known + end][-_MARK:]
         if self._skipping:
             self._skipping = False
@@ -142,7 +149,12 @@ class LogFile:
     @property
     def place(self) -> Place:
         """Where the reading stands."""
-        return Place(*self.identity, self._offset, self._mark)
+        return Place(*self.identity, self._offset, self._mark, self._ahead)
+
+    def look_ahead(self) -> None:
+        """Remember how an unread file begins, so that it is known when it is cut before it is read."""
+        if not self._mark and len(self._ahead) < _MARK and not self._offset:
+            self._ahead = self.head()
 
     def head(self) -> bytes:
         """The first bytes, by which a copy is known."""

@@ -1,7 +1,7 @@
 """The lines that are appended to a log, over every way in which logs are rotated.
 
 - Renamed, or removed: the old file is read on while the new one is, as its writers notice late or never. It
-  is let go when it was quiet for ten minutes, one minute if it has no name any more, or when four newer ones
+  is let go when it was quiet for ten minutes, one minute if it has no name any more, or when seven newer ones
   are kept.
 - Cut (`copytruncate`): what was not read yet is looked for in the copy, a file beside the log that holds the
   same bytes before the place where the reading stood; then the log is read from its start.
@@ -22,7 +22,8 @@ from proxywatch.source.logfile import CutError, LogFile, Place
 
 _PATIENCE = 600.0
 _PATIENCE_UNNAMED = 60.0
-_MOST = 5
+_MOST = 8
+_COARSE = 0.05  # what the times of a file system may be behind
 _GZIP = b"\x1f\x8b"
 
 
@@ -37,7 +38,13 @@ class Tail:
     """
 
     def __init__(
-        self, path: str, monotonic: Callable[[], float], *, at_end: bool = True, places: Sequence[Place] = ()
+        self,
+        path: str,
+        monotonic: Callable[[], float],
+        *,
+        at_end: bool = True,
+        places: Sequence[Place] = (),
+        since: float = 0.0,
     ) -> None:
         """Touch nothing yet.
 
@@ -47,6 +54,7 @@ class Tail:
             at_end: Whether to begin at the end of a log that is there already; one that appears later is read
                 from its beginning.
             places: Where an earlier run stood; then nothing written since is left out.
+            since: When it stood there, in Unix seconds.
         """
         self.path = path
         self.read_bytes = 0
@@ -54,6 +62,7 @@ class Tail:
         self.truncations = 0
         self.gaps = 0
         self._monotonic = monotonic
+        self._since = since
         self._at_end = at_end
         self._places = places
         self._started = False
@@ -81,6 +90,8 @@ class Tail:
         return lines
 
     def _read(self, limit: int) -> bytes:
+        for log in self._files:
+            log.look_ahead()
         for log in tuple(self._files):
             try:
                 lines = log.read(limit)
@@ -104,7 +115,7 @@ class Tail:
 
     def _holder(self, place: Place, paths: dict[tuple[int, int], str]) -> LogFile | None:
         """The file that holds what was read before a place."""
-        if not place.mark:
+        if not (place.mark or place.ahead):
             return None
         for path in paths.values():
             with suppress(SourceError):
@@ -130,9 +141,12 @@ class Tail:
 
     def _rotated(self, log: LogFile) -> None:
         if self._current is not None:
-            self.rotations += 1
             self._current.touched = self._monotonic()
             self._between(log, since=self._current.written_at())
+        self._take_over(log)
+
+    def _take_over(self, log: LogFile) -> None:
+        self.rotations += bool(self._files)
         self._current = log
         self._at_end = False
         self._files.append(log)
@@ -199,25 +213,27 @@ class Tail:
         self._started = True
 
     def _resume(self) -> None:
-        """Find the files of an earlier run again, wherever they are now, and those that came after them."""
+        """Find the files of an earlier run again, wherever they are now; those that came since follow."""
         self._at_end = False
         identity = self._there()
         paths = {identity: self.path, **self._beside} if identity else dict(self._beside)
         for place in self._places:
+            if not (place.mark or place.ahead):
+                continue  # nothing was read of it: it is among those that came since
             log = self._found(place, paths)
             if log is None:
                 self.gaps += 1
             else:
                 log.touched = self._monotonic()
                 self._files.append(log)
-        if not self._files:
-            return
-        last = self._files[-1]
-        if identity == last.identity:
-            self._current = last
-            return
-        self._beside = {log.identity: "" for log in self._files}
-        self._current = last
+        if self._files and self._files[-1].identity == identity:
+            self._current = self._files[-1]
+        elif identity is not None:
+            newest = LogFile(self.path)
+            self._beside = {}
+            written = self._files[-1].written_at() if self._files else float("inf")
+            self._between(newest, self._since - _COARSE if self._since else written)
+            self._take_over(newest)
 
     def _found(self, place: Place, paths: dict[tuple[int, int], str]) -> LogFile | None:
         path = paths.get(place.identity)

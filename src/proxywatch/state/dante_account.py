@@ -12,7 +12,7 @@ from proxywatch.state.sessions import Sessions
 _EXAMPLE = 500
 _FORMAT = 1
 
-Place = tuple[int, int, int, bytes]
+Place = tuple[int, int, int, bytes, bytes]
 
 
 class Checkpoint(msgspec.Struct):
@@ -20,12 +20,14 @@ class Checkpoint(msgspec.Struct):
 
     Attributes:
         format: Of this structure.
-        places: Where the reading stood: device, inode, offset and the bytes before it, the oldest file first.
+        taken: When, in Unix seconds.
+        places: Where the reading stood: device, inode, offset, the bytes around it, the oldest file first.
         lines, unparsed, read_bytes, rotations, truncations, gaps: Counters of the reading.
         sessions: Everything about the sessions.
     """
 
     format: int
+    taken: float
     places: list[Place]
     lines: int
     unparsed: int
@@ -135,13 +137,21 @@ class DanteAccount:
         return time + monotonic - then
 
     def save(
-        self, places: Sequence[Place], *, read_bytes: int, rotations: int, truncations: int, gaps: int
+        self,
+        places: Sequence[Place],
+        *,
+        taken: float,
+        read_bytes: int,
+        rotations: int,
+        truncations: int,
+        gaps: int,
     ) -> bytes:
         """Everything, encoded."""
         sessions = self.sessions.save()
         return msgspec.msgpack.encode(
             Checkpoint(
                 _FORMAT,
+                taken,
                 list(places),
                 self.lines,
                 self.unparsed,

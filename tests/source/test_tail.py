@@ -1,0 +1,353 @@
+"""Following a log over every way in which logs are rotated."""
+
+import os
+import random
+import shutil
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from log_writer import Writer
+
+from proxywatch.errors import SourceError
+from proxywatch.source.logfile import Place
+from proxywatch.source.tail import Tail
+
+
+class Hand:
+    """A monotonic clock moved by hand."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def drain(tail: Tail, limit: int = 1 << 16) -> list[bytes]:
+    """Every line that is there now."""
+    lines = b""
+    while chunk := tail.read(limit):
+        lines += chunk
+    return lines.split(b"\n")[:-1]
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "danted.log"
+
+
+def append(path: Path, *lines: str) -> None:
+    with path.open("a") as file:
+        for line in lines:
+            file.write(f"{line}\n")
+
+
+def follow(path: Path, *, at_end: bool = False, places: list[Place] | None = None) -> Tail:
+    return Tail(str(path), Hand(), at_end=at_end, places=places or [])
+
+
+def test_it_starts_at_the_end(log: Path) -> None:
+    """What was there before is not read."""
+    append(log, "old")
+    tail = follow(log, at_end=True)
+    assert drain(tail) == []
+    append(log, "new")
+    assert drain(tail) == [b"new"]
+
+
+def test_a_line_that_is_being_written_at_the_start_is_read_whole(log: Path) -> None:
+    """The end is the end of the last whole line."""
+    log.write_text("old\nhal")
+    tail = follow(log, at_end=True)
+    assert drain(tail) == []
+    with log.open("a") as file:
+        file.write("f\n")
+    assert drain(tail) == [b"half"]
+
+
+def test_a_partial_line_waits(log: Path) -> None:
+    """Nothing is handed out before its newline is there."""
+    log.write_text("one\ntw")
+    tail = follow(log)
+    assert drain(tail) == [b"one"]
+    with log.open("a") as file:
+        file.write("o\n")
+    assert drain(tail) == [b"two"]
+
+
+def test_an_absent_log_is_said_and_read_from_its_beginning_when_it_appears(log: Path) -> None:
+    """Its absence is an ordinary state."""
+    tail = follow(log, at_end=True)
+    with pytest.raises(SourceError, match="No such file"):
+        tail.read(1024)
+    append(log, "first")
+    assert drain(tail) == [b"first"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_log_that_may_not_be_read_is_said(log: Path) -> None:
+    """It needs the operator."""
+    append(log, "secret")
+    log.chmod(0)
+    with pytest.raises(SourceError) as raised:
+        follow(log).read(1024)
+    assert not raised.value.temporary
+
+
+def test_rename_drains_the_old_file_while_it_is_still_written(log: Path) -> None:
+    """Writers that notice late lose nothing."""
+    append(log, "one")
+    tail = follow(log)
+    assert drain(tail) == [b"one"]
+    with log.open("a") as late:
+        log.rename(f"{log}.1")
+        late.write("two\n")
+        late.flush()
+        append(log, "three")
+        assert drain(tail) == [b"two", b"three"]
+        late.write("four\n")
+        late.flush()
+        append(log, "five")
+        assert drain(tail) == [b"four", b"five"]
+    assert tail.rotations == 1
+
+
+def test_an_old_file_is_let_go_when_it_was_quiet_for_long(log: Path) -> None:
+    """Ten minutes with a name, one without."""
+    clock = Hand()
+    append(log, "one")
+    tail = Tail(str(log), clock, at_end=False)
+    drain(tail)
+    log.rename(f"{log}.1")
+    append(log, "two")
+    assert drain(tail) == [b"two"]
+    clock.seconds += 599
+    drain(tail)
+    assert len(tail.places()) == 2
+    Path(f"{log}.1").unlink()
+    drain(tail)
+    assert len(tail.places()) == 1
+
+
+def test_removal_and_re_creation(log: Path) -> None:
+    """Lines to the file without a name count too, until the new one is there and on."""
+    append(log, "one")
+    tail = follow(log)
+    drain(tail)
+    with log.open("a") as late:
+        log.unlink()
+        late.write("two\n")
+        late.flush()
+        assert drain(tail) == [b"two"]
+        append(log, "three")
+        late.write("four\n")
+        late.flush()
+        assert sorted(drain(tail)) == [b"four", b"three"]
+
+
+def test_truncation(log: Path) -> None:
+    """A cut log is read from its start."""
+    append(log, "one", "two")
+    tail = follow(log)
+    drain(tail)
+    os.truncate(log, 0)
+    append(log, "3")
+    assert drain(tail) == [b"3"]
+    assert tail.truncations == 1
+
+
+def test_a_log_that_has_grown_beyond_the_old_offset_since_it_was_cut(log: Path) -> None:
+    """It is known by the bytes before the offset, not by its size."""
+    append(log, "one", "two")
+    tail = follow(log)
+    drain(tail)
+    os.truncate(log, 0)
+    append(log, *(f"new {number}" for number in range(100)))
+    assert len(drain(tail)) == 100
+    assert tail.truncations == 1
+
+
+def test_what_copytruncate_cut_away_unread_is_read_from_the_copy(log: Path) -> None:
+    """Lines written between the last look and the copy are lost to nobody."""
+    append(log, "one")
+    tail = follow(log)
+    drain(tail)
+    append(log, "two", "three")
+    shutil.copyfile(log, f"{log}.1")
+    os.truncate(log, 0)
+    append(log, "four")
+    assert drain(tail) == [b"two", b"three", b"four"]
+
+
+def test_the_hole_that_a_writer_without_append_leaves(log: Path) -> None:
+    """NUL bytes up to its old position are passed over, whether they are a hole or written."""
+    with log.open("w") as writer:
+        writer.write("one\n" * 100_000)
+        writer.flush()
+        tail = follow(log)
+        drain(tail)
+        os.truncate(log, 0)
+        writer.write("two\n")
+        writer.flush()
+        assert drain(tail) == [b"two"]
+    with log.open("ab") as file:
+        file.write(b"\0" * 724 + b"three\n")
+    assert drain(tail) == [b"three"]
+
+
+def test_two_rotations_between_two_looks(log: Path) -> None:
+    """The file that had the name in between is found beside the log."""
+    append(log, "one")
+    tail = follow(log)
+    drain(tail)
+    log.rename(f"{log}.1")
+    append(log, "two")
+    Path(f"{log}.1").rename(f"{log}.2")
+    log.rename(f"{log}.1")
+    append(log, "three")
+    assert drain(tail) == [b"two", b"three"]
+    assert tail.rotations == 2
+
+
+def test_rotated_files_of_before_are_not_read(log: Path) -> None:
+    """Only what came since."""
+    append(Path(f"{log}.1"), "ancient")
+    append(log, "one")
+    tail = follow(log)
+    assert drain(tail) == [b"one"]
+    log.rename(f"{log}.2")
+    append(log, "two")
+    assert drain(tail) == [b"two"]
+
+
+def test_a_line_of_megabytes(log: Path) -> None:
+    """Its start is handed out, its rest is not, and the next line is whole."""
+    append(log, "x" * 3_000_000, "after", "y" * 200_000, "last")
+    lines = drain(follow(log))
+    assert [len(line) for line in lines] == [4096, 5, 200_000, 4]
+
+
+def test_a_restart_goes_on_where_it_stood(log: Path) -> None:
+    """Also in the middle of a rotation, and after lines that came meanwhile."""
+    append(log, "one")
+    first = follow(log)
+    drain(first)
+    places = first.places()
+    first.close()
+    append(log, "two")
+    log.rename(f"{log}.1")
+    append(log, "three")
+    Path(f"{log}.1").rename(f"{log}.2")
+    log.rename(f"{log}.1")
+    append(log, "four")
+    again = follow(log, at_end=True, places=places)
+    assert drain(again) == [b"two", b"three", b"four"]
+    assert again.gaps == 0
+
+
+def test_a_restart_after_copytruncate(log: Path) -> None:
+    """The rest is in the copy, the new lines are in the log."""
+    append(log, "one")
+    first = follow(log)
+    drain(first)
+    append(log, "two")
+    shutil.copyfile(log, f"{log}.1")
+    os.truncate(log, 0)
+    append(log, "three")
+    assert drain(follow(log, places=first.places())) == [b"two", b"three"]
+
+
+def test_a_place_that_is_gone_is_a_gap(log: Path) -> None:
+    """It is counted, and the log that is there is read whole."""
+    append(log, "one")
+    first = follow(log)
+    drain(first)
+    places = first.places()
+    first.close()
+    log.unlink()
+    append(log, "other")
+    again = follow(log, places=places)
+    assert drain(again) == [b"other"]
+    assert again.gaps == 1
+
+
+def number(line: bytes) -> int:
+    return int(line[5:14])
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_every_line_of_a_busy_writer_is_read_once(log: Path, seed: int) -> None:
+    """5,000 lines a second, rotated in every way every 150 ms, with restarts from the place in between."""
+    random.seed(seed)
+    log.touch()
+    writer = Writer(log, lambda count: b"line %09d %s\n" % (count, b"x" * random.randrange(80, 200)))
+    thread = threading.Thread(target=writer.run, args=(4.0,))
+    tail = Tail(str(log), time.monotonic, at_end=False)
+    tail.read(1)
+    thread.start()
+    seen: Counter[int] = Counter()
+    reads = 0
+    while True:
+        done = writer.done
+        before = writer.count
+        lines = drain(tail, 1 << 14)
+        seen.update(map(number, lines))
+        if not lines and writer.count == before:
+            writer.caught_up.set()
+        reads += 1
+        if reads % 40 == 0:
+            with writer.removing:  # what is written to a file without a name can be found by nobody
+                seen.update(map(number, drain(tail)))
+                places = tail.places()
+                tail.close()
+                tail = Tail(str(log), time.monotonic, places=places, since=time.time())
+        if done and not lines:
+            break
+        time.sleep(random.random() * 0.03)
+    thread.join()
+    writer.close()
+    print(
+        f"\n{writer.count} lines, {tail.rotations} rotations and {tail.truncations} truncations in the last run"
+    )
+    missing = sorted(set(range(1, writer.count + 1)) - set(seen))
+    twice = [number for number, count in seen.items() if count > 1]
+    assert (missing[:10], twice[:10]) == ([], [])
+    tail.close()
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_restart_from_an_old_place_reads_every_line_once_more(log: Path, seed: int) -> None:
+    """What was read after the checkpoint is read again, over several rotations, and nothing else is."""
+    random.seed(seed)
+    log.touch()
+    writer = Writer(log, lambda count: b"line %09d %s\n" % (count, b"x" * random.randrange(80, 200)))
+    writer.ways = lambda: writer.ways_that_keep_the_lines()  # type: ignore[method-assign]
+    thread = threading.Thread(target=writer.run, args=(4.0,))
+    tail = Tail(str(log), time.monotonic, at_end=False)
+    tail.read(1)
+    thread.start()
+    seen: Counter[int] = Counter()
+    places, known, since = tail.places(), seen.copy(), time.time()
+    while True:
+        done = writer.done
+        lines = drain(tail, 1 << 14)
+        seen.update(map(number, lines))
+        chance = random.random()
+        if chance < 0.03:
+            places, known, since = tail.places(), seen.copy(), time.time()
+        elif chance > 0.98:
+            tail.close()
+            tail = Tail(str(log), time.monotonic, places=places, since=since)
+            seen = known.copy()
+        elif done and not lines:
+            break
+        time.sleep(random.random() * 0.03)
+    thread.join()
+    writer.close()
+    missing = sorted(set(range(1, writer.count + 1)) - set(seen))
+    twice = [number for number, count in seen.items() if count > 1]
+    assert (missing[:3], len(missing), twice[:3], len(twice), tail.gaps) == ([], 0, [], 0, 0)
+    tail.close()
