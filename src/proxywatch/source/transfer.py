@@ -29,6 +29,7 @@ CA_BUNDLES = (
 )
 _BUFFER = 128 << 10
 _SOCKS5_AUTH = 267  # CURLOPT_SOCKS5_AUTH, which pycurl has no name for
+_FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 _TLS_HANDSHAKE = b"\x16"
 
 
@@ -216,8 +217,7 @@ class _Attempt:
             self.opened_at = time.perf_counter()
         self.closed()
         try:
-            connection = socket.socket(address.family, address.socktype, address.protocol)
-            connection.bind((_source(address.family, address.addr), 0))
+            connection = _bound(address, self.request.family)
         except OSError as error:
             self.os_error = error.errno or errno.EIO
             return int(pycurl.SOCKET_BAD)
@@ -315,6 +315,20 @@ def _speed(first: tuple[float, int] | None, last: tuple[float, int] | None) -> f
     if first is None or last is None or last[0] <= first[0] or last[1] <= first[1]:
         return None
     return (last[1] - first[1]) / (last[0] - first[0])
+
+
+def _bound(address: _Address, family: int) -> socket.socket:
+    """A socket with the endpoint from which it will connect to that address, of that family (0 for either)."""
+    if family and address.family != _FAMILIES[family]:
+        raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+    source = _source(address.family, address.addr)
+    connection = socket.socket(address.family, address.socktype, address.protocol)
+    try:
+        connection.bind((source, 0))
+    except OSError:
+        connection.close()
+        raise
+    return connection
 
 
 def _source(family: int, address: tuple[Any, ...]) -> str:
