@@ -20,8 +20,8 @@ from proxywatch.parse.exit_identity import Identity
 from proxywatch.parse.outcome import Transfer
 from proxywatch.parse.quantity import Duration, Url
 from proxywatch.source.clock import Clock
+from proxywatch.source.exchange import Request
 from proxywatch.source.proxy import Proxy
-from proxywatch.source.transfer import Request
 from proxywatch.state import exit_check
 from proxywatch.state.exit_check import Verdict
 from proxywatch.state.schedule import Schedule
