@@ -254,7 +254,12 @@ class ExitCollector:
         try:
             seen = await self._look()
         except NoData as error:
-            return [Finding.fault(f"no exit to be seen: {error}", "Look at the latency probes first.")]
+            return [
+                Finding.fault(
+                    f"no exit to be seen: {error}",
+                    "See whether the latency probes get through; if so, name other services in `exit.urls`.",
+                )
+            ]
         except SourceError as error:
             return [Finding.fault(str(error), "Mend `proxy.password_file`.")]
         where = ", ".join(filter(None, (seen.identity.city, seen.identity.country, seen.identity.server)))
