@@ -13,8 +13,8 @@ import uvloop
 
 from probing import prober
 from proxywatch.parse.outcome import Transfer
+from proxywatch.source.exchange import Request
 from proxywatch.source.proxy import Proxy
-from proxywatch.source.transfer import Request
 from testbed.pod import WEB, Pod
 
 ROUND_TRIPS = (0, 50, 100, 200)

@@ -27,8 +27,8 @@ from pathlib import Path
 import uvloop
 
 from probing import prober
+from proxywatch.source.exchange import Request
 from proxywatch.source.proxy import Proxy
-from proxywatch.source.transfer import Request
 from testbed.danted import danted, free_port
 
 _ROUNDS = 7

@@ -11,9 +11,10 @@ from prometheus_client.registry import Collector
 
 from proxywatch.parse.outcome import Phases, Transfer
 from proxywatch.prober import Prober
+from proxywatch.source.exchange import Request
 from proxywatch.source.own_traffic import OwnTraffic
 from proxywatch.source.proxy import Proxy
-from proxywatch.source.transfer import Request, Transfers
+from proxywatch.source.transfer import Transfers
 from proxywatch.state.history import History
 
 

@@ -7,9 +7,10 @@ from typing import TypeVar
 from proxywatch.errors import ParseError
 from proxywatch.parse import outcome
 from proxywatch.parse.outcome import Transfer
+from proxywatch.source.exchange import Request
 from proxywatch.source.own_traffic import OwnTraffic
 from proxywatch.source.proxy import Proxy
-from proxywatch.source.transfer import Request, Transfers
+from proxywatch.source.transfer import Transfers
 from proxywatch.state.history import History
 
 _Fact = TypeVar("_Fact")

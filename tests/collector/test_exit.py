@@ -13,8 +13,8 @@ from proxywatch.errors import NoData
 from proxywatch.parse.exit_identity import Identity
 from proxywatch.parse.outcome import Transfer
 from proxywatch.parse.quantity import Url
+from proxywatch.source.exchange import Request
 from proxywatch.source.proxy import Proxy
-from proxywatch.source.transfer import Request
 
 URLS = (Url("http://a.test/"), Url("http://b.test/"), Url("http://c.test/"))
 EXIT = Identity("192.0.2.1", "Sweden", "se", "Gothenburg", "se-got-wg-001", vpn=True)

@@ -14,7 +14,7 @@ from proxywatch.collector.latency import LatencyCollector, Settings
 from proxywatch.errors import NoData, SourceError
 from proxywatch.parse.outcome import REASONS, Transfer
 from proxywatch.parse.quantity import Url
-from proxywatch.source.transfer import Request
+from proxywatch.source.exchange import Request
 
 A, B, C = (Url(url) for url in ("http://a.test/", "http://b.test/", "https://c.test/"))
 DURATIONS = {A: 0.1, B: 0.3, C: 0.2}

@@ -13,7 +13,7 @@ from proxywatch.collector.speed import Settings, SpeedCollector
 from proxywatch.errors import NoData
 from proxywatch.parse.outcome import Transfer
 from proxywatch.parse.quantity import Duration, Size, Url
-from proxywatch.source.transfer import Request
+from proxywatch.source.exchange import Request
 
 URL = Url("http://a.test/{bytes}")
 MEGABYTE = 1_000_000

@@ -15,9 +15,10 @@ from probing import probe, prober, request
 from proxywatch.errors import SourceError
 from proxywatch.parse import outcome
 from proxywatch.parse.outcome import Transfer
+from proxywatch.source.exchange import Request
 from proxywatch.source.own_traffic import OwnTraffic
 from proxywatch.source.proxy import Proxy
-from proxywatch.source.transfer import Request, Transfers
+from proxywatch.source.transfer import Transfers
 from testbed import certificates
 from testbed.certificates import Certificates
 from testbed.danted import danted, free_port
@@ -139,17 +140,34 @@ def test_the_endpoint_is_noted_before_the_first_byte() -> None:
         known.append(bool(own._lives.get((host, port))))
         talk.reset()
 
-    async def once(proxy: Proxy) -> tuple[str, int] | None:
+    async def once(proxy: Proxy) -> tuple[tuple[str, int], ...]:
         transfers = Transfers()
         exchange = await transfers.fetch(request("http://localhost/"), proxy, own)
         await transfers.aclose()
-        return exchange.endpoint
+        return exchange.endpoints
 
     with faulty(script) as port:
-        endpoint = uvloop.run(once(Proxy(url=f"socks5h://127.0.0.1:{port}")))
+        (endpoint,) = uvloop.run(once(Proxy(url=f"socks5h://127.0.0.1:{port}")))
     assert known == [True]
-    assert endpoint
     assert own._lives[endpoint][-1][1] < float("inf"), "and knows that it is closed"
+
+
+def test_both_families_of_a_proxys_name_are_ours() -> None:
+    """As libcurl tries the next address while the first one is slow; either may win."""
+    own = OwnTraffic()
+    port = free_port()
+
+    async def once() -> tuple[tuple[str, int], ...]:
+        transfers = Transfers()
+        exchange = await transfers.fetch(
+            request("http://localhost/"), Proxy(url=f"socks5h://localhost:{port}"), own
+        )
+        await transfers.aclose()
+        return exchange.endpoints
+
+    endpoints = uvloop.run(once())
+    assert {host for host, _ in endpoints} <= {"127.0.0.1", "::1"}
+    assert all(own._lives[endpoint][-1][1] < float("inf") for endpoint in endpoints)
 
 
 def test_a_login_through_a_real_dante(tmp_path: Path) -> None:

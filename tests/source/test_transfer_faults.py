@@ -1,6 +1,9 @@
 """Whatever goes wrong between us and a target: the stage and the reason are right."""
 
+import os
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -201,6 +204,22 @@ def test_nothing_listens_on_the_proxys_port() -> None:
     seen = probe(Proxy(url=f"socks5h://127.0.0.1:{free_port()}"), request(HTTP))
     assert (seen.stage, seen.reason) == ("proxy_connect", "refused")
     assert seen.phases.items() == []
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes a network namespace")
+def test_no_route_to_the_proxy() -> None:
+    """In a network of its own that has none."""
+    command = "import test_transfer_faults as t; t.without_route()"
+    path = os.pathsep.join([*sys.path, str(Path(__file__).parent)])
+    arguments = ["unshare", "--net", sys.executable, "-W", "error", "-c", command]
+    subprocess.run(arguments, env={"PYTHONPATH": path}, check=True, timeout=20)
+
+
+def without_route() -> None:
+    """The part of the test above that has no network."""
+    seen = probe(Proxy(url="socks5h://192.0.2.1:1080"), request(HTTP))
+    assert (seen.stage, seen.reason) == ("proxy_connect", "unreachable"), seen
 
 
 def test_the_proxys_name_is_unknown() -> None:

@@ -10,8 +10,8 @@ import uvloop
 
 from probing import prober, request
 from proxywatch.parse.outcome import Transfer
+from proxywatch.source.exchange import Request
 from proxywatch.source.proxy import Proxy
-from proxywatch.source.transfer import Request
 from testbed.faulty_socks import Talk, faulty
 from testbed.pod import WEB, Pod, missing
 

@@ -20,8 +20,8 @@ from proxywatch.parse.exit_identity import Identity
 from proxywatch.parse.outcome import Transfer
 from proxywatch.parse.quantity import Duration, Url
 from proxywatch.source.clock import Clock
+from proxywatch.source.exchange import Request
 from proxywatch.source.proxy import Proxy
-from proxywatch.source.transfer import Request
 from proxywatch.state import exit_check
 from proxywatch.state.exit_check import Verdict
 from proxywatch.state.schedule import Schedule
@@ -254,7 +254,12 @@ class ExitCollector:
         try:
             seen = await self._look()
         except NoData as error:
-            return [Finding.fault(f"no exit to be seen: {error}", "Look at the latency probes first.")]
+            return [
+                Finding.fault(
+                    f"no exit to be seen: {error}",
+                    "See whether the latency probes get through; if so, name other services in `exit.urls`.",
+                )
+            ]
         except SourceError as error:
             return [Finding.fault(str(error), "Mend `proxy.password_file`.")]
         where = ", ".join(filter(None, (seen.identity.city, seen.identity.country, seen.identity.server)))

@@ -19,7 +19,7 @@ from proxywatch.metric import Family
 from proxywatch.parse.outcome import REASONS, Transfer
 from proxywatch.parse.quantity import Duration, Size, Url
 from proxywatch.source.clock import Clock
-from proxywatch.source.transfer import Request
+from proxywatch.source.exchange import Request
 from proxywatch.state.budget import Budget
 from proxywatch.state.schedule import Schedule
 

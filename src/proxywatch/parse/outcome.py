@@ -132,7 +132,7 @@ class Transfer(msgspec.Struct, frozen=True):
 
 
 class Facts(Protocol):
-    """What libcurl saw of a transfer; see source.transfer.Exchange."""
+    """What libcurl saw of a transfer; see source.exchange.Exchange."""
 
     id: str
     kind: str
