@@ -2,9 +2,9 @@
 
     python bench/bench_connections.py [IDLE] [SILENT] [SECONDS]
 
-The idle ones sit on the exposition after one request each; the silent ones on the health face without a word.
-While they do, scrapes and health probes are made 50 times a second, each over a connection of its own. Raises the
-limit of open files as far as it may; IDLE + SILENT + 200 must fit into it, here and in the exporter.
+The idle ones sit on the exposition after one request each, the silent ones on the health face without a word.
+While they do, scrapes and health probes are made 50 times a second, each over a connection of its own. Raises
+the limit of open files as far as it may; IDLE + SILENT + 200 must fit into it, here and in the exporter.
 """
 
 import asyncio

@@ -2,8 +2,8 @@
 
     python bench/bench_health.py [PROBES]
 
-wrk asks the health face, a connection for each probe, until there were so many; another wrk scrapes without pause
-for all that time. Prints errors, rates and the 99th percentile of each stretch.
+wrk asks the health face, a connection for each probe, until there were so many; another wrk scrapes without a
+pause for all that time. Prints errors, rates and the 99th percentile of each stretch.
 """
 
 import re

@@ -212,8 +212,8 @@ async def test_the_page_is_kept_to_itself() -> None:
         assert zlib.decompress(packed, wbits=31).startswith(b'"use strict"')
 
 
-async def test_a_collector_that_cannot_be_collected_spoils_nothing() -> None:
-    """Its families are missing; the others are there."""
+async def test_a_family_that_cannot_be_rendered_spoils_nothing() -> None:
+    """It is missing; the others are there."""
     async with rigged() as (rig, wire):
         rig.registry.add(Puppet("broken", {metric.gauge("proxy_broken", "Breaks."): "no number"}))
         await settle()

@@ -1,13 +1,17 @@
 """One client's connection: order, limits, and manners towards clients that have none."""
 
 import asyncio
+import gc
 import socket
 import struct
+from collections.abc import Awaitable, Iterable
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fakes import FakeClock
+from proxywatch.web.connection import Connection
 from proxywatch.web.limits import Limits
 from proxywatch.web.message import Request, Response
 from wire import Wire, serving, until
@@ -127,6 +131,22 @@ async def test_refuses_an_enormous_head() -> None:
         await wire.close()
 
 
+async def test_hears_a_refused_client_only_so_far() -> None:
+    """Whoever goes on and on after the refusal is cut off."""
+    async with serving(limits=Limits(request_size=10_000)) as (server, address):
+        wire = await Wire.to(address)
+        chunks = (wire.send(b"x" * 100_000) for _ in range(100))
+        with pytest.raises(ConnectionError):
+            await _all(chunks)
+        await until(lambda: server.connections == 0)
+        await wire.close()
+
+
+async def _all(sends: Iterable[Awaitable[None]]) -> None:
+    for each in sends:
+        await each
+
+
 async def test_refuses_an_enormous_body() -> None:
     """No route reads a body; a large one is not waited for."""
     async with serving(limits=Limits(request_size=10_000)) as (_, address):
@@ -216,6 +236,21 @@ async def test_survives_clients_that_vanish() -> None:
         wire = await Wire.to(address)
         assert (await wire.ask("/"))[0] == 200
         await wire.close()
+
+
+async def test_nothing_is_left_of_who_has_gone() -> None:
+    """Whether it was idle, in the middle of a request, refused, or did not read."""
+    large = Response.make(200, b"x" * 4_000_000)
+    async with serving(lambda _: large) as (server, address):
+        for words in (b"", b"GET / HT", b"nonsense\r\n\r\n", GET * 3):
+            for _ in range(20):
+                wire = await Wire.to(address)
+                await wire.send(words)
+                wire.writer.transport.abort()
+        await until(lambda: server.connections == 0)
+        assert server.books.least() is None
+        gc.collect()
+        assert not [each for each in gc.get_objects() if isinstance(each, Connection)]
 
 
 async def test_a_failing_handler_is_a_500() -> None:

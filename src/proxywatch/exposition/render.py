@@ -34,6 +34,7 @@ class Rendering:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
+        self._one = asyncio.Lock()
         self._pieces: dict[tuple[str, Format], bytes] = {}
         self._bodies: dict[tuple[Format, bool, Names], Response] = {}
 
@@ -42,45 +43,50 @@ class Rendering:
         return self._bodies.get((shape, gzip, names))
 
     async def response(self, shape: Format, names: Names, *, gzip: bool) -> Response:
-        """The response; between two publishers the loop turns."""
-        pieces = []
-        for publisher in self._registry.publishers:
-            if names is not None and publisher.name not in names:
-                continue
-            key = publisher.name, shape
-            if key not in self._pieces:
-                self._pieces[key] = self._piece(publisher.name, shape)
+        """The response; one is made at a time, and after every family of it the loop turns."""
+        async with self._one:
+            ready = self.ready(shape, names, gzip=gzip)
+            if ready is not None:
+                return ready
+            publishers = [publisher.name for publisher in self._registry.publishers]
+            pieces = [await self._piece(name, shape) for name in publishers if names is None or name in names]
+            if shape == "openmetrics":
+                pieces.append(_EOF)
+            response = _respond(b"".join(pieces), shape, gzip=gzip)
+            if len(self._bodies) >= _MOST_BODIES:
+                self._bodies.clear()
+            self._bodies[shape, gzip, names] = response
+            return response
+
+    async def _piece(self, name: str, shape: Format) -> bytes:
+        key = name, shape
+        if key not in self._pieces:
+            rendered = []
+            for family in self._registry.collect({name}):
+                rendered.append(_render(family, shape))
                 await asyncio.sleep(0)
-            pieces.append(self._pieces[key])
-        if shape == "openmetrics":
-            pieces.append(_EOF)
-        response = _respond(b"".join(pieces), shape, gzip=gzip)
-        if len(self._bodies) >= _MOST_BODIES:
-            self._bodies.clear()
-        self._bodies[shape, gzip, names] = response
-        return response
-
-    def _piece(self, name: str, shape: Format) -> bytes:
-        try:
-            return _render(self._registry.collect({name}), shape)
-        except Exception:
-            log.exception("render failed", extra={"collector": name})
-            return b""
+            self._pieces[key] = b"".join(rendered)
+        return self._pieces[key]
 
 
-class _Families(Collector):
-    def __init__(self, families: Iterable[Metric]) -> None:
-        self._families = families
+class _Alone(Collector):
+    def __init__(self, family: Metric) -> None:
+        self._family = family
 
     def collect(self) -> Iterable[Metric]:
-        return self._families
+        return (self._family,)
 
 
-def _render(families: Iterable[Metric], shape: Format) -> bytes:
-    if shape == "text":
-        return text.generate_latest(_Families(families))
-    body: bytes = openmetrics.generate_latest(_Families(families))  # type: ignore[no-untyped-call]
-    return body.removesuffix(_EOF)
+def _render(family: Metric, shape: Format) -> bytes:
+    """One family; nothing of it when it cannot be rendered, so that the others are there."""
+    try:
+        if shape == "text":
+            return text.generate_latest(_Alone(family))
+        body: bytes = openmetrics.generate_latest(_Alone(family))  # type: ignore[no-untyped-call]
+        return body.removesuffix(_EOF)
+    except Exception:
+        log.exception("render failed", extra={"family": family.name})
+        return b""
 
 
 def _respond(body: bytes, shape: Format, *, gzip: bool) -> Response:

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _CLOSE = b"connection: close\r\n"
 _END = b"\r\n"
+_HEARD = 512 << 10  # what is swallowed of a client that goes on after a refusal
 _MALFORMED = refuse(400, "this is not a request of HTTP/1.1 or 1.0")
 _TOO_LARGE = refuse(431, "the request is larger than this server reads")
 _TOO_SLOW = refuse(408, "the request took too long to arrive")
@@ -73,6 +74,9 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take in what has come, then answer what is complete."""
         if self._closing:
+            self._fed += len(data)
+            if self._fed > _HEARD:
+                self.drop()
             return
         if self._tls is not None:
             data = self._decrypt(self._tls, data)
