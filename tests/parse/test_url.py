@@ -8,7 +8,13 @@ from proxywatch.parse.quantity import Url
 
 @pytest.mark.parametrize(
     "text",
-    ["http://user:secret@host/", "http:/user:secret@host/", "user:secret@host", "ftp://user:secret@host/"],
+    [
+        "http://user:secret@host/",
+        "http:/user:secret@host/",
+        "user:secret@host",
+        "ftp://user:secret@host/",
+        "http://h\0st/user:secret@host",
+    ],
 )
 def test_a_refusal_does_not_quote_a_user(text: str) -> None:
     """However wrong the rest of it is."""
