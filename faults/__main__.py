@@ -69,9 +69,14 @@ def main() -> int:
     return int(any(result.broken for result in (*singles, *sequences)))
 
 
-def _page(seed: int, singles: list[Result], sequences: list[Result], first: dict[str, int], last: dict[str, int]) -> str:
+def _page(
+    seed: int, singles: list[Result], sequences: list[Result], first: dict[str, int], last: dict[str, int]
+) -> str:
     held = sum(not result.broken for result in sequences)
-    growth = table(("", *first), [("before the sequences", *map(str, first.values())), ("after", *map(str, last.values()))])
+    growth = table(
+        ("", *first),
+        [("before the sequences", *map(str, first.values())), ("after", *map(str, last.values()))],
+    )
     return "\n".join(
         (
             "# Faults\n",

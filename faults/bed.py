@@ -151,7 +151,9 @@ class Bed(AbstractContextManager["Bed"]):
     def value(self, name: str, **labels: str) -> float | None:
         """The sum of the samples of a name with these labels; None when there is none."""
         found = [
-            value for (n, own), value in self.series().items() if n == name and labels.items() <= dict(own).items()
+            value
+            for (n, own), value in self.series().items()
+            if n == name and labels.items() <= dict(own).items()
         ]
         return sum(found) if found else None
 
@@ -185,6 +187,11 @@ class Bed(AbstractContextManager["Bed"]):
         for pid in self.dante_pids():
             self.pod.exec("pod", "kill", f"-{how.value}", str(pid), check=False)
 
+    def wake(self, process: Inside) -> None:
+        """Let a stopped process go on, and the nsenter before it, which stops when its child does."""
+        process.send_signal(signal.SIGCONT)
+        os.kill(process.pid, signal.SIGCONT)
+
     def restart_dante(self) -> None:
         """End all of it, however it is, and start it anew."""
         for _ in range(20):
@@ -197,7 +204,9 @@ class Bed(AbstractContextManager["Bed"]):
 
     def rotate(self) -> None:
         """As logrotate does: rename, keep one, have Dante reopen."""
-        self.shell(f"mv {self.log} {self.log}.1 2>/dev/null; kill -HUP $(cat {self.pod.directory}/danted.pid)")
+        self.shell(
+            f"mv {self.log} {self.log}.1 2>/dev/null; kill -HUP $(cat {self.pod.directory}/danted.pid)"
+        )
 
     def shell(self, script: str) -> str:
         """Run a script in the pod; its failure is not ours."""

@@ -165,6 +165,10 @@ def miscounted(truth: Truth, count: Count, *, lossy: bool, strangers: int) -> li
 def well(bed: Bed) -> bool:
     """Whether all is well by the exporter's own word: ready, the tunnel up, every collector successful."""
     series = bed.series()
-    success = {dict(key[1]).get("collector"): v for key, v in series.items() if key[0].endswith("collector_success")}
+    success = {
+        dict(key[1]).get("collector"): v for key, v in series.items() if key[0].endswith("collector_success")
+    }
     up = [v for (name, _), v in series.items() if name == "vpn_connection_status"]
-    return bed.ask("/readyz", HEALTH).status == 200 and up == [1.0] and all(success.values()) and bool(success)
+    return (
+        bed.ask("/readyz", HEALTH).status == 200 and up == [1.0] and all(success.values()) and bool(success)
+    )

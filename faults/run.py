@@ -12,7 +12,6 @@ from faults.clients import Clients
 from faults.invariants import Count, Watch, miscounted, settled, well
 
 _RECOVERY = 45.0
-_PROBES_BEHIND = 40
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,10 @@ class Runner:
         if recovery is None:
             broken.append(f"not well after {_RECOVERY:g} s: {_complaint(bed)}")
         broken += miscounted(
-            made, now, lossy=any(f.lossy for f in faults), strangers=_PROBES_BEHIND * any(f.ends for f in faults)
+            made,
+            now,
+            lossy=any(f.lossy for f in faults),
+            strangers=sum(f.strangers for f in faults),
         )
         self._tidy()
         name = " + ".join(fault.name for fault in faults)
@@ -100,7 +102,9 @@ def measure(bed: Bed) -> dict[str, int]:
 def _complaint(bed: Bed) -> str:
     words = [line for line in bed.ask("/readyz", HEALTH).body.splitlines() if line.startswith("-")]
     bad = [
-        dict(key[1])["collector"] for key, value in bed.series().items() if key[0].endswith("collector_success") and not value
+        dict(key[1])["collector"]
+        for key, value in bed.series().items()
+        if key[0].endswith("collector_success") and not value
     ]
     return "; ".join([*(word[2:90] for word in words), *(f"{name} sees nothing" for name in bad)]) or "ready"
 
