@@ -34,3 +34,11 @@ def test_memory_is_bounded() -> None:
     assert sum(own.includes("127.0.0.1", 40000 + port, at=24) for port in range(12)) <= 12
     assert not own.includes("127.0.0.1", 40002, at=2)
     assert own.includes("127.0.0.1", 40000, at=24)
+
+
+def test_a_clock_that_is_set_back_during_a_probe_makes_it_no_clients() -> None:
+    """Its begin is in the log with the old time."""
+    own = OwnTraffic()
+    own.opened("127.0.0.1", 40000, at=5000)
+    own.closed("127.0.0.1", 40000, at=1400.5)
+    assert own.includes("127.0.0.1", 40000, at=5000.1)

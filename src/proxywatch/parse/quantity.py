@@ -120,8 +120,9 @@ class Url(str):
             good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
         except ValueError:
             raise ParseError(f"expected {cls.expected}") from None
-        if "@" in parts.netloc:
+        good = good and text.isascii() and text.isprintable() and " " not in text
+        if "@" in parts.netloc or (not good and "@" in text):  # a mistyped one may hold a user as well
             raise ParseError(f"expected {cls.expected}")
-        if not good or not text.isascii() or not text.isprintable() or " " in text:
+        if not good:
             raise ParseError(f"expected {cls.expected}, got {value!r}")
         return cls(text)

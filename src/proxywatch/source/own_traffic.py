@@ -39,7 +39,7 @@ class OwnTraffic:
         """Note that our last connection from there is closed, at Unix time `at`."""
         lives = self._lives.get((address, port))
         if lives:
-            lives[-1][1] = at
+            lives[-1][1] = max(at, lives[-1][0])  # the clock may have been set back meanwhile
 
     def includes(self, address: str, port: int, at: float) -> bool:
         """Whether a connection from there was ours at Unix time `at`, give or take two seconds."""

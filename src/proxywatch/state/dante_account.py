@@ -7,6 +7,7 @@ import msgspec
 from proxywatch.errors import ParseError
 from proxywatch.parse import dante_log
 from proxywatch.state.dante_books import FAILED, GRANTED, Saved
+from proxywatch.state.log_settings import ENOUGH
 from proxywatch.state.sessions import Sessions
 
 _EXAMPLE = 500
@@ -63,6 +64,7 @@ class DanteAccount:
         """
         sessions = self.sessions
         connections = sessions.connections
+        settings = sessions.settings
         lines = dante_log.split(chunk)
         self.lines += len(lines)
         self._anchor = None
@@ -84,7 +86,8 @@ class DanteAccount:
                 sessions.accepted(accepted, time)
             elif ended:
                 connection = connections.get(ended)
-                if connection is None or connection.outcome != GRANTED or connection.ended:
+                teaching = settings.ends < ENOUGH  # the first ends also say what the log tells
+                if connection is None or connection.outcome != GRANTED or connection.ended or teaching:
                     self._take_any(line)
                 else:
                     sessions.relayed(connection, target, int(received), int(sent))

@@ -1,0 +1,1 @@
+"""Faults brought about in a real pod, and what must hold after each of them."""

@@ -1,0 +1,59 @@
+"""Run every harness for a while, one after the other, and print a table; 1 when an invariant was broken.
+
+python fuzz/run.py [SECONDS] [SEED]
+"""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+PARSERS = HERE.parent / "src" / "proxywatch" / "parse"
+_COUNT = re.compile(r": (\d+) inputs")
+_NO_INPUT = {"__init__", "tcp_socket", "outcome", "dante_reason"}  # tables, and what other parsers hand over
+
+
+def run(harness: Path, seconds: str, seed: str) -> tuple[bool, str]:
+    """One of them: whether its invariant held, and its row of the table."""
+    start = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, str(harness), seconds, seed], capture_output=True, text=True, check=False
+    )
+    took = time.monotonic() - start
+    match = _COUNT.search(done.stdout)
+    count = int(match.group(1)) if match else 0
+    held = done.returncode == 0 and count > 0
+    if not held:
+        print(done.stdout[-2000:], done.stderr[-2000:], sep="\n", file=sys.stderr)
+    verdict = "holds" if held else "BROKEN"
+    return (
+        held,
+        f"{harness.stem.removeprefix('fuzz_'):20} {count:>12,} {count / took:>10,.0f} {took:>8.1f}  {verdict}",
+    )
+
+
+def without_harness() -> list[str]:
+    """Parsers that no harness is named after."""
+    named = {harness.stem.removeprefix("fuzz_") for harness in HERE.glob("fuzz_*.py")}
+    return sorted({path.stem for path in PARSERS.glob("*.py")} - named - _NO_INPUT)
+
+
+def main() -> int:
+    """Run them all."""
+    seconds, seed = [*sys.argv[1:], *("60", "0")[len(sys.argv) - 1 :]][:2]
+    os.environ.setdefault("PYTHONPATH", f"{HERE.parent / 'src'}:{HERE.parent / 'tests'}")
+    print(f"{'harness':20} {'inputs':>12} {'a second':>10} {'seconds':>8}")
+    all_held = True
+    for harness in sorted(HERE.glob("fuzz_*.py")):
+        held, row = run(harness, seconds, seed)
+        all_held = all_held and held
+        print(row, flush=True)
+    print(f"without a harness: {', '.join(without_harness()) or 'none'}")
+    return int(not all_held)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
