@@ -303,7 +303,6 @@ _DATASOURCE_VARIABLE = {
     "name": "datasource",
     "label": "Data source",
     "query": "prometheus",
-    "current": {},
     "hide": 0,
     "includeAll": False,
     "multi": False,
@@ -330,7 +329,7 @@ def _proxy_variable(*, many: bool) -> Json:
         "regex": "",
         "skipUrlSync": False,
         "sort": 1,
-    } | (every if many else {"current": {}})
+    } | (every if many else {})
 
 
 def _placed(sections: Iterable[Section]) -> Iterator[Json]:
