@@ -173,7 +173,9 @@ def _clients(running: Pool, name: str) -> None:
 
 
 def _request(proxy: str, dice: random.Random) -> None:
-    what = dice.choices(("page", "https", "dns", "nowhere", "refused", "blocked", "garbage"), (9, 6, 1, 1, 1, 1, 1))
+    what = dice.choices(
+        ("page", "https", "dns", "nowhere", "refused", "blocked", "garbage"), (9, 6, 1, 1, 1, 1, 1)
+    )
     match what[0]:
         case "page":
             _get(proxy, 80, f"/bytes/{int(dice.paretovariate(1.2) * 4000) % 2_000_000}")
@@ -216,7 +218,11 @@ def _prometheus(
     targets = [f"{pod.address}:9090" for pod in running.pods.values()]
     conf, data = directory / "prometheus.yml", directory / "tsdb"
     settings = {
-        "global": {"scrape_interval": f"{pace}s", "scrape_timeout": f"{pace}s", "evaluation_interval": f"{pace}s"},
+        "global": {
+            "scrape_interval": f"{pace}s",
+            "scrape_timeout": f"{pace}s",
+            "evaluation_interval": f"{pace}s",
+        },
         "rule_files": [str(file) for file in rules],
         "scrape_configs": [{"job_name": "proxies", "static_configs": [{"targets": targets}]}],
     }

@@ -7,6 +7,7 @@ import msgspec
 from proxywatch.errors import ParseError
 from proxywatch.parse import dante_log
 from proxywatch.state.dante_books import FAILED, GRANTED, Saved
+from proxywatch.state.log_settings import ENOUGH
 from proxywatch.state.sessions import Sessions
 
 _EXAMPLE = 500
@@ -57,9 +58,10 @@ class DanteAccount:
         """Account for complete lines.
 
         The lines of a session by TCP that was seen from its begin go straight to what a record of them would
-        lead to; every other line is parsed.
+        lead to; every other line is parsed. So are ends, until enough of them have shown the log settings.
         """
         sessions = self.sessions
+        settings = sessions.settings
         connections = sessions.connections
         lines = dante_log.split(chunk)
         self.lines += len(lines)
@@ -82,7 +84,8 @@ class DanteAccount:
                 sessions.accepted(accepted, time)
             elif ended:
                 connection = connections.get(ended)
-                if connection is None or connection.outcome != GRANTED or connection.ended:
+                learning = settings.ends < ENOUGH
+                if connection is None or connection.outcome != GRANTED or connection.ended or learning:
                     self._take_any(line)
                 else:
                     sessions.relayed(connection, target, int(received), int(sent))
