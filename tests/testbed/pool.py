@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import proxywatch
 from testbed import socks
 from testbed.danted import rule
 from testbed.exporter import Exporter, exporter
@@ -32,6 +33,8 @@ from testbed.pod import WEB, Pod
 _BLOCKED = "203.0.113.66"
 _DAY, _HOUR = 86_400, 3_600
 _PROMETHEUS = 9990
+_SOURCES = {"PYTHONPATH": str(Path(proxywatch.__file__).parents[1])}
+"""For inside, where the working directory is another."""
 Result = list[dict[str, Any]]
 
 
@@ -103,7 +106,7 @@ def pool(
             place = directory / name
             place.mkdir()
             running.exporters[name] = stack.enter_context(
-                exporter(place, _settings(name, pod, pace), prefix=_inside(pod))
+                exporter(place, _settings(name, pod, pace), prefix=_inside(pod), environ=_SOURCES)
             )
         stack.callback(running.ended.set)
         for name in names:
