@@ -60,9 +60,10 @@ class DanteAccount:
         """Account for complete lines.
 
         The lines of a session by TCP that was seen from its begin go straight to what a record of them would
-        lead to; every other line is parsed.
+        lead to; every other line is parsed. So are ends, until enough of them have shown the log settings.
         """
         sessions = self.sessions
+        settings = sessions.settings
         connections = sessions.connections
         settings = sessions.settings
         lines = dante_log.split(chunk)
@@ -86,8 +87,8 @@ class DanteAccount:
                 sessions.accepted(accepted, time)
             elif ended:
                 connection = connections.get(ended)
-                teaching = settings.ends < ENOUGH  # the first ends also say what the log tells
-                if connection is None or connection.outcome != GRANTED or connection.ended or teaching:
+                learning = settings.ends < ENOUGH
+                if connection is None or connection.outcome != GRANTED or connection.ended or learning:
                     self._take_any(line)
                 else:
                     sessions.relayed(connection, target, int(received), int(sent))
