@@ -25,7 +25,13 @@ class Page(BaseHTTPRequestHandler):
             return
         if word == "delay":
             time.sleep(min(number, 30))
-        about = {"ip": self.address_string(), "country": "Sweden", "city": "Gothenburg", "mullvad_exit_ip": True}
+        about = {
+            "ip": self.address_string(),
+            "country": "Sweden",
+            "country_iso": "SE",
+            "city": "Gothenburg",
+            "mullvad_exit_ip": True,
+        }
         body = json.dumps(about).encode() if word == "json" else b""
         self._head(len(body))
         self.wfile.write(body)
