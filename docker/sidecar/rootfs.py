@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 _UNUSED = shutil.ignore_patterns(
-    "config-*", "dist-packages", "distutils", "ensurepip", "idlelib", "lib2to3", "pydoc_data", "site-packages",
-    "sitecustomize.py", "test", "tests", "tkinter", "turtle*", "venv",
+    "config-*", "dist-packages", "distutils", "ensurepip", "idlelib", "lib2to3", "pydoc_data",
+    "site-packages", "sitecustomize.py", "test", "tests", "tkinter", "turtle*", "venv",
 )  # fmt: skip
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 _USER = "nonroot:x:65532:65532::/:/sbin/nologin\n"

@@ -28,6 +28,7 @@ class Page(BaseHTTPRequestHandler):
         about = {
             "ip": self.address_string(),
             "country": "Sweden",
+            "country_iso": "SE",
             "city": "Gothenburg",
             "mullvad_exit_ip": True,
         }

@@ -1,0 +1,102 @@
+{{/*
+What puts proxywatch into a pod, of this chart or of another one that depends on it. All take a dict of `context`
+(in another chart: .Subcharts.proxywatch), `name` (of the proxy) and, where wanted, `settings` (over sidecar.settings).
+
+  proxywatch.native      "true" when the sidecar belongs under initContainers, else empty
+  proxywatch.sidecar     the container
+  proxywatch.volumes     its volumes; the log's is the pod's own
+  proxywatch.settings    its file of settings, for a ConfigMap named by proxywatch.configName
+*/}}
+
+{{- define "proxywatch.native" -}}
+{{- $wanted := toString .context.Values.sidecar.native -}}
+{{- if or (eq $wanted "true") (and (eq $wanted "auto") (semverCompare ">=1.29.0-0" .context.Capabilities.KubeVersion.Version)) -}}
+true
+{{- end -}}
+{{- end }}
+
+{{- define "proxywatch.configName" -}}
+{{ include "proxywatch.fullname" .context }}-{{ .name }}
+{{- end }}
+
+{{- define "proxywatch.settings" -}}
+{{- $values := .context.Values -}}
+{{- $ours := dict
+  "proxy" (dict "name" .name)
+  "sessions" (dict "log" (printf "/var/log/dante/%s" $values.sidecar.logFile) "start" "beginning" "checkpoint" "/var/lib/proxywatch/sessions.json")
+  "http" (dict "listen" ":9090")
+  "health" (dict "listen" ":9999")
+-}}
+{{- with $values.sidecar.tunnelVolume }}{{ $_ := set $ours "wireguard" (dict "sockets" "/run/tunnel") }}{{ end -}}
+{{- with $values.sidecar.login }}{{ if .username -}}
+{{- $_ := set $ours.proxy "username" .username }}{{ $_ = set $ours.proxy "password_file" "/etc/proxywatch/login/password" -}}
+{{- end }}{{ end -}}
+{{- mustMergeOverwrite $ours (deepCopy $values.sidecar.settings) (deepCopy (.settings | default dict)) | toYaml }}
+{{- end }}
+
+{{- define "proxywatch.sidecar" -}}
+{{- $values := .context.Values.sidecar -}}
+name: proxywatch
+image: {{ include "proxywatch.image" (dict "image" $values.image "context" .context) }}
+imagePullPolicy: {{ $values.image.pullPolicy }}
+args: [run, -c, /etc/proxywatch/proxywatch.yaml]
+{{- if include "proxywatch.native" . }}
+restartPolicy: Always
+{{- end }}
+{{- with $values.extraEnv }}
+env:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+ports:
+  - {name: metrics, containerPort: 9090, protocol: TCP}
+  - {name: health, containerPort: 9999, protocol: TCP}
+startupProbe:
+  httpGet: {path: /livez, port: 9999}
+  periodSeconds: 1
+  timeoutSeconds: 3
+  failureThreshold: 60
+livenessProbe:  # does the process turn? Never: is the VPN up? That is the VPN container's own affair.
+  httpGet: {path: /livez, port: 9999}
+  periodSeconds: 20
+  timeoutSeconds: 3
+readinessProbe:
+  httpGet: {path: /readyz, port: 9999}
+  periodSeconds: 10
+  timeoutSeconds: 3
+securityContext:
+  runAsUser: 65532
+  runAsGroup: 65532
+  runAsNonRoot: true
+  readOnlyRootFilesystem: true
+  allowPrivilegeEscalation: false
+  capabilities: {drop: [ALL]}
+  seccompProfile: {type: RuntimeDefault}
+resources:
+  {{- toYaml $values.resources | nindent 2 }}
+volumeMounts:
+  - {name: proxywatch-settings, mountPath: /etc/proxywatch/proxywatch.yaml, subPath: proxywatch.yaml, readOnly: true}
+  - {name: proxywatch-state, mountPath: /var/lib/proxywatch}
+  - {name: {{ $values.logVolume }}, mountPath: /var/log/dante, readOnly: true}
+  {{- with $values.tunnelVolume }}
+  - {name: {{ . }}, mountPath: /run/tunnel, readOnly: true}
+  {{- end }}
+  {{- if $values.login.username }}
+  - {name: proxywatch-login, mountPath: /etc/proxywatch/login, readOnly: true}
+  {{- end }}
+{{- end }}
+
+{{- define "proxywatch.volumes" -}}
+- name: proxywatch-settings
+  configMap: {name: {{ include "proxywatch.configName" . }}}
+- name: proxywatch-state
+  emptyDir: {sizeLimit: 64Mi}
+{{- with .context.Values.sidecar.login }}
+{{- if .username }}
+- name: proxywatch-login
+  secret:
+    secretName: {{ .secret | required "sidecar.login.secret is needed for its username" }}
+    defaultMode: 0440
+    items: [{key: {{ .key }}, path: password}]
+{{- end }}
+{{- end }}
+{{- end }}
