@@ -222,7 +222,7 @@ if FAKETIME.exists():
         bed.set_clock(0)
 
 
-@fault("limits", mute=True)
+@fault("exporter", mute=True)
 def descriptors_run_out(bed: Bed) -> Iterator[None]:
     """The exporter may open no more than it has."""
     pid = bed.pid
@@ -233,7 +233,7 @@ def descriptors_run_out(bed: Bed) -> Iterator[None]:
         resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
 
 
-@fault("limits", mute=True)
+@fault("exporter", mute=True)
 def memory_runs_out(bed: Bed) -> Iterator[None]:
     """The exporter may map no more than it has."""
     pid = bed.pid
