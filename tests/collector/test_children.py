@@ -261,4 +261,5 @@ async def test_a_kernel_without_lists_of_children(tmp_path: Path, monkeypatch: p
         watch = Watch(server.port)
         assert (await watch.until(lambda status: status.processes == IDLE, 10)).processes == IDLE
         with sessions(server, 40):
-            assert (await watch.until(lambda status: status.processes["io"] > 1, 10)).processes["io"] > 1
+            status = await watch.until(lambda status: status.slots["io"]["used"] == 40, 10)
+            assert (status.slots["io"]["used"], status.orphans) == (40, 0)
