@@ -17,7 +17,14 @@ def python() -> str:
     if not done.exists():
         base = Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}"
         subprocess.run([str(base), "-m", "venv", str(folder)], check=True)
-        pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip = [
+            str(folder / "bin" / "python"),
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+        ]
         subprocess.run([*pip, "--require-hashes", "-r", str(ROOT / "requirements.lock")], check=True)
         done.touch()
     return str(folder / "bin" / "python")
@@ -25,4 +32,8 @@ def python() -> str:
 
 def environ() -> dict[str, str]:
     """What it needs to find our source, and nothing of the developer's environment."""
-    return {"PYTHONPATH": str(ROOT / "src"), "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "LANG": "C.UTF-8"}
+    return {
+        "PYTHONPATH": str(ROOT / "src"),
+        "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+        "LANG": "C.UTF-8",
+    }

@@ -35,7 +35,9 @@ _WORDS = (
 _ANSWER = re.compile(
     rb"HTTP/1\.1 (200|400|408|413|431) [A-Za-z ]+\r\n(?:[a-z-]+: [^\r\n]*\r\n)+\r\n(?:ok\n|this [^\n]*\n|the [^\n]*\n)?"
 )
-_READ = 256 << 10  # what uvloop reads at once; a request that came in one read is taken apart whatever its size
+_READ = (
+    256 << 10
+)  # what uvloop reads at once; a request that came in one read is taken apart whatever its size
 _LIMITS = Limits(request_size=16 << 10, pipelined=8)
 
 
