@@ -7,6 +7,7 @@ import msgspec
 from proxywatch.errors import ParseError
 from proxywatch.parse import dante_log
 from proxywatch.state.dante_books import FAILED, GRANTED, Saved
+from proxywatch.state.log_settings import ENOUGH
 from proxywatch.state.sessions import Sessions
 
 _EXAMPLE = 500
@@ -86,13 +87,16 @@ class DanteAccount:
                 connection = connections.get(ended)
                 if connection is None or connection.outcome != GRANTED or connection.ended:
                     self._take_any(line)
+                elif sessions.settings.ends < ENOUGH:
+                    self._take_any(line)  # it still proves something about the settings
                 else:
                     sessions.relayed(connection, target, int(received), int(sent))
                 continue  # its accept line, by the same child, has the same time
             elif disconnected or blocked:
                 client = disconnected or blocked
                 connection = connections.get(client)
-                if connection is None or not (connection.ended or connection.outcome == FAILED):
+                accounted = connection is not None and (connection.ended or connection.outcome == FAILED)
+                if connection is None or not accounted or sessions.settings.ends < ENOUGH:
                     self._take_any(line)
                     continue
                 time = float(stamp)
