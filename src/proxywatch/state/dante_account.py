@@ -90,13 +90,16 @@ class DanteAccount:
                 learning = settings.ends < ENOUGH
                 if connection is None or connection.outcome != GRANTED or connection.ended or learning:
                     self._take_any(line)
+                elif sessions.settings.ends < ENOUGH:
+                    self._take_any(line)  # it still proves something about the settings
                 else:
                     sessions.relayed(connection, target, int(received), int(sent))
                 continue  # its accept line, by the same child, has the same time
             elif disconnected or blocked:
                 client = disconnected or blocked
                 connection = connections.get(client)
-                if connection is None or not (connection.ended or connection.outcome == FAILED):
+                accounted = connection is not None and (connection.ended or connection.outcome == FAILED)
+                if connection is None or not accounted or sessions.settings.ends < ENOUGH:
                     self._take_any(line)
                     continue
                 time = float(stamp)

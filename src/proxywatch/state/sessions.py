@@ -227,10 +227,7 @@ class Sessions:
             self._end(connection, "other", 0, 0)
 
     def relayed(self, connection: Connection, target: bytes, received: int, sent: int) -> None:
-        """A CONNECT that was granted ended, having moved these bytes.
-
-        That its begin was seen proves `connect`; that it is here, `disconnect` or `error`.
-        """
+        """A CONNECT that was granted ended, having moved these bytes."""
         self._end(connection, _service(target), received, sent)
         self.by_bytes.add(target, received + sent)
 

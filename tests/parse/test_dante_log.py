@@ -1,0 +1,235 @@
+"""Lines of Dante's log: every kind that was recorded, the variants that were not, and what is none."""
+
+import gzip
+from collections import Counter
+
+import pytest
+from corpora import FIXTURES, read
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxywatch.errors import ParseError
+from proxywatch.parse import dante_log
+from proxywatch.parse.dante_log import Closed, Datagram, Moved, Opened, Relayed, Server
+
+HEAD = b"Nov  1 12:04:52 (1795262692.980816) danted[7327]: info: "
+
+
+def parse(message: bytes) -> dante_log.Record | None:
+    return dante_log.parse(HEAD + message)
+
+
+def test_the_begin_of_a_session() -> None:
+    """Client, proxy and target; the time from the parentheses."""
+    record = parse(b"pass(6): tcp/connect [: 10.77.1.8.34353 10.77.0.1.1080 -> 10.77.3.1.34353 10.77.2.1.80")
+    assert record == Opened(
+        1795262692.980816, b"7327", "connect", b"10.77.1.8.34353", b"10.77.0.1.1080", b"10.77.2.1.80"
+    )
+
+
+def test_the_end_of_a_session() -> None:
+    """What the client was given, and what the target was; not what was read from the client."""
+    record = parse(
+        b"pass(6): tcp/connect ]: 359 -> 10.77.1.40.28249 10.77.0.1.1080 -> 0, 52 -> 10.77.3.1.28249"
+        b" 10.77.2.1.80 -> 360: remote peer closed.  Session duration: 0s"
+    )
+    assert isinstance(record, Closed)
+    assert record.moved == Moved(sent=359, received=52, returned=360)
+    assert (record.target, record.reason, record.passed) == (b"10.77.2.1.80", b"remote peer closed", True)
+
+
+@pytest.mark.parametrize(
+    ("written", "client"),
+    [
+        (b"fd77:1::1.32625 fd77::1.1080", b"fd77:1::1.32625"),
+        (b"username%dlabuser@10.77.1.20.27209 10.77.0.1.1080", b"10.77.1.20.27209"),
+        (b"username%a%41@b@10.77.1.20.27209 10.77.0.1.1080", b"10.77.1.20.27209"),
+        (b"gssapi/clear%user@EXAMPLE.ORG@10.77.1.20.27209 10.77.0.1.1080", b"10.77.1.20.27209"),
+        (b"pam.username%two words@10.77.1.20.27209 10.77.0.1.1080", b"10.77.1.20.27209"),
+        (b"[192.0.2.7] [192.0.2.8] 10.77.1.20.27209 10.77.0.1.1080", b"10.77.1.20.27209"),
+        (b"fe80::1%eth0.32625 fe80::2%eth0.1080", b"fe80::1%eth0.32625"),
+        (b"::ffff:10.77.1.20.27209 ::ffff:10.77.0.1.1080", b"::ffff:10.77.1.20.27209"),
+    ],
+)
+@pytest.mark.parametrize("operation", [b"[: %s -> 10.0.0.1.5 10.0.0.2.80", b"]: %s -> 10.0.0.1.5 a.test.80"])
+def test_every_way_in_which_a_client_is_written(written: bytes, client: bytes, operation: bytes) -> None:
+    """Users, GSS names, host ids, IPv6, scopes."""
+    record = parse(b"pass(6): tcp/connect " + operation % written)
+    assert isinstance(record, Opened | Closed)
+    assert record.client == client
+    assert record.target.endswith(b".80")
+
+
+@pytest.mark.parametrize(
+    ("stamp", "time"),
+    [
+        (b"Nov 21 12:04:52 (1795262692.980816) ", 1795262692.980816),
+        (b"2026-11-21T12:04:52.1Z stdout F Nov 21 12:04:52 (1795262692.980816) ", 1795262692.980816),
+        (b"<no localtime available> (1795262692.980816) ", 1795262692.980816),
+        (b"<30>Nov 21 12:04:52 ", 28123492.0),
+        (b"Feb 29 00:00:01 proxyhost ", 5097601.0),
+        (b"2026-11-21T12:04:52.980816+00:00 proxyhost ", 1795262692.980816),
+        (b"<30>1 2026-11-21T12:04:52Z proxyhost ", 1795262692.0),
+    ],
+)
+def test_every_head(stamp: bytes, time: float) -> None:
+    """Dante's own, with another program's before it, and syslog's with and without a year."""
+    record = dante_log.parse(stamp + b"sockd[7]: info: pass(1): tcp/accept [: 10.0.0.1.5 10.0.0.2.1080")
+    assert isinstance(record, Opened)
+    assert (record.time, record.pid) == (pytest.approx(time), b"7")
+
+
+def test_bindreply_names_the_client_last() -> None:
+    """The roles are reversed: the first endpoint is the remote peer."""
+    record = parse(
+        b"pass(7): tcp/bindreply ]: 500 -> 10.77.2.1.38061 10.77.3.1.39865 -> 700, 700 -> 10.77.0.1.1080"
+        b" 10.77.1.5.37747 -> 500: local client closed.  Session duration: 0s"
+    )
+    assert isinstance(record, Closed)
+    assert (record.client, record.moved) == (b"10.77.1.5.37747", Moved(700, 500, 700))
+
+
+def test_a_datagram_that_was_blocked_and_data_that_went_through() -> None:
+    """`-` lines."""
+    blocked = parse(
+        b"block(6): udp/udpassociate -: 10.77.1.40.56526 10.77.0.1.55132 -> 0.0.0.0.0 nxudp.test.5300:"
+        b" could not resolve target address nxudp.test.5300: Name or service not known "
+    )
+    assert isinstance(blocked, Datagram)
+    assert blocked.target == b"nxudp.test.5300"
+    assert parse(
+        b"pass(6): tcp/connect -: 10.0.0.1.5 10.0.0.2.1080 -> 1.1.1.1.1 2.2.2.2.80 (50): x"
+    ) == Relayed(1795262692.980816)
+
+
+@pytest.mark.parametrize(
+    ("line", "event"),
+    [
+        (b"info: Dante/server[1/1] v1.4.4 running", "running"),
+        (b"alert: mother[1/1]: shutting down", "ending"),
+        (b"alert: run_request(): mother unexpectedly closed the IPC control channel", "ending"),
+        (b"info: SIGHUP ]: config reloaded.  Broadcasting to children to do the same", "reloaded"),
+        (b"warning: sigchld(): io-child 32600 exited unexpectedly on signal SIGKILL", "child_died"),
+        (b"warning: EOF from io-child 32600", "child_died"),
+    ],
+)
+def test_the_server_itself(line: bytes, event: str) -> None:
+    """Starts, ends, reloads and deaths."""
+    record = dante_log.parse(HEAD.removesuffix(b"info: ") + line)
+    assert isinstance(record, Server)
+    assert record.event == event
+    assert record.pid == (b"32600" if event == "child_died" else b"7327")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"TCP_INFO:",
+        b"tcpi_rtt             : 18 <-> 102014",
+        b'"verifyonly": "no",',
+        b"  ru_oublock : 240",
+        b"total session duration          : 0.003724s",
+        HEAD + b"Dante v1.4.2 up 0 days, 0:00, a: 5, h: 5 c: 5",
+        HEAD + b"tcp: 10.77.1.5.42739 10.77.0.1.1080 <-> 10.77.3.1.42739 10.77.2.1.8000: age: 2s, idle: 2s",
+    ],
+)
+def test_noise(line: bytes) -> None:
+    """Known, and nothing to do with sessions."""
+    assert dante_log.parse(line) is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"0.1.1080 -> 10.77.3.1.34353 10.77.2.1.80",
+        b"127.0.0.1 - - [21/Nov/2026:12:04:52 +0000] GET / 200",
+        HEAD + b"pass(6): tcp/teleport [: 10.0.0.1.5 10.0.0.2.1080",
+        HEAD
+        + b"pass(6): tcp/connect [: 10.77.1.8.3435Nov 21 12:04:52 (1795262692.980816) danted[7327]: info: x",
+        HEAD + b"pass(6): tcp/connect",
+    ],
+)
+def test_what_is_no_line_of_dante(line: bytes) -> None:
+    """Cut, glued, or another program's."""
+    with pytest.raises(ParseError):
+        dante_log.parse(line)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b'x": Name or service not known',
+        b"]: pass(6): tcp/connect [: 9.9.9.9.1 10.77.0.1.1080 -> 10.77.3.1.1 8.8.8.8.443",
+        b"\\nNov 21 12:00:00 (1795262400.000001) danted[1]: info: pass(6): tcp/connect [: 9.9.9.9.1 8.8.8.8.8",
+        b"1 -> 9.9.9.9.1 8.8.8.8.8 -> 2: remote peer closed.  Session duration: 0s",
+    ],
+)
+def test_what_clients_put_into_names_moves_nothing(name: bytes) -> None:
+    """Neither client nor verdict nor kind of line can be forged."""
+    record = parse(
+        b'block(2): tcp/connect ]: 10.77.1.5.38827 10.77.0.1.1080: could not resolve hostname "'
+        + name + b'": Temporary failure in name resolution'
+    )  # fmt: skip
+    assert isinstance(record, Closed)
+    assert (record.client, record.passed, record.moved) == (b"10.77.1.5.38827", False, None)
+    ruled = parse(b"block(1): tcp/connect ]: 10.77.1.5.38827 10.77.0.1.1080 -> 0.0.0.0.0 " + name + b".80")
+    assert isinstance(ruled, Closed)
+    assert (ruled.client, ruled.target, ruled.reason) == (b"10.77.1.5.38827", name + b".80", b"")
+    syslog = b'<28>Nov 21 12:11:45 danted[31414]: warning: could not DNS-resolve "' + name + b'": x'
+    assert dante_log.parse(syslog) is None
+
+
+@pytest.mark.parametrize("path", sorted(path.name for path in FIXTURES.glob("*.log*.gz")))
+def test_every_recorded_line_is_known(path: str) -> None:
+    """No line of a real server is unparsed, whatever its settings."""
+    kinds = Counter(
+        type(dante_log.parse(line)).__name__ for line in read(path.removesuffix(".gz")).split(b"\n")
+    )
+    assert sum(kinds.values()) > 5
+
+
+@pytest.mark.parametrize("name", ["main", "disconnect", "tcpinfo", "ioop", "lifecycle"])
+def test_the_split_of_a_chunk_says_what_the_parser_says(name: str) -> None:
+    """The quick way over plain lines and the parser agree on every recorded line."""
+    content = read(f"{name}.log")
+    rows = dante_log.split(content)
+    assert [row[0] for row in rows] == content.split(b"\n")[:-1]
+    for line, stamp, pid, accepted, disconnected, connected, sent, ended, received, target, blocked in rows:
+        if not stamp:
+            continue
+        record = dante_log.parse(line)
+        assert isinstance(record, Opened | Closed)
+        assert (record.time, record.pid) == (float(stamp), pid)
+        assert record.client == accepted + disconnected + connected + ended + blocked
+        begins, of_accept = bool(accepted or connected), bool(accepted or disconnected or blocked)
+        assert isinstance(record, Opened) == begins
+        assert record.command == ("accept" if of_accept else "connect")
+        if ended:
+            assert isinstance(record, Closed)
+            assert record.moved is not None
+            assert (record.target, record.moved.sent, record.moved.received) == (
+                target,
+                int(sent),
+                int(received),
+            )
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_at_all(line: bytes) -> None:
+    """A record, noise, or ParseError."""
+    try:
+        dante_log.parse(line.replace(b"\n", b""))
+        dante_log.parse(HEAD + line)
+    except ParseError:
+        pass
+
+
+@given(st.integers(0, 2_000_000), st.sampled_from([gzip.decompress((FIXTURES / "main.log.gz").read_bytes())]))
+def test_a_recorded_log_cut_anywhere(at: int, log: bytes) -> None:
+    """As a full disk or a copy leaves it."""
+    for line in (log[at % len(log) :][:500].partition(b"\n")[0], log[: at % len(log)].rpartition(b"\n")[2]):
+        try:
+            dante_log.parse(line)
+        except ParseError:
+            pass

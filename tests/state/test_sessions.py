@@ -1,0 +1,203 @@
+"""What becomes of a session in odd courses of events."""
+
+import msgspec
+import pytest
+from corpora import corpus, read
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from proxywatch.errors import ParseError
+from proxywatch.parse import dante_log
+from proxywatch.state.dante_account import DanteAccount
+from proxywatch.state.sessions import Sessions
+
+C, P, OUT, T = "10.0.0.1.5", "10.0.0.2.1080", "10.0.0.3.5", "10.0.0.4.443"
+ACCEPT = f"pass(1): tcp/accept [: {C} {P}"
+CONNECT = f"pass(2): tcp/connect [: {C} {P} -> {OUT} {T}"
+END = f"{P} -> 50, 50 -> {OUT} {T} -> 58: remote peer closed.  Session duration: 0s"
+CONNECT_END = f"pass(2): tcp/connect ]: 58 -> {C} {END}"
+ACCEPT_END = f"pass(1): tcp/accept ]: 58 -> {C} {P} -> 50: remote peer closed.  Session duration: 0s"
+
+
+class Log:
+    """An account that is told messages, a second apart."""
+
+    def __init__(self, **options: object) -> None:
+        own = options.pop("own", ())
+        self.account = DanteAccount(Sessions(lambda endpoint, _at: endpoint.decode() in own, **options))  # type: ignore[operator,arg-type]
+        self.time = 1795262692.5
+
+    def tell(self, *messages: str, level: str = "info", pid: int = 7) -> Sessions:
+        for message in messages:
+            head = f"Nov 21 12:04:52 ({self.time:.6f}) danted[{pid}]: {level}: "
+            self.account.take(f"{head}{message}\n".encode())
+            self.time += 1
+        return self.account.sessions
+
+
+def test_a_plain_session() -> None:
+    """Opened and closed once; the duration is from accept to accept, the set-up from accept to connect."""
+    sessions = Log().tell(ACCEPT, CONNECT, CONNECT_END, ACCEPT_END)
+    totals = sessions.totals
+    assert (totals.successful, totals.failed) == (1, 0)
+    assert (totals.opened["connect", "client"], totals.closed["connect", "client"]) == (1, 1)
+    assert (sessions.durations.sum, sessions.setups.sum) == (pytest.approx(3), pytest.approx(1))
+    assert (totals.received["https"], totals.sent["https"]) == (50, 58)
+    assert sessions.active() == 0
+    assert sessions.by_bytes.top(1) == [(T.encode(), 108)]
+
+
+@pytest.mark.parametrize(
+    "seen", [[CONNECT_END, ACCEPT_END], [ACCEPT_END], [CONNECT, CONNECT_END, ACCEPT_END]]
+)
+def test_a_session_whose_begin_was_not_seen_is_counted_once_without_a_duration(seen: list[str]) -> None:
+    """The exporter came later, or begins are not logged."""
+    sessions = Log().tell(*seen)
+    totals = sessions.totals
+    assert (totals.successful, totals.opened["connect", "client"], totals.closed["connect", "client"]) == (
+        1,
+        1,
+        1,
+    )
+    assert sessions.durations.count == 0
+    assert not sessions.connections
+
+
+def test_a_client_that_uses_its_port_again() -> None:
+    """The session of before, whose end was never logged, is lost and closed."""
+    sessions = Log().tell(ACCEPT, CONNECT, ACCEPT, CONNECT, CONNECT_END, ACCEPT_END)
+    totals = sessions.totals
+    assert (totals.opened["connect", "client"], totals.closed["connect", "client"]) == (2, 2)
+    assert totals.lost["port_reused"] == 1
+    assert sessions.durations.count == 1
+
+
+def test_where_accepts_are_not_logged_a_port_that_comes_again_is_a_new_session() -> None:
+    """`log:` on socks rules alone."""
+    sessions = Log().tell(CONNECT, CONNECT_END, CONNECT, CONNECT_END)
+    totals = sessions.totals
+    assert (totals.opened["connect", "client"], totals.closed["connect", "client"]) == (2, 2)
+    assert not any(totals.lost.values())
+
+
+def test_memory_is_bounded_and_the_oldest_goes() -> None:
+    """A cap, and a counter of what it cost."""
+    log = Log(capacity=10)
+    for port in range(30):
+        log.tell(ACCEPT.replace(C, f"10.0.0.1.{port}"))
+    sessions = log.account.sessions
+    assert len(sessions.connections) == 10
+    assert sessions.totals.lost["evicted"] == 20
+    assert next(iter(sessions.connections)) == b"10.0.0.1.20"
+
+
+def test_a_server_that_was_killed_leaves_nothing_open() -> None:
+    """It starts anew without having said good-bye: nobody is left to write the ends."""
+    sessions = Log().tell(ACCEPT, CONNECT, "Dante/server[1/1] v1.4.4 running")
+    assert (sessions.totals.lost["server_killed"], len(sessions.connections)) == (1, 0)
+    assert sessions.version == "1.4.4"
+
+
+def test_a_server_that_ended_leaves_its_sessions_to_its_children() -> None:
+    """They drain them."""
+    sessions = Log().tell(ACCEPT, CONNECT, "mother[1/1]: shutting down", "Dante/server[1/1] v1.4.2 running")
+    assert len(sessions.connections) == 1
+    assert sessions.totals.lost["server_killed"] == 0
+
+
+def test_our_own_probes_are_kept_apart() -> None:
+    """By origin always, and from the requests when they are not to be included."""
+    session = [ACCEPT, CONNECT, CONNECT_END, ACCEPT_END]
+    included = Log(own=(C,)).tell(*session).totals
+    assert (included.opened["connect", "self"], included.closed["connect", "self"], included.successful) == (
+        1,
+        1,
+        1,
+    )
+    apart = Log(own=(C,), include_own=False).tell(*session).totals
+    assert (apart.opened["connect", "self"], apart.successful) == (1, 0)
+    refused = f"block(1): tcp/connect ]: {C} {P} -> 0.0.0.0.0 {T}"
+    assert Log(own=(C,), include_own=False).tell(ACCEPT, refused).totals.failed == 0
+
+
+def test_an_association_whose_own_end_is_not_logged() -> None:
+    """The end of its connection is its end, and no second request."""
+    grant = f"pass(2): udp/udpassociate [: 10.0.0.1.99 {P}"
+    end = f"pass(1): tcp/accept ]: 110 -> {C} {P} -> 100: local client closed.  Session duration: 1s"
+    totals = Log().tell(ACCEPT, grant, end).totals
+    assert (
+        totals.successful,
+        totals.closed["udpassociate", "client"],
+        totals.closed["connect", "client"],
+    ) == (1, 1, 0)
+
+
+def test_the_window_goes_by_the_time_of_the_log() -> None:
+    """Successes and failures of the last seconds; none is absent, not zero."""
+    log = Log()
+    sessions = log.tell(ACCEPT, CONNECT, CONNECT_END, ACCEPT_END)
+    assert sessions.success_rate(sessions.clock, 300) == 100
+    log.tell(ACCEPT, f"block(1): tcp/connect ]: {C} {P} -> 0.0.0.0.0 {T}")
+    assert sessions.success_rate(sessions.clock, 300) == 50
+    assert sessions.request_rate(sessions.clock) == 2
+    assert sessions.success_rate(sessions.clock + 301, 300) is None
+    assert sessions.request_rate(sessions.clock + 61) == 0
+
+
+def test_the_clock_of_the_log() -> None:
+    """It stands while lines wait, runs once all is read, and knows how old the last line was."""
+    log = Log()
+    sessions = log.tell(ACCEPT)
+    assert log.account.now(50.0) == sessions.clock
+    log.account.caught_up(age=7.0, monotonic=100.0)
+    assert log.account.now(103.0) == sessions.clock + 10
+
+
+@pytest.mark.parametrize("name", ["main", "disconnect", "tcpinfo", "lifecycle.log.1"])
+def test_an_account_that_is_saved_and_restored_goes_on_as_if_nothing_had_been(name: str) -> None:
+    """At any line of a recorded log."""
+    log = read(f"{name}.log") if "." not in name else read(name)
+    whole = DanteAccount(Sessions(lambda _endpoint, _at: False))
+    whole.take(log)
+    for part in (1, 2, 3):
+        cut = log.index(b"\n", len(log) * part // 4) + 1
+        first, second = (DanteAccount(Sessions(lambda _endpoint, _at: False)) for _ in range(2))
+        first.take(log[:cut])
+        counters = {"read_bytes": 1, "rotations": 2, "truncations": 3, "gaps": 4}
+        saved = second.restore(first.save([(1, 2, 3, b"x", b"")], taken=5.0, **counters))
+        second.take(log[cut:])
+        assert saved.places == [(1, 2, 3, b"x", b"")]
+        assert msgspec.structs.asdict(second.sessions.save()) == msgspec.structs.asdict(whole.sessions.save())
+
+
+def test_what_is_no_checkpoint_is_refused() -> None:
+    """Garbage, and another version's."""
+    account = DanteAccount(Sessions(lambda _endpoint, _at: False))
+    for content in (b"", b"garbage", msgspec.msgpack.encode({"format": 99})):
+        with pytest.raises(ParseError):
+            account.restore(content)
+
+
+def test_the_quick_way_and_the_records_give_the_same_account() -> None:
+    """Plain lines that were never made a record count as if they had been."""
+    for name in ("main", "disconnect", "tcpinfo", "connect", "error", "ioop"):
+        log = corpus(name).log
+        quick = DanteAccount(Sessions(lambda _endpoint, _at: False))
+        quick.take(log)
+        slow = Sessions(lambda _endpoint, _at: False)
+        for line in log.split(b"\n")[:-1]:
+            record = dante_log.parse(line)
+            if record is not None:
+                slow.add(record)
+        assert quick.sessions.save() == slow.save()
+
+
+@given(st.lists(st.sampled_from([ACCEPT, CONNECT, CONNECT_END, ACCEPT_END, "mother[1/1]: shutting down",
+                                 "Dante/server[1/1] v1.4.2 running"]), max_size=30))  # fmt: skip
+@settings(deadline=None)
+def test_in_any_order_no_more_is_closed_than_was_opened(messages: list[str]) -> None:
+    """Whatever the log does."""
+    sessions = Log().tell(*messages)
+    totals = sessions.totals
+    assert 0 <= sum(totals.closed.values()) <= sum(totals.opened.values())
+    assert totals.accepted - totals.ended == len(sessions.connections)
