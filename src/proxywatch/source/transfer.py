@@ -94,6 +94,8 @@ def _prepare(curl: pycurl.Curl, request: Request, attempt: Attempt, bundle: str 
         pycurl.CONNECTTIMEOUT_MS: max(1, round(request.timeout * 1000)),
         pycurl.FRESH_CONNECT: 1,
         pycurl.FORBID_REUSE: 1,
+        pycurl.SSL_SESSIONID_CACHE: 0,  # a resumed session would verify no certificate
+        pycurl.DNS_CACHE_TIMEOUT: 0,
         pycurl.FOLLOWLOCATION: 0,
         pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_1_1,
         pycurl.USERAGENT: f"proxywatch/{__version__}",
