@@ -3,7 +3,7 @@
     python bench/bench_serving.py [SECONDS] [ROUNDS]
 
 Needs wrk; nginx and prometheus-node-exporter where they are to be compared. Each server gets a turn per
-round; the medians of the rounds are printed with our ratio to them. node_exporter serves a body of its own and
+round; the medians of the rounds are printed with our ratio to them. node_exporter has a body of its own, and
 collects at each scrape, as it always does.
 """
 
