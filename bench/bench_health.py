@@ -29,15 +29,23 @@ def main(wanted: int) -> None:
                 command = ["wrk", "-t1", "-c8", f"-d{_STRETCH}s", "--latency", f"{us.health}/livez"]
                 told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
                 done += int(re.search(r"(\d+) requests in", told)[1])  # type: ignore[index]
-                tails.append(re.search(r"99%\s+(\S+)", told)[1])  # type: ignore[index]
+                tails.append(_milliseconds(told))
                 for errors in re.findall(r"Socket errors: (.*)|Non-2xx or 3xx responses: (\d+)", told):
                     print("  !", *errors)
                     bad += 1
-                print(f"{done:>10,} probes, p99 {tails[-1]}, resident {us.resident():.1f} MB", flush=True)
+                print(
+                    f"{done:>10,} probes, p99 {tails[-1]:.1f} ms, resident {us.resident():.1f} MB", flush=True
+                )
         finally:
             load.terminate()
             load.wait()
-    print(f"{done:,} probes, {bad} stretches with errors, p99 from {min(tails)} to {max(tails)}")
+    print(f"{done:,} probes, {bad} stretches with errors, p99 from {min(tails):.1f} to {max(tails):.1f} ms")
+
+
+def _milliseconds(told: str) -> float:
+    found = re.search(r"^ +99% +([\d.]+)(us|ms|s)$", told, re.MULTILINE)
+    assert found, told
+    return float(found[1]) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[found[2]]
 
 
 if __name__ == "__main__":

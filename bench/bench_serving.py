@@ -3,7 +3,7 @@
     python bench/bench_serving.py [SECONDS] [ROUNDS]
 
 Needs wrk; nginx and prometheus-node-exporter where they are to be compared. Each server gets a turn per
-round; the medians of the rounds are printed with our ratio to them. node_exporter serves a body of its own and
+round; the medians of the rounds are printed with our ratio to them. node_exporter has a body of its own, and
 collects at each scrape, as it always does.
 """
 
@@ -52,7 +52,7 @@ def wrk(url: str, seconds: int) -> tuple[float, str]:
     if match := re.search(r"Socket errors.*|Non-2xx.*", told):
         print("  !", match[0])
     rate = re.search(r"Requests/sec:\s+([\d.]+)", told)
-    tail = re.search(r"99%\s+(\S+)", told)
+    tail = re.search(r"^ +99% +(\S+)$", told, re.MULTILINE)
     assert rate, told
     assert tail, told
     return float(rate[1]), tail[1]

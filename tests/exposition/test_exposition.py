@@ -5,9 +5,12 @@ import json
 import socket
 import time
 import zlib
+from base64 import b64encode
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
+import bcrypt
 import pytest
 
 from fakes import FakeClock, settle
@@ -210,6 +213,28 @@ async def test_the_page_is_kept_to_itself() -> None:
             assert "style=" not in text
         _, headers, packed = await wire.ask("/page.js", "Accept-Encoding: gzip")
         assert zlib.decompress(packed, wbits=31).startswith(b'"use strict"')
+
+
+async def test_the_web_configuration_is_in_force(tmp_path: Path) -> None:
+    """Users and headers of the file hold for every route; a faulty file is refused at the start."""
+    path = tmp_path / "web.yml"
+    hashed = bcrypt.hashpw(b"wonderland", bcrypt.gensalt(4)).decode()
+    path.write_text(
+        f"basic_auth_users: {{alice: {hashed}}}\nhttp_server_config: {{headers: {{X-Frame-Options: deny}}}}"
+    )
+    async with rigged(web_config=str(path)) as (rig, wire):
+        for target in ("/metrics", "/", "/api/v1/status", "/nothing"):
+            status, headers, _ = await wire.ask(target)
+            assert status == 401
+        await rig.clock.advance(0.6)
+        ask = "Authorization: Basic " + b64encode(b"alice:wonderland").decode()
+        status, headers, body = await wire.ask("/metrics", ask)
+        assert (status, headers["x-frame-options"]) == (200, "deny")
+        assert b"proxy_bytes_transferred_total" in body
+    path.write_text("basic_auth_users: 7")
+    sources = Sources(rig.registry, rig.scrape, rig.status, list, rig.reload)
+    with pytest.raises(ConfigError, match="basic_auth_users"):
+        Exposition(exposition.Settings(web_config=str(path)), sources, rig.clock)
 
 
 async def test_a_family_that_cannot_be_rendered_spoils_nothing() -> None:

@@ -24,6 +24,14 @@ def test_joins_neighbours_when_full() -> None:
     assert trend.values == [0.5, 2.5, 5.0]
 
 
+def test_joins_the_same_neighbours_wherever_it_begins() -> None:
+    """Steps are aligned to the clock, so an odd first point stays alone."""
+    trend = Trend(points=4, finest=5, coarsest=10)
+    for number in range(5):
+        trend.add(105 + number * 5, float(number))
+    assert (trend.step, trend.values) == (10, [0.0, 1.5, 3.5])
+
+
 def test_drops_the_oldest_when_coarse() -> None:
     """The last hours are kept."""
     trend = Trend(points=3, finest=5, coarsest=5)

@@ -17,7 +17,7 @@ from proxywatch.parse.quantity import Address
 from proxywatch.web.guard import Guard
 from proxywatch.web.limits import Limits
 from proxywatch.web.server import Server
-from wire import Wire, hello
+from wire import Wire, hello, until
 
 ALICE = "$2b$04$wzTVQ7rWQzFqzv8yVYc0gOeFnjkN1lM0BxXcZrLQXW4ZQAcTHuIbK"
 
@@ -166,7 +166,7 @@ async def test_speaks_tls(tmp_path: Path, certificates: Path) -> None:
         tmp_path,
         f"tls_server_config: {{cert_file: {certificates}/server.pem, key_file: {certificates}/server.key}}",
     )
-    async with guarded(path) as (_, _, address):
+    async with guarded(path) as (server, _, address):
         wire = await Wire.to(address, ssl=client(certificates), server_hostname="localhost")
         assert wire.writer.get_extra_info("ssl_object").version() == "TLSv1.3"
         for _ in range(3):
@@ -174,6 +174,10 @@ async def test_speaks_tls(tmp_path: Path, certificates: Path) -> None:
         await wire.send(b"GET / HTTP/1.0\r\n\r\n")
         assert (await wire.rest()).endswith(b"hello\n")
         await wire.close()
+        leaving = await Wire.to(address, ssl=client(certificates), server_hostname="localhost")
+        leaving.writer.close()
+        await until(lambda: server.connections == 0)
+        await leaving.close()
         plain = await Wire.to(address)
         await plain.send(b"GET / HTTP/1.1\r\n\r\n")
         assert b"hello" not in await plain.rest()
