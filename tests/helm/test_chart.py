@@ -146,7 +146,7 @@ def test_sidecar_has_no_privilege_and_the_proxy_three() -> None:
 
 
 def test_each_probe_asks_the_endpoint_that_is_its_own() -> None:
-    """Liveness is the loop, readiness the proxy; a dead tunnel restarts the VPN's container, not the sidecar."""
+    """Liveness is the loop, readiness the proxy; a dead tunnel restarts the VPN, not the sidecar."""
     pod = pods(render(POOL))[0]
     sidecar, proxy = (containers(pod)[name] for name in ("proxywatch", "proxy"))
     assert sidecar["livenessProbe"]["httpGet"] == {"path": "/livez", "port": 9999}
