@@ -61,8 +61,14 @@ class Stage:
         """The exporter's series as they stand."""
         lines = self.fetch("proxy", "http://SERVICE:9090/metrics").splitlines()
         pairs = (line.rpartition(" ") for line in lines if line and not line.startswith("#"))
-        return {name.replace(',proxy_name="golden-crab"', "").replace('{proxy_name="golden-crab"}', "")
-                .replace('proxy_name="golden-crab",', ""): float(value) for name, _, value in pairs}  # fmt: skip
+        return {_without_proxy(name): float(value) for name, _, value in pairs}
+
+
+def _without_proxy(series: str) -> str:
+    """The series without the label that all of them have."""
+    name, brace, labels = series.rstrip("}").partition("{")
+    rest = ",".join(label for label in labels.split(",") if not label.startswith("proxy_name="))
+    return f"{name}{brace}{rest}}}" if rest else name
 
 
 def wait(what: str, ready: Callable[[], Any], seconds: float = 30) -> None:
@@ -100,11 +106,11 @@ def _write(path: str, project: str, more: dict[str, dict[str, Any]]) -> None:
     compose = yaml.safe_load((_DOCKER / "compose.yaml").read_text())
     del compose["services"]["grafana"]
     for name, service in compose["services"].items():
+        service.update(more.get(name, {}))
         for key in ("ports", "depends_on", "healthcheck"):
             service.pop(key, None)
         if "pid" in service:
             service["pid"] = f"container:{project}_proxy_1"
-        service |= more.get(name, {})
     Path(path).write_text(yaml.safe_dump(compose))
 
 

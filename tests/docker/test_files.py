@@ -99,4 +99,7 @@ def test_grafana_finds_its_source_and_its_dashboards() -> None:
     (provider,) = yaml.safe_load((DOCKER / "grafana/provisioning/dashboards/proxywatch.yaml").read_text())[
         "providers"
     ]
-    assert f"../dashboards:{provider['options']['path']}:ro" in compose["grafana"]["volumes"]
+    mounted = [volume for volume in compose["grafana"]["volumes"] if volume.startswith("../dashboards/")]
+    assert {volume.split(":")[1].rpartition("/")[0] for volume in mounted} == {provider["options"]["path"]}
+    home = compose["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert any(f":{home}:" in volume for volume in mounted)
