@@ -29,6 +29,7 @@ lint: install
 	$(BIN)/lint-imports --no-cache
 
 verify: test
+	@scripts/need-packages verify
 	$(BIN)/pytest -m slow $(PYTEST)
 
 format: install

@@ -146,7 +146,7 @@ def test_sidecar_has_no_privilege_and_the_proxy_three() -> None:
 
 
 def test_each_probe_asks_the_endpoint_that_is_its_own() -> None:
-    """Liveness is the loop, readiness the proxy; a dead tunnel restarts the VPN's container, not the sidecar."""
+    """Liveness is the loop, readiness the proxy; a dead tunnel restarts the VPN, not the sidecar."""
     pod = pods(render(POOL))[0]
     sidecar, proxy = (containers(pod)[name] for name in ("proxywatch", "proxy"))
     assert sidecar["livenessProbe"]["httpGet"] == {"path": "/livez", "port": 9999}
@@ -254,8 +254,9 @@ def test_package_holds_the_rules_and_dashboards_themselves(major: str, tmp_path:
     (package,) = tmp_path.glob("*.tgz")
     with tarfile.open(package) as archive:
         members = {member.name: member.isfile() for member in archive.getmembers()}
-    for source in [*ROOT.glob("alerts/*.rules.yml"), *ROOT.glob("dashboards/*.json")]:
-        assert members[f"proxywatch/files/{source.relative_to(ROOT)}"]
+    for source in [*ROOT.glob("alerts/*.rules.yml"), *ROOT.glob("dashboards/*-dashboard.json")]:
+        assert members.pop(f"proxywatch/files/{source.relative_to(ROOT)}")
+    assert not [name for name in members if "/files/" in name], "more than what is deployed"
 
 
 def test_rules_and_dashboards_arrive_unchanged() -> None:
@@ -265,7 +266,7 @@ def test_rules_and_dashboards_arrive_unchanged() -> None:
     groups = [yaml.safe_load(path.read_text())["groups"] for path in sorted(ROOT.glob("alerts/*.rules.yml"))]
     assert rule["spec"]["groups"] == [group for file in groups for group in file]
     data = {key: text for each in of_kind(manifests, "ConfigMap") for key, text in each["data"].items()}
-    for path in ROOT.glob("dashboards/*.json"):
+    for path in ROOT.glob("dashboards/*-dashboard.json"):
         assert data[path.name].strip() == path.read_text().strip()
 
 
