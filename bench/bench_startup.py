@@ -28,7 +28,11 @@ def first_scrape(command: list[str], port: int) -> float:
     """Seconds until the first answer of 200."""
     start = time.perf_counter()
     process = subprocess.Popen(
-        command, env=runtime.environ(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL
+        command,
+        env=runtime.environ(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL,
     )
     try:
         while True:
@@ -49,7 +53,9 @@ def commands(folder: Path) -> dict[str, tuple[list[str], int]]:
     """By name; each with the port that it serves."""
     ports = [free_port() for _ in range(4)]
     conf = folder / "proxywatch.yaml"
-    conf.write_text(f'{{http: {{listen: "127.0.0.1:{ports[0]}"}}, health: {{listen: "127.0.0.1:{ports[1]}"}}}}')
+    conf.write_text(
+        f'{{http: {{listen: "127.0.0.1:{ports[0]}"}}, health: {{listen: "127.0.0.1:{ports[1]}"}}}}'
+    )
     python = runtime.python()
     found = {
         "proxywatch": ([python, "-m", "proxywatch", "run", "-c", str(conf)], ports[0]),
@@ -71,12 +77,17 @@ def main() -> None:
         for _ in range(rounds):
             for name, (command, port) in them.items():
                 times[name].append(first_scrape(command, port))
-    ratios = {name: [us / it for us, it in zip(times["proxywatch"], own, strict=True)] for name, own in times.items()}
+    ratios = {
+        name: [us / it for us, it in zip(times["proxywatch"], own, strict=True)]
+        for name, own in times.items()
+    }
     rows = [(name, spread(own, 3), spread(ratios[name])) for name, own in times.items()]
     print(f"{rounds} rounds in turns; the median, the least and the most.\n")
     print(table(("server", "seconds", "proxywatch / it"), rows))
     middle = statistics.median(times["proxywatch"])
-    print(f"\ngoal: start to first scrape < {_GOAL:g} s: {middle:.2f}: {'met' if middle < _GOAL else 'MISSED'}")
+    print(
+        f"\ngoal: start to first scrape < {_GOAL:g} s: {middle:.2f}: {'met' if middle < _GOAL else 'MISSED'}"
+    )
 
 
 if __name__ == "__main__":

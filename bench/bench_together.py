@@ -149,12 +149,24 @@ def tell(running: list[Subject], percent: dict[str, float], minutes: float) -> N
     """The table, the plot, the goals."""
     us, peers = running[0], running[1:]
     rows = [
-        (s.name, s.resident[-1][1], s.memory("Pss"), percent[s.name], 1000 * sorted(s.scrapes)[len(s.scrapes) // 2], s.body)
+        (
+            s.name,
+            s.resident[-1][1],
+            s.memory("Pss"),
+            percent[s.name],
+            1000 * sorted(s.scrapes)[len(s.scrapes) // 2],
+            s.body,
+        )
         for s in running
     ]
     sums = [sum(row[index] for row in rows[1:]) for index in range(1, 6)]  # type: ignore[misc]
     rows.append((f"the {len(peers)} together", *sums))  # type: ignore[arg-type]
-    rows.append(("proxywatch / them", *(mine / its if its else 0 for mine, its in zip(rows[0][1:], sums, strict=True))))  # type: ignore[arg-type]
+    rows.append(
+        (
+            "proxywatch / them",
+            *(mine / its if its else 0 for mine, its in zip(rows[0][1:], sums, strict=True)),
+        )
+    )  # type: ignore[arg-type]
     head = ("exporter", "resident MB", "proportional MB", "% of a core", "scrape ms (median)", "body bytes")
     print(f"Over {minutes:g} minutes after {_WARM:.0f} s of warming up; scraped every {_SCRAPE:.0f} s.\n")
     print(table(head, [(str(row[0]), *(f"{value:.2f}" for value in row[1:])) for row in rows]))
