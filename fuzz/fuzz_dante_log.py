@@ -17,6 +17,7 @@ from proxywatch.state.dante_account import DanteAccount
 from proxywatch.state.sessions import Sessions
 
 FIXTURES = Path(__file__).parent.parent / "tests" / "fixtures" / "dante"
+CAPACITY = 1000
 TOKENS = [
     b" -> ",
     b": ",
@@ -76,7 +77,7 @@ def main(seconds: float, seed: int) -> None:
     """Mutate for some seconds, and print how many lines were tried."""
     dice = random.Random(seed)
     lines = recorded()
-    account = DanteAccount(Sessions(lambda _endpoint, _at: False, capacity=1000))
+    account = DanteAccount(Sessions(lambda _endpoint, _at: False, capacity=CAPACITY))
     tried = 0
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -85,7 +86,7 @@ def main(seconds: float, seed: int) -> None:
             check(line[:cut])
         account.take(line.replace(b"\n", b"") + b"\n")
         tried += len(line) + 2
-    assert len(account.sessions.connections) <= 1000  # noqa: PLR2004
+    assert len(account.sessions.connections) <= CAPACITY
     print(f"{tried} lines tried from seed {seed}, nothing escaped")
 
 

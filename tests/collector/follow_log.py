@@ -1,4 +1,4 @@
-"""A process that follows a log with the sessions' collector: LOG CHECKPOINT. SIGTERM ends it in good order."""
+"""A process that follows a log with the sessions' collector: LOG CHECKPOINT; ended by SIGTERM."""
 
 import asyncio
 import signal

@@ -47,7 +47,7 @@ def test_kill_and_restart_under_a_busy_writer_that_rotates(tmp_path: Path) -> No
     """5,000 lines a second, rotated in every way that keeps the lines, killed five times: each counted once."""
     log, checkpoint = tmp_path / "danted.log", tmp_path / "checkpoint"
     writer = Writer(log, line)
-    writer.ways = lambda: writer.ways_that_keep_the_lines()  # type: ignore[method-assign]
+    writer.ways = writer.ways_that_keep_the_lines  # type: ignore[method-assign]
     thread = threading.Thread(target=writer.run, args=(15.0,), kwargs={"every": 0.9})
     process = follower(log, checkpoint)
     kills = 0

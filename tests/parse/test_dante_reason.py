@@ -47,7 +47,7 @@ READING = b"error after reading 18 bytes in 0 seconds: "
     ],
 )
 def test_a_refusal(text: bytes, reason: str) -> None:
-    """glibc's words and musl's, whole and cut, and whatever a name holds."""
+    """The words of glibc and musl's, whole and cut, and whatever a name holds."""
     assert dante_reason.of_refusal(text) == reason
 
 

@@ -324,7 +324,7 @@ def test_a_restart_from_an_old_place_reads_every_line_once_more(log: Path, seed:
     random.seed(seed)
     log.touch()
     writer = Writer(log, lambda count: b"line %09d %s\n" % (count, b"x" * random.randrange(80, 200)))
-    writer.ways = lambda: writer.ways_that_keep_the_lines()  # type: ignore[method-assign]
+    writer.ways = writer.ways_that_keep_the_lines  # type: ignore[method-assign]
     thread = threading.Thread(target=writer.run, args=(4.0,))
     tail = Tail(str(log), time.monotonic, at_end=False)
     tail.read(1)
