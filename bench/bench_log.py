@@ -87,7 +87,8 @@ def main(lines: int) -> None:
     print(f"{lines} lines, best of {ROUNDS}")
     for name, seconds in best.items():
         print(
-            f"{name:34} {seconds / lines * 1e6:6.2f} CPU s per million lines; ours is {own / seconds:.2f} of it"
+            f"{name:34} {seconds / lines * 1e6:6.2f} CPU s per million lines, "
+            f"ours is {own / seconds:.2f} of it"
         )
 
 

@@ -1,4 +1,4 @@
-"""Recorded logs of Dante with the truth about them, which drivers and servers counted that never read a log."""
+"""Recorded logs of Dante with the truth about them, counted by drivers and servers that never read one."""
 
 import gzip
 import json
@@ -22,7 +22,8 @@ REASONS: dict[str, str | None] = {
     "silent": "negotiation_timeout", "silent_after_method": "negotiation_timeout",
     "partial_hello": "negotiation_timeout", "socks4a_ok": "socks4a", "socks4a_nx": "socks4a",
     "blocked_client": "client_rule", "blocked_dest": "socks_rule", "blocked_dest_viaip": "socks_rule",
-    "blocked_port": "socks_rule", "auth_required_not_offered": "socks_rule", "v4client_aaaa_only": "socks_rule",
+    "blocked_port": "socks_rule", "auth_required_not_offered": "socks_rule",
+    "v4client_aaaa_only": "socks_rule",
     "nxdomain": "dns_not_found", "weird_domain": "dns_not_found", "empty_domain": "dns_not_found",
     "long_domain": "dns_not_found", "blocked_dest_domain": "dns_not_found",
     "dns_nodata": "dns_no_address", "servfail": "dns_temporary", "dns_refused": "dns_temporary",

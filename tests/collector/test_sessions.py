@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+
 from corpora import corpus, read
 from fakes import FakeClock
-
 from proxywatch.collector import sessions
 from proxywatch.collector.sessions import SessionsCollector, Settings
 from proxywatch.errors import SourceError
@@ -77,8 +77,13 @@ async def test_what_the_log_cannot_tell_is_absent(log: Path) -> None:
     log.write_bytes(corpus("error").log)
     collector = build(log, start="beginning")
     await drain(collector)
-    for name in ("proxy_requests_successful_total", "proxy_requests_failed_total", "proxy_success_rate_percent",
-                 "proxy_request_rate_permin", "proxy_avg_connection_duration_seconds"):  # fmt: skip
+    for name in (
+        "proxy_requests_successful_total",
+        "proxy_requests_failed_total",
+        "proxy_success_rate_percent",
+        "proxy_request_rate_permin",
+        "proxy_avg_connection_duration_seconds",
+    ):
         assert value(collector, name) is None
     assert collector.active() is None
     await collector.close()
@@ -233,7 +238,8 @@ async def test_the_doctor(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [finding.level for finding in await collector.examine()] == ["ok"]
     conf = log.parent / "danted.conf"
     conf.write_text(
-        "# log: none\nclient pass {\n  from: 0/0 to: 0/0\n  log: error\n}\nsocks pass {\n  from: 0/0 to: 0/0\n}\n"
+        "# log: none\nclient pass {\n  from: 0/0 to: 0/0\n  log: error\n}\n"
+        "socks pass {\n  from: 0/0 to: 0/0\n}\n"
     )
     monkeypatch.setattr(sessions, "_CONFS", (str(conf),))
     log.write_bytes(read("error.log"))

@@ -9,8 +9,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from log_writer import Writer
 
+from log_writer import Writer
 from proxywatch.errors import SourceError
 from proxywatch.source.logfile import Place
 from proxywatch.source.tail import Tail
@@ -309,9 +309,7 @@ def test_every_line_of_a_busy_writer_is_read_once(log: Path, seed: int) -> None:
         time.sleep(random.random() * 0.03)
     thread.join()
     writer.close()
-    print(
-        f"\n{writer.count} lines, {tail.rotations} rotations and {tail.truncations} truncations in the last run"
-    )
+    print(f"\n{writer.count} lines, {tail.rotations} rotations and {tail.truncations} cuts in the last run")
     missing = sorted(set(range(1, writer.count + 1)) - set(seen))
     twice = [number for number, count in seen.items() if count > 1]
     assert (missing[:10], twice[:10]) == ([], [])

@@ -91,7 +91,7 @@ def test_a_log_of_errors_shows_the_errors() -> None:
     sessions = account_of(chosen.log).sessions
     _, failed = expected(chosen)
     shown = {reason for reason in BLAME if sessions.settings.shows(reason)}
-    # A reset with no byte moved may have come during the dial or right after it; without begins, nobody knows.
+    # A reset without a byte may have come during the dial or after it; without begins, nobody knows.
     counted = {reason: count for reason, count in sessions.totals.failures.items() if reason != "reset"}
     assert counted == {reason: count for reason, count in failed.items() if reason != "reset"}
     assert shown == set(BLAME) - BY_RULE - BY_TIME - {"session_limit"}
@@ -123,10 +123,12 @@ def stamp(line: bytes) -> float:
 
 
 @pytest.mark.parametrize("name", ["main", "disconnect", "ioop", "tcpinfo", "connect", "error"])
-def test_each_session_by_itself(name: str) -> None:
+def test_each_session_by_itself(name: str) -> None:  # noqa: C901, PLR0912 - one table of cases
     """Outcome, reason, bytes each way and duration of every single connection of a corpus."""
     chosen = corpus(name)
-    wrong, errors, compared, left = [], [], 0, 0
+    wrong: list[tuple[object, ...]] = []
+    errors: list[tuple[float, str]] = []
+    compared = left = 0
     for truth, log in sessions_apart(chosen):
         if not visible(name, truth):
             continue
@@ -162,14 +164,14 @@ def test_each_session_by_itself(name: str) -> None:
     errors.sort()
     middle = errors[len(errors) // 2][0] * 1000 if errors else float("nan")
     print(
-        f"\n{name}: {compared} connections compared one by one ({left} left with data under way), {len(wrong)} wrong;"
-        f" durations of {len(errors)} off by {middle:.2f} ms in the median, {errors[-3:]}"
+        f"\n{name}: {compared} connections compared one by one ({left} left with data under way), "
+        f"{len(wrong)} wrong; durations of {len(errors)} off by {middle:.2f} ms in the median, {errors[-3:]}"
     )
     assert not wrong
 
 
 def test_restarts_kills_and_rotations() -> None:
-    """Orphans of a terminated server drain their sessions; those of a killed child are lost, and said to be."""
+    """Orphans of a terminated server drain their sessions; those of a killed child are lost."""
     account = DanteAccount(Sessions(lambda _endpoint, _at: False))
     account.take(read("lifecycle.log.1"))
     account.take(read("lifecycle.log"))
