@@ -284,7 +284,7 @@ def test_every_line_of_a_busy_writer_is_read_once(log: Path, seed: int) -> None:
     random.seed(seed)
     log.touch()
     writer = Writer(log, lambda count: b"line %09d %s\n" % (count, b"x" * random.randrange(80, 200)))
-    thread = threading.Thread(target=writer.run, args=(4.0,))
+    thread = threading.Thread(target=writer.run, args=(2.0,))
     tail = Tail(str(log), time.monotonic, at_end=False)
     tail.read(1)
     thread.start()
@@ -316,14 +316,14 @@ def test_every_line_of_a_busy_writer_is_read_once(log: Path, seed: int) -> None:
     tail.close()
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_a_restart_from_an_old_place_reads_every_line_once_more(log: Path, seed: int) -> None:
     """What was read after the checkpoint is read again, over several rotations, and nothing else is."""
     random.seed(seed)
     log.touch()
     writer = Writer(log, lambda count: b"line %09d %s\n" % (count, b"x" * random.randrange(80, 200)))
     writer.ways = writer.ways_that_keep_the_lines  # type: ignore[method-assign]
-    thread = threading.Thread(target=writer.run, args=(4.0,))
+    thread = threading.Thread(target=writer.run, args=(2.0,))
     tail = Tail(str(log), time.monotonic, at_end=False)
     tail.read(1)
     thread.start()

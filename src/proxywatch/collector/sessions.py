@@ -110,7 +110,7 @@ LAG = metric.gauge(
     "From the last line read to the log's last write; 0 when all is read. Absent while there is no log.",
 )
 
-_SLICE = 1 << 15
+_SLICE = 1 << 14
 _BUDGET = 0.5
 _PAUSE = 0.1
 _LOOK = 1.0
