@@ -49,43 +49,38 @@ async def _many(proxy: Proxy, asked: Request, bundle: str, count: int) -> list[T
         return await maker.probe(asked)
 
     await maker.probe(asked)
-    transfers = await asyncio.gather(*(later(0.05 * number) for number in range(count)))
+    transfers = await asyncio.gather(*(later(0.13 * number) for number in range(count)))
     await maker.transfers.aclose()
     return transfers
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_each_phase_is_as_long_as_it_was_made(scheme: str, pki: Certificates) -> None:
-    """Medians within 2 ms and 1 % of what the server waited, over all delays; seen with `pytest -s`."""
-    wrong = []
-    print(f"\n{scheme}: median of {_REPEATS} probes, ms (injected)")
-    for delays in _DELAYS:
+@pytest.mark.parametrize("delays", _DELAYS)
+def test_each_phase_is_as_long_as_it_was_made(scheme: str, delays: Delays, pki: Certificates) -> None:
+    """Medians within 2 ms and 1 % of what the server waited; seen with `pytest -s`.
+
+    The server's own sleep is late on a busy machine, so there are three attempts; an error of ours stays.
+    """
+    injected = {"proxy_connect": 0.0, "socks": delays.greeting + delays.reply, "tls": delays.tls}
+    injected |= {"first_byte": delays.first_byte, "transfer": delays.body}
+    if scheme == "http":
+        del injected["tls"]
+    for _ in range(3):
         with faulty(delays.script(pki.server() if scheme == "https" else None)) as port:
             proxy = Proxy(url=f"socks5h://127.0.0.1:{port}")
             seen = uvloop.run(_many(proxy, request(f"{scheme}://localhost/"), pki.bundle, _REPEATS))
-        injected = {
-            "proxy_connect": 0.0,
-            "socks": delays.greeting + delays.reply,
-            "tls": delays.tls if scheme == "https" else None,
-            "first_byte": delays.first_byte,
-            "transfer": delays.body,
-        }
-        cells = []
-        for stage, expected in injected.items():
-            values = [getattr(each.phases, stage) for each in seen]
-            if expected is None:
-                assert values == [None] * _REPEATS
-                continue
-            found = median(values)
-            cells.append(f"{stage} {found * 1000:7.2f} ({expected * 1000:3.0f})")
-            if abs(found - expected) > 0.002 + 0.01 * expected:
-                wrong.append((stage, expected, found))
-        print("   ", "  ".join(cells))
-        assert all(
-            sum(s for _, s in each.phases.items()) == pytest.approx(each.duration, abs=1e-3) for each in seen
-        )
-    assert wrong == []
+        phases = [dict(each.phases.items()) for each in seen]
+        found = {stage: median(each[stage] for each in phases) for stage in phases[0]}
+        cells = (f"{stage} {found[stage] * 1000:.2f} ({injected[stage] * 1000:g})" for stage in injected)
+        print(f"{scheme}, median of {_REPEATS}, ms (injected): ", "  ".join(cells))
+        assert list(found) == list(injected)
+        if all(abs(found[stage] - wanted) <= 0.002 + 0.01 * wanted for stage, wanted in injected.items()):
+            break
+    else:
+        pytest.fail("not within 2 ms and 1 %")
+    for each, parts in zip(seen, phases, strict=True):
+        assert sum(parts.values()) == pytest.approx(each.duration, abs=1e-3)
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
