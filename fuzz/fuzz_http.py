@@ -1,7 +1,7 @@
 """Invariant of the exposition's server: whatever a client sends is borne, and answered in whole answers.
 
-In whatever pieces it comes: every answer has a known status, what is held of a request is bounded, nothing waits
-in a book once the connection is gone.
+In whatever pieces it comes: every answer has a known status, what is held of a request is bounded, nothing
+waits in a book once the connection is gone.
 
 python fuzz/fuzz_http.py [SECONDS] [SEED]
 """
@@ -32,8 +32,8 @@ REQUESTS = (
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
 )
 _WORDS = (
-    b"\r\n", b"\n", b"\r\n\r\n", b" ", b":", b"HTTP/1.1", b"HTTP/9.9", b"Content-Length: -1\r\n", b"\0", b"\xff",
-    b"?", b"&" * 99, b"Transfer-Encoding: chunked\r\n", b"ffffffffffffffff\r\n", b"GET / HTTP/1.1\r\n\r\n",
+    b"\r\n", b"\n", b"\r\n\r\n", b" ", b":", b"HTTP/1.1", b"HTTP/9.9", b"Content-Length: -1\r\n", b"\0",
+    b"\xff", b"?", b"&" * 99, b"Transfer-Encoding: chunked\r\n", b"ffffffffffffffff\r\n", b"GET / HTTP/1.1\r\n\r\n",
     b"A" * 9000, b"%00", b"../",
 )  # fmt: skip
 _ANSWER = re.compile(

@@ -224,7 +224,7 @@ class Connection(asyncio.Protocol):
             tls = self._tls
             partial = self._partial or (tls is not None and not tls.established)
             if not partial:
-                # An idle connection is small: seven of its ten objects, which the collector would have to visit.
+                # Seven of ten objects, which the garbage collector would visit while the client is idle.
                 self._parser = self._requests = None
             self._wait(books.writing if self._paused else books.reading if partial else books.idle)
 
