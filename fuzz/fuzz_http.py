@@ -33,8 +33,8 @@ REQUESTS = (
 )
 _WORDS = (
     b"\r\n", b"\n", b"\r\n\r\n", b" ", b":", b"HTTP/1.1", b"HTTP/9.9", b"Content-Length: -1\r\n", b"\0",
-    b"\xff", b"?", b"&" * 99, b"Transfer-Encoding: chunked\r\n", b"ffffffffffffffff\r\n", b"GET / HTTP/1.1\r\n\r\n",
-    b"A" * 9000, b"%00", b"../",
+    b"\xff", b"?", b"&" * 99, b"Transfer-Encoding: chunked\r\n", b"ffffffffffffffff\r\n",
+    b"GET / HTTP/1.1\r\n\r\n", b"A" * 9000, b"%00", b"../",
 )  # fmt: skip
 _ANSWER = re.compile(
     rb"HTTP/1\.1 (200|400|408|413|431) [A-Za-z ]+\r\n(?:[a-z-]+: [^\r\n]*\r\n)+\r\n"
