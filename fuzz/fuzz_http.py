@@ -1,10 +1,13 @@
-"""Invariant of the exposition's server: whatever a client sends, in whatever pieces, every answer is whole and has a
-known status, what is held of a request is bounded, nothing waits in a book once the connection is gone.
+"""Invariant of the exposition's server: whatever a client sends is borne, and answered in whole answers.
+
+In whatever pieces it comes: every answer has a known status, what is held of a request is bounded, nothing
+waits in a book once the connection is gone.
 
 python fuzz/fuzz_http.py [SECONDS] [SEED]
 """
 
 import re
+from collections.abc import Iterable
 from itertools import pairwise
 from random import Random
 from typing import Any, cast
@@ -29,15 +32,15 @@ REQUESTS = (
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
 )
 _WORDS = (
-    b"\r\n", b"\n", b"\r\n\r\n", b" ", b":", b"HTTP/1.1", b"HTTP/9.9", b"Content-Length: -1\r\n", b"\0", b"\xff", b"?", b"&" * 99,
-    b"Transfer-Encoding: chunked\r\n", b"ffffffffffffffff\r\n", b"GET / HTTP/1.1\r\n\r\n", b"A" * 9000, b"%00", b"../",
+    b"\r\n", b"\n", b"\r\n\r\n", b" ", b":", b"HTTP/1.1", b"HTTP/9.9", b"Content-Length: -1\r\n", b"\0",
+    b"\xff", b"?", b"&" * 99, b"Transfer-Encoding: chunked\r\n", b"ffffffffffffffff\r\n",
+    b"GET / HTTP/1.1\r\n\r\n", b"A" * 9000, b"%00", b"../",
 )  # fmt: skip
 _ANSWER = re.compile(
-    rb"HTTP/1\.1 (200|400|408|413|431) [A-Za-z ]+\r\n(?:[a-z-]+: [^\r\n]*\r\n)+\r\n(?:ok\n|this [^\n]*\n|the [^\n]*\n)?"
+    rb"HTTP/1\.1 (200|400|408|413|431) [A-Za-z ]+\r\n(?:[a-z-]+: [^\r\n]*\r\n)+\r\n"
+    rb"(?:ok\n|this [^\n]*\n|the [^\n]*\n)?"
 )
-_READ = (
-    256 << 10
-)  # what uvloop reads at once; a request that came in one read is taken apart whatever its size
+_READ = 256 << 10  # what uvloop reads at once; what came in one read is taken apart whatever its size
 _LIMITS = Limits(request_size=16 << 10, pipelined=8)
 
 
@@ -51,6 +54,10 @@ class Wire:
     def write(self, data: bytes) -> None:
         """Keep it."""
         self.written += data
+
+    def writelines(self, pieces: Iterable[bytes]) -> None:
+        """Keep them."""
+        self.write(b"".join(pieces))
 
     def close(self) -> None:
         """Closed."""

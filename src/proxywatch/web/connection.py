@@ -223,6 +223,9 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
             tls = self._tls
             partial = self._partial or (tls is not None and not tls.established)
+            if not partial:
+                # Seven of ten objects, which the garbage collector would visit while the client is idle.
+                self._parser = self._requests = None
             self._wait(books.writing if self._paused else books.reading if partial else books.idle)
 
     def _leave(self) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from proxywatch.parse.quantity import Address
 from proxywatch.web import sockets
@@ -57,5 +58,6 @@ class Listener:
         for server in self._servers:
             server.close()
         for path in self._paths:
-            os.unlink(path)  # noqa: PTH108 - pathlib costs 1 MB
+            with suppress(FileNotFoundError):
+                os.unlink(path)  # noqa: PTH108 - pathlib costs 1 MB
         self._servers, self._paths, self.addresses = [], [], []
