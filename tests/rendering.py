@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "dashboards/render"
 BUILD = ROOT / "build/render"
 _INSTALL = ("npm", "install", "--legacy-peer-deps", "--ignore-scripts", "--no-audit", "--no-fund", "--silent")
-_WIDTH = 1600
+_WIDTH = 1280
 _ANSWERED = "Object.values(window.drawing.panels).every((panel) => panel.state === 'Done' || panel.error)"
 
 
@@ -57,7 +57,9 @@ def rendered(directory: Path, pool: Pool, pace: int = 1) -> Iterator[Callable[..
     built(site)
     with _serving(site, pool) as url, browser(directory) as page:
 
-        def draw(name: str, picture: Path, *, since: str, **variables: str) -> dict[str, Any]:
+        def draw(
+            name: str, picture: Path, *, since: str, tall: int = 9999, **variables: str
+        ) -> dict[str, Any]:
             page.look(_WIDTH, 1000, dark=True)
             page.open(
                 f"{url}/index.html?"
@@ -67,6 +69,7 @@ def rendered(directory: Path, pool: Pool, pace: int = 1) -> Iterator[Callable[..
             page.look(_WIDTH, page.evaluate("window.drawing.height || 1000"), dark=True)
             page.wait(_ANSWERED)
             time.sleep(1.5)  # the charts are drawn in the frames after their data came
+            page.look(_WIDTH, min(tall, page.evaluate("window.drawing.height")), dark=True)
             page.screenshot(picture)
             return dict(page.evaluate("window.drawing"))
 

@@ -1,7 +1,7 @@
 // The panels. Charts, numbers and tables are Grafana's own components; those for heat maps and state timelines are not
 // published, so these two are stand-ins that show the same data.
 import React from 'react';
-import { FieldType, PanelPlugin, VizOrientation, createTheme, getDisplayProcessor, getFieldDisplayValues, getValueFormat } from '@grafana/data';
+import { FieldType, PanelPlugin, VizOrientation, cacheFieldDisplayNames, createTheme, getDisplayProcessor, getFieldDisplayValues, getValueFormat } from '@grafana/data';
 import { BigValue, BigValueColorMode, BigValueGraphMode, BigValueTextMode, TimeSeries, VizRepeater } from '@grafana/ui';
 import { TableNG } from '@grafana/ui/unstable';
 
@@ -25,7 +25,10 @@ const Stat = ({ data, options, fieldConfig, replaceVariables, timeZone, width, h
   );
 };
 
-const Table = ({ data, width, height }: any) => <TableNG data={data.series[0]} width={width} height={height} />;
+const Table = ({ data, width, height }: any) => {
+  cacheFieldDisplayNames(data.series);
+  return <TableNG data={data.series[0]} width={width} height={height} />;
+};
 
 function axis(timeRange: any, left: number, width: number) {
   const [from, to] = [timeRange.from.valueOf(), timeRange.to.valueOf()];

@@ -183,10 +183,8 @@ def _clients(running: Pool, name: str) -> None:
 
 
 def _request(proxy: str, dice: random.Random) -> None:
-    what = dice.choices(
-        ("page", "https", "dns", "nowhere", "refused", "blocked", "garbage"), (9, 6, 1, 1, 1, 1, 1)
-    )
-    match what[0]:
+    kinds = {"page": 36, "https": 24, "dns": 4, "nowhere": 1, "refused": 1, "blocked": 1, "garbage": 1}
+    match dice.choices(list(kinds), list(kinds.values()))[0]:
         case "page":
             _get(proxy, 80, f"/bytes/{int(dice.paretovariate(1.2) * 4000) % 2_000_000}")
         case "https":
