@@ -1,12 +1,12 @@
 # Two commands for a newcomer, each doing all the set-up that it needs:
 #   make run    everything on this machine: a proxy, a target, some traffic, the exporter in front
 #   make test   what must pass before a change lands
-# Beside them: install, verify (the long checks), bench, fuzz, format, reference, lock.
+# Beside them: install, verify (the long checks), bench, fuzz, format, reference, dashboards, lock.
 
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test install lint verify bench fuzz format reference lock clean
+.PHONY: run test install lint verify bench fuzz format reference dashboards lock clean
 
 run: install
 	@scripts/need-packages demo
@@ -39,6 +39,9 @@ format: install
 reference: install
 	$(BIN)/proxywatch describe metrics > docs/metrics.md
 	$(BIN)/proxywatch describe config > docs/settings.md
+
+dashboards: install
+	$(BIN)/python -m dashboards.build
 
 lock: install
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \

@@ -1,4 +1,4 @@
-"""PromQL as the tests need it: Grafana's macros filled in, and which series with which labels a query takes."""
+"""PromQL as the tests need it: Grafana's macros filled in; which series a query takes, with which labels."""
 
 from collections.abc import Iterator
 from typing import Any

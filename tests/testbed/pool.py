@@ -75,17 +75,22 @@ class Pool:
         assert answer["status"] == "success", answer["error"]
         return list(answer["data"]["result"])
 
-    def until(self, expr: str, seconds: float = 30) -> None:
-        """Wait until a query has a result for every proxy."""
+    def until(self, expr: str, *, proxies: int = 0, seconds: float = 30) -> None:
+        """Wait until a query has a result for so many proxies; for every one, if not said."""
         deadline = time.monotonic() + seconds
-        while len(self.query(f"count by (proxy_name) ({expr})")) < len(self.pods):
+        while len(self.query(f"count by (proxy_name) ({expr})")) < (proxies or len(self.pods)):
             assert time.monotonic() < deadline, f"not within {seconds} s: {expr}"
             time.sleep(0.2)
 
 
 @contextmanager
 def pool(
-    directory: Path, *names: str, rules: tuple[Path, ...] = (), pace: int = 1, day: float = 1.0
+    directory: Path,
+    *names: str,
+    rules: tuple[Path, ...] = (),
+    pace: int = 1,
+    day: float = 1.0,
+    delays: tuple[float, ...] = (),
 ) -> Iterator[Pool]:
     """Run a pool until the block ends.
 
@@ -95,6 +100,7 @@ def pool(
         rules: Files of rules that Prometheus evaluates.
         pace: Seconds from one scrape and one round of probes to the next.
         day: The ratio of yesterday's latency and speed to today's.
+        delays: Of the tunnels, one way, in milliseconds.
     """
     with ExitStack() as stack:
         running = Pool({}, {})
@@ -102,6 +108,7 @@ def pool(
             beside = next(iter(running.pods.values()), None)
             pod = stack.enter_context(Pod(beside=beside, dante_extra=_blocking()))
             running.pods[name] = pod
+            pod.delay(*delays[number : number + 1] or (0,))
             _serve(pod, number)
             place = directory / name
             place.mkdir()
@@ -176,10 +183,8 @@ def _clients(running: Pool, name: str) -> None:
 
 
 def _request(proxy: str, dice: random.Random) -> None:
-    what = dice.choices(
-        ("page", "https", "dns", "nowhere", "refused", "blocked", "garbage"), (9, 6, 1, 1, 1, 1, 1)
-    )
-    match what[0]:
+    kinds = {"page": 36, "https": 24, "dns": 4, "nowhere": 1, "refused": 1, "blocked": 1, "garbage": 1}
+    match dice.choices(list(kinds), list(kinds.values()))[0]:
         case "page":
             _get(proxy, 80, f"/bytes/{int(dice.paretovariate(1.2) * 4000) % 2_000_000}")
         case "https":
