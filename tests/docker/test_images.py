@@ -143,6 +143,13 @@ def test_log_survives_rotation(up: Stage) -> None:
     wait("requests after it", lambda: up.metrics()[count] > after, 30)
 
 
+def test_only_dante_and_its_resolver_go_by_the_tunnel(up: Stage) -> None:
+    """What comes from wg0's address, and what asks the tunnel's resolver; all else leaves as it came."""
+    assert "dev wg0" in up.exec("proxy", "ip", "route", "get", "203.0.113.10", "from", "10.64.0.2")
+    assert "dev wg0" in up.exec("proxy", "ip", "route", "get", "10.64.0.1")
+    assert "dev eth0" in up.exec("proxy", "ip", "route", "get", "203.0.113.10")
+
+
 def test_traffic_goes_nowhere_without_the_tunnel_and_the_proxy_recovers(up: Stage) -> None:
     """A device that is down leaks nothing to the host's way out; wg0 back up, requests succeed again."""
     where = ("ip", "route", "get", "203.0.113.10", "from", "10.64.0.2")

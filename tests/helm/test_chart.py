@@ -108,6 +108,11 @@ def test_lint_is_strict(name: str, major: str, tmp_path: Path) -> None:
         ({"proxies": [{"name": "golden-crab"}]}, "secret"),
         ({"proxies": [{"name": "Golden Crab", "secret": "a"}]}, "name"),
         ({"proxies": [{"name": "a", "secret": "a", "settings": {"latncy": {}}}]}, "latncy"),
+        ({"proxies": [{"name": "metrics", "secret": "a"}]}, "name"),
+        (
+            {"proxies": [{"name": "a", "secret": "a"}, {"name": "a", "secret": "b"}]},
+            "two of them are named a",
+        ),
         ({"monitor": {"kind": "both"}}, "kind"),
         ({"sidecar": {"native": "maybe"}}, "native"),
         ({"proxy": {"logLimitMiB": "50"}}, "logLimitMiB"),
