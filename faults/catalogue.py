@@ -1,7 +1,7 @@
 """The faults. Each is a context: it has begun when the block does, and is over when that ends.
 
 What a fault may hide from the exporter is declared beside it: `lossy`, lines of the log may be lost, so that
-requests may go uncounted; `mute`, the faces may not answer while it lasts; `ends`, the exporter ends in it.
+requests may go uncounted; `fragile`, so they are if the exporter ends meanwhile; `mute`, the faces may not answer while it lasts; `ends`, the exporter ends in it.
 Nothing is ever allowed to be counted twice.
 """
 
@@ -28,7 +28,7 @@ class Fault:
     Attributes:
         name: In the table.
         begin: The context.
-        lossy, mute, ends: As above.
+        lossy, fragile, mute, ends: As above.
         strangers: Requests of our own probes that may pass for clients' in it.
         holds: What cannot be had twice at a time; faults with the same word exclude each other.
     """
@@ -36,6 +36,7 @@ class Fault:
     name: str
     begin: Callable[[Bed], AbstractContextManager[None]]
     lossy: bool
+    fragile: bool
     mute: bool
     ends: bool
     strangers: int
@@ -46,13 +47,19 @@ FAULTS: dict[str, Fault] = {}
 
 
 def fault(
-    holds: str, *, lossy: bool = False, mute: bool = False, ends: bool = False, strangers: int = 0
+    holds: str,
+    *,
+    lossy: bool = False,
+    fragile: bool = False,
+    mute: bool = False,
+    ends: bool = False,
+    strangers: int = 0,
 ) -> Callable[[Callable[[Bed], Iterator[None]]], None]:
     """Put a generator into the catalogue, under its name with spaces."""
 
     def add(function: Callable[[Bed], Iterator[None]]) -> None:
         name = function.__name__.replace("_", " ")
-        FAULTS[name] = Fault(name, contextmanager(function), lossy, mute, ends, strangers, holds)
+        FAULTS[name] = Fault(name, contextmanager(function), lossy, fragile, mute, ends, strangers, holds)
 
     return add
 
@@ -119,7 +126,7 @@ def the_log_is_cut(bed: Bed) -> Iterator[None]:
     yield
 
 
-@fault("log")
+@fault("log", fragile=True)
 def the_log_is_removed(bed: Bed) -> Iterator[None]:
     """Dante writes on into a file without a name, until it is told."""
     bed.shell(f"rm -f {bed.log}")

@@ -9,6 +9,7 @@
 5. It does not grow: descriptors, threads, memory, series.
 """
 
+import re
 import threading
 import time
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ _EVERY = 0.5
 _DEVICES = ("wireguard_peer_", "proxy_network_")
 _COUNTING = ("_total", "_count", "_bucket")
 _KEPT = ("proxy_requests_", "proxy_request_failures_", "proxy_sessions_", "dante_log_", "proxy_session_")
+_OWN = re.compile(r'origin="self"')  # who forgets its own probes takes them for clients'
 _IN_TIME = 1.0
 SUCCESSFUL, FAILED = "proxy_requests_successful_total", "proxy_requests_failed_total"
 
@@ -31,7 +33,8 @@ def decreased(before: dict[Key, float], after: dict[Key, float], *, same_life: b
         f"{key[0]}{dict(key[1])} fell from {value:g} to {after[key]:g}"
         for key, value in before.items()
         if key[0].endswith(_COUNTING) and not key[0].startswith(_DEVICES)
-        if (same_life or key[0].startswith(_KEPT)) and key in after and after[key] < value
+        if same_life or (key[0].startswith(_KEPT) and not _OWN.search(str(key[1])))
+        if key in after and after[key] < value
     ]
 
 
@@ -40,6 +43,8 @@ class Watch:
     """Scrapes twice a second in a thread of its own, on the pod's side; a context.
 
     Attributes:
+        mute: Whether the faces need not answer at the moment.
+        kept: Whether counters must hold over a restart.
         slowest: Of the answers, in seconds.
         unanswered: Questions without one, while the faces had to answer.
         fallen: Counters that decreased.
@@ -47,6 +52,7 @@ class Watch:
 
     bed: Bed
     mute: bool = False
+    kept: bool = True
     slowest: float = 0.0
     asked: int = 0
     unanswered: int = 0
@@ -79,7 +85,8 @@ class Watch:
             self.slowest = max(self.slowest, *(face.seconds for face in (health, metrics)))
         if metrics.status == 200 and life == self.bed.lives:
             now = _parse(metrics.body)
-            self.fallen += decreased(self._before, now, same_life=life == self._life)
+            if self.kept or life == self._life:
+                self.fallen += decreased(self._before, now, same_life=life == self._life)
             self._before, self._life = now, life
 
     def broken(self) -> list[str]:

@@ -50,7 +50,9 @@ class Runner:
         """Begin the faults a moment after each other, let them last, end them in any order."""
         bed, start = self._bed, time.monotonic()
         truth, counted = self._clients.pause(), settled(bed)
-        with Watch(bed) as watch:
+        ends = any(fault.ends for fault in faults)
+        lossy = any(fault.lossy or (ends and fault.fragile) for fault in faults)
+        with Watch(bed, kept=not lossy) as watch:
             self._clients.resume()
             saw = self._suffer(faults, seconds, dice, watch)
             lasted = time.monotonic() - start
@@ -62,7 +64,7 @@ class Runner:
         broken += miscounted(
             made,
             now,
-            lossy=any(f.lossy for f in faults),
+            lossy=lossy,
             strangers=sum(f.strangers for f in faults),
         )
         self._tidy()

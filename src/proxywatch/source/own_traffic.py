@@ -8,6 +8,8 @@ from collections import deque
 
 _CAPACITY = 8192
 _SLACK = 2.0
+_LATE = 60.0
+"""A proxy that hangs accepts a probe long after that was given up; a minute is how long TIME_WAIT keeps its port."""
 
 
 class OwnTraffic:
@@ -42,6 +44,6 @@ class OwnTraffic:
             lives[-1][1] = max(at, lives[-1][0])  # the clock may have been set back meanwhile
 
     def includes(self, address: str, port: int, at: float) -> bool:
-        """Whether a connection from there was ours at Unix time `at`, give or take two seconds."""
+        """Whether a connection from there was ours at Unix time `at`, or until a minute before."""
         lives = self._lives.get((address, port), ())
-        return any(start - _SLACK <= at <= end + _SLACK for start, end in lives)
+        return any(start - _SLACK <= at <= end + _LATE for start, end in lives)
