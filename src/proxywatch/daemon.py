@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+import os
 import signal
 import socket
+import threading
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
@@ -34,7 +36,7 @@ SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     "log": journal.Settings,
 }
 _AT_START_ONLY = (scrape.Settings, exposition.Settings, health.Settings)
-_STOP_WITHIN = 1.5
+_STOP_WITHIN = 1.7
 _NOT_READ: Tunnel = ("unknown", "it cannot be read, or was not read yet", False)
 
 
@@ -65,7 +67,9 @@ async def run(read: Callable[[], Config], announce: Callable[[Faces], None] = la
     runner = Scrape(names, config[scrape.Settings], context.clock)
     names.publish(runner)
     board = Board(names, runner, context.clock, context.history.snapshot)
+    watchdog = _watchdog()
     async with AsyncExitStack() as stack:
+        stack.callback(watchdog.cancel)
         await stack.enter_async_context(aclosing(context.transfers))
         assembly = await stack.enter_async_context(Assembly(names, runner, context))
         assembly.apply(config)
@@ -85,6 +89,19 @@ async def run(read: Callable[[], Config], announce: Callable[[Faces], None] = la
         announce(faces)
         await stop.wait()
         log.info("stopping")
+        watchdog.start()
+
+
+def _watchdog() -> threading.Timer:
+    """Ends the process when it does not stop in order: it is to be gone within 2 s. Not started yet."""
+
+    def give_up() -> None:
+        log.warning("did not stop in order")
+        os._exit(0)
+
+    timer = threading.Timer(_STOP_WITHIN, give_up)
+    timer.daemon = True
+    return timer
 
 
 def proxy_name(config: Config) -> str:

@@ -92,6 +92,7 @@ class Scrape:
     Attributes:
         outcomes: By collector, once it has run.
         generation: Grows with every update, so that who renders knows of a change.
+        refreshed: When the readings were last refreshed together, by the monotonic clock.
     """
 
     name = "scrape"
@@ -102,7 +103,7 @@ class Scrape:
         self.generation = 0
         self._registry = registry
         self._clock = clock
-        self._refreshed = float("-inf")
+        self.refreshed = float("-inf")
         self._asked = asyncio.Event()
         self._flight: asyncio.Future[None] | None = None
         self._not_before: dict[str, float] = {}
@@ -110,7 +111,7 @@ class Scrape:
 
     async def refresh(self, patience: float | None = None) -> None:
         """Return when the readings are at most `max_age` old, or after `patience` seconds as they are."""
-        if self._clock.monotonic() - self._refreshed < self.settings.max_age:
+        if self._clock.monotonic() - self.refreshed < self.settings.max_age:
             return
         if self._flight is None:
             self._flight = asyncio.get_running_loop().create_future()
@@ -127,7 +128,7 @@ class Scrape:
                 for name, collector in self._registry.collectors.items():
                     if not isinstance(collector, Watching):
                         group.create_task(self.update(collector), name=f"update {name}")
-            self._refreshed = self._clock.monotonic()
+            self.refreshed = self._clock.monotonic()
             flight, self._flight = self._flight, None
             if flight is not None and not flight.done():
                 flight.set_result(None)

@@ -48,7 +48,8 @@ async def test_every_command_of_a_real_server(tmp_path: Path) -> None:
         collector = sessions.build(settings, SystemClock(), own)
         dial(server.port).close()
         with socket.create_server(("127.0.0.1", 0)) as target, dial(server.port) as client:
-            own.opened(*client.getsockname(), time.time())
+            host, port = client.getsockname()
+            own.opened(host, port, time.time())
             greet(client)
             request(client, target.getsockname(), CONNECT)
             assert reply(client) == 0

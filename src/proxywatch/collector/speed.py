@@ -83,7 +83,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         interval: From one test to the next.
         timeout: The longest that one test may take.
         url: What to fetch, http or https; `{bytes}` in it becomes the number of bytes that may be read.
-        bytes: The body to read at least; a shorter one is a failure.
+        bytes: The body to read at least, where `max_bytes` allows it; a shorter one is a failure.
         min_duration: Read on until the body has taken this long, up to `max_bytes`, so that a far exit is
             measured past TCP's slow start; 0s reads `bytes` and no more.
         max_bytes: The most to read in one test.
@@ -101,10 +101,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured."""
-        if self.bytes > self.max_bytes:
-            raise ValueError("bytes: expected at most max_bytes")
         if self.min_duration >= self.timeout:
             raise ValueError("min_duration: expected less than timeout")
+
+    @property
+    def least(self) -> Size:
+        """The body to read at least: never more than the most."""
+        return min(self.bytes, self.max_bytes)
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -192,7 +195,7 @@ class SpeedCollector:
 
     async def _why_not(self) -> str:
         """The reason to skip this test; empty for none."""
-        if self._budget.left(self._clock.now()) < self._settings.bytes:
+        if self._budget.left(self._clock.now()) < self._settings.least:
             return "budget"
         return "busy" if await self._busy() else ""
 
@@ -213,7 +216,7 @@ class SpeedCollector:
         most = (
             int(min(settings.max_bytes, self._budget.left(self._clock.now())))
             if settings.min_duration
-            else settings.bytes
+            else settings.least
         )
         test = await self._prober.probe(
             Request(
@@ -223,7 +226,7 @@ class SpeedCollector:
                 most,
                 enough=True,
                 min_duration=settings.min_duration,
-                least=settings.bytes,
+                least=settings.least,
             )
         )
         self._count(test)
@@ -260,7 +263,7 @@ class SpeedCollector:
         except ProxywatchError as error:
             return [Finding.fault(str(error), "Mend `proxy.password_file`.")]
         if (test.stage, test.reason) == ("transfer", "short_body"):
-            asked = int(self._settings.bytes)
+            asked = int(self._settings.least)
             text = f"{test.target} served {test.bytes} of {asked} bytes: many endpoints cap what they serve"
             return [Finding.fault(text, "Name another one in `speed.url`, or ask for less in `speed.bytes`.")]
         if not test.ok:

@@ -178,7 +178,8 @@ class Exposition:
     async def _refresh(self, request: Request) -> None:
         if not self._fresh:
             await self._sources.scrape.refresh(_patience(request))
-            self._checked = self._clock.monotonic()
+            now, refreshed = self._clock.monotonic(), self._sources.scrape.refreshed
+            self._checked = refreshed if now - refreshed < self._sources.scrape.settings.max_age else now
         if self._generation != self._sources.scrape.generation:
             self._generation = self._sources.scrape.generation
             self._rendering = Rendering(self._sources.registry)
