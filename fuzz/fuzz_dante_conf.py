@@ -6,7 +6,7 @@ from proxywatch.parse import dante_conf
 
 CORPUS = (
     b"logoutput: /var/log/danted.log\nclient pass {\n from: 0/0 to: 0/0\n log: connect error\n}\n",
-    b"# log: none\nsocks block { from: 0/0 to: 10.0.0.0/8 log: connect disconnect command: connect }\npass {}\n",
+    b"# log: none\nsocks block { from: 0/0 to: 10.0.0.0/8 log: connect command: connect }\npass {}\n",
 )
 WORDS = (b"{", b"}", b"log:", b"pass", b"\n", b"#", b" ", b"client ")
 

@@ -6,13 +6,12 @@ import struct
 import time
 from pathlib import Path
 
-from testbed.danted import danted
-from testbed.socks import dial, greet, reply, request
-
 from proxywatch.collector import sessions
 from proxywatch.collector.sessions import SessionsCollector, Settings
 from proxywatch.source.clock import SystemClock
 from proxywatch.source.own_traffic import OwnTraffic
+from testbed.danted import danted
+from testbed.socks import dial, greet, reply, request
 
 CONNECT, BIND, ASSOCIATE = 1, 2, 3
 
@@ -48,8 +47,8 @@ async def test_every_command_of_a_real_server(tmp_path: Path) -> None:
         collector = sessions.build(settings, SystemClock(), own)
         dial(server.port).close()
         with socket.create_server(("127.0.0.1", 0)) as target, dial(server.port) as client:
-            host, port = client.getsockname()
-            own.opened(host, port, time.time())
+            address, port = client.getsockname()
+            own.opened(address, port, time.time())
             greet(client)
             request(client, target.getsockname(), CONNECT)
             assert reply(client) == 0

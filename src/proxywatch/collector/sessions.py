@@ -126,8 +126,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         enabled: Whether to read the log.
         log: The file or FIFO that `logoutput` in danted.conf names; `-` for standard input.
-        start: Where to begin in a log that is there already, without a checkpoint: at its end or its
-        beginning. window: How far back the success rate looks.
+        start: Where to begin in a log that is there already, when there is no checkpoint.
+        window: How far back the success rate looks.
         checkpoint: A file that keeps the place in the log and the counters over a restart; empty for none.
         include_self: Whether requests of our own probes count among the requests.
     """

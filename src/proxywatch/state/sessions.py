@@ -135,8 +135,6 @@ class Sessions:
         else:
             self._server(record)
 
-    # Begins
-
     def accepted(self, client: bytes, time: float) -> None:
         """A connection was accepted."""
         self.settings.begins += 1
@@ -188,8 +186,6 @@ class Sessions:
         if self._include_own or connection.origin == "client":
             self.totals.successful += 1
             self.window.add(time, successful=True)
-
-    # Ends
 
     def _closed(self, record: Closed) -> None:
         command = record.command
@@ -259,10 +255,8 @@ class Sessions:
 
     def _end(self, connection: Connection, service: str, received: int, sent: int) -> None:
         connection.ended = True
-        totals = self.totals
-        totals.closed[connection.command, connection.origin] += 1
-        totals.received[service] += received
-        totals.sent[service] += sent
+        self.totals.closed[connection.command, connection.origin] += 1
+        self._move(service, received, sent)
 
     def _move(self, service: str, received: int, sent: int) -> None:
         self.totals.received[service] += received
@@ -334,8 +328,6 @@ class Sessions:
         if kind is not None:
             self.totals.dns[kind] += 1
 
-    # The server itself
-
     def _server(self, record: Server) -> None:
         if record.event == "reloaded":
             self.settings = LogSettings()
@@ -364,8 +356,6 @@ class Sessions:
         self.totals.lost[cause] += 1
         if connection.outcome == GRANTED:
             self.totals.closed[connection.command, connection.origin] += 1
-
-    # Over a restart
 
     def save(self) -> Saved:
         """Everything, for `restore`; shares its parts with the account, so encode it at once."""
