@@ -1,7 +1,7 @@
 """Draw docs/images/dashboard-*.png: let a pool run for some minutes, have its troubles, and render it.
 
 Usage, as root: PYTHONPATH=src:tests:. python scripts/draw_dashboards.py [MINUTES] [FOLDER]
-"""  # noqa: INP001 - a script
+"""
 
 import sys
 import time
@@ -48,11 +48,11 @@ def draw(minutes: float, folder: Path) -> None:
         ):
             told = render(name, folder / picture, since=since, tall=1900, **variables)
             empty = [title for title, panel in told["panels"].items() if not panel["series"]]
-            print(picture, "errors:", told["errors"], "panels without data:", empty)  # noqa: T201
+            print(picture, "errors:", told["errors"], "panels without data:", empty)
 
 
 if __name__ == "__main__":
     draw(
         float(sys.argv[1]) if len(sys.argv) > 1 else 6,
-        Path(sys.argv[2]) if len(sys.argv) > 2 else ROOT / "docs/images",  # noqa: PLR2004
+        Path(sys.argv[2]) if len(sys.argv) > 2 else ROOT / "docs/images",
     )

@@ -60,12 +60,10 @@ class DanteAccount:
         """Account for complete lines.
 
         The lines of a session by TCP that was seen from its begin go straight to what a record of them would
-        lead to; every other line is parsed. So are ends, until enough of them have shown the log settings.
+        lead to; every other line is parsed.
         """
         sessions = self.sessions
-        settings = sessions.settings
         connections = sessions.connections
-        settings = sessions.settings
         lines = dante_log.split(chunk)
         self.lines += len(lines)
         self._anchor = None
@@ -87,8 +85,7 @@ class DanteAccount:
                 sessions.accepted(accepted, time)
             elif ended:
                 connection = connections.get(ended)
-                learning = settings.ends < ENOUGH
-                if connection is None or connection.outcome != GRANTED or connection.ended or learning:
+                if connection is None or connection.outcome != GRANTED or connection.ended:
                     self._take_any(line)
                 elif sessions.settings.ends < ENOUGH:
                     self._take_any(line)  # it still proves something about the settings
