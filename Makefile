@@ -1,12 +1,12 @@
 # Two commands for a newcomer, each doing all the set-up that it needs:
 #   make run    everything on this machine: a proxy, a target, some traffic, the exporter in front
 #   make test   what must pass before a change lands
-# Beside them: install, verify (the long checks), bench, fuzz, format, reference, dashboards, lock.
+# Beside them: install, verify (the long checks), bench, bench-check, faults, soak, fuzz, format, reference, dashboards, lock.
 
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test install lint verify bench fuzz format reference dashboards lock clean
+.PHONY: run test install lint verify bench bench-check faults soak fuzz format reference dashboards lock clean
 
 run: install
 	@scripts/need-packages demo
@@ -31,6 +31,32 @@ lint: install
 verify: test
 	@scripts/need-packages verify
 	$(BIN)/pytest -m slow $(PYTEST)
+
+# All comparisons, with peers from Debian's packages; writes docs/benchmarks.md. Half an hour.
+bench: install
+	@scripts/need-packages bench
+	$(BIN)/python bench/run.py --write docs/benchmarks.md $(BENCH)
+
+# The figures that have budgets, judged; by hand, as a busy machine misses them.
+bench-check: install
+	@scripts/need-packages bench
+	$(BIN)/python bench/run.py --check --minutes 5 $(BENCH)
+
+# Faults and a hundred sequences of them in a real pod; writes docs/faults.md. Needs root; half an hour.
+faults: install
+	@scripts/need-packages bench
+	PYTHONPATH=src:tests:. $(BIN)/python -m faults --write docs/faults.md $(FAULTS)
+
+# A day in accelerated time, and MINUTES in real time in a pod (root); writes docs/soak.md.
+MINUTES ?= 60
+soak: install
+	@scripts/need-packages bench
+	PYTHONPATH=src:tests:. $(BIN)/python -m soak --minutes $(MINUTES) --write docs/soak.md $(SOAK)
+
+# Every harness for SECONDS.
+SECONDS ?= 60
+fuzz: install
+	$(BIN)/python fuzz/run.py $(SECONDS)
 
 format: install
 	$(BIN)/ruff format .
