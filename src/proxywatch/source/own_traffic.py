@@ -9,7 +9,7 @@ from collections import deque
 _CAPACITY = 8192
 _SLACK = 2.0
 _LATE = 60.0
-"""A proxy that hangs accepts a probe long after that was given up; a minute is how long TIME_WAIT keeps its port."""
+"""A proxy that hangs accepts a probe long after that was given up; TIME_WAIT keeps the port for a minute."""
 
 
 class OwnTraffic:
