@@ -141,6 +141,13 @@ def test_hostile_yaml_is_a_fault_and_no_traceback() -> None:
         assert all("not YAML" in fault for fault in faults(text))
 
 
+def test_a_file_that_unfolds_to_a_billion_items_is_refused_at_once() -> None:
+    """References to references cost no more than they are long, nor do the messages about them."""
+    nest = [f"  - &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 30)]
+    text = "\n".join(["latency:", "  targets:", "  - &a0 [x]", *nest])
+    assert {len(fault) < 500 for fault in faults(text)} == {True}
+
+
 def test_the_environment_wins_over_the_file() -> None:
     """Any key, lists with commas, and the short names."""
     config = read(

@@ -84,6 +84,22 @@ def healthcheck(path: str | None, face: str) -> None:
 
 
 @main.command()
+@click.argument("url", required=False)
+@_config_option
+def status(url: str | None, path: str | None) -> None:
+    """Show what the status page shows; URL is an exporter, by default the one of the settings."""
+    from proxywatch import exposition, terminal  # noqa: PLC0415
+
+    try:
+        told = terminal.fetch(url or terminal.local(reader(path)()[exposition.Settings].listen[0]))
+    except ConfigError as error:
+        _refuse(error)
+    except SourceError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(terminal.render(told))
+
+
+@main.command()
 @click.argument("what", type=click.Choice(["metrics", "config"]), default="metrics")
 def describe(what: str) -> None:
     """Print the reference of metrics or settings, generated from the code."""
@@ -119,7 +135,7 @@ def reader(path: str | None) -> Callable[[], Config]:
     """What reads the settings, now and at each reload; all that can be wrong is a ConfigError."""
 
     def read() -> Config:
-        from proxywatch.daemon import SECTIONS  # noqa: PLC0415
+        from proxywatch import daemon  # noqa: PLC0415
 
         text = ""
         if path is not None:
@@ -127,7 +143,9 @@ def reader(path: str | None) -> Callable[[], Config]:
                 text = file.read(path, _LARGEST_FILE).decode()
             except (SourceError, UnicodeDecodeError) as error:
                 raise ConfigError(Fault(path, str(error).removeprefix(f"{path}: "))) from error
-        return load(text, os.environ, SECTIONS, os.path.basename(path or ""))  # noqa: PTH119
+        config = load(text, os.environ, daemon.SECTIONS, os.path.basename(path or ""))  # noqa: PTH119
+        daemon.check(config)
+        return config
 
     return read
 

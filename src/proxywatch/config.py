@@ -21,6 +21,7 @@ import msgspec
 import yaml
 
 from proxywatch.errors import ConfigError, Fault, ParseError
+from proxywatch.parse.quantity import show
 
 Sections = Mapping[str, type[msgspec.Struct]]
 _Settings = TypeVar("_Settings", bound=msgspec.Struct)
@@ -270,11 +271,11 @@ def _convert(value: object, kind: Any, place: str, faults: list[Fault]) -> objec
         return _nested(value, base, place, faults)
     if get_origin(base) is tuple:
         if not isinstance(value, list):
-            faults.append(Fault(place, f"expected {_expected(base)}, got {_show(value)}"))
+            faults.append(Fault(place, f"expected {_expected(base)}, got {show(value)}"))
             return None
         element = get_args(base)[0]
         return tuple(_convert(item, element, f"{place}[{index}]", faults) for index, item in enumerate(value))
-    wrong = f"expected {_expected(kind)}, got {_show(value)}"
+    wrong = f"expected {_expected(kind)}, got {show(value)}"
     try:
         converted: object = msgspec.convert(value, _plain(kind), dec_hook=_quantity)
         if converted is None or _within(converted, kind):
@@ -291,7 +292,7 @@ def _nested(
     value: object, settings: type[msgspec.Struct], place: str, faults: list[Fault]
 ) -> msgspec.Struct | None:
     if not isinstance(value, dict):
-        faults.append(Fault(place, f"expected a mapping, got {_show(value)}"))
+        faults.append(Fault(place, f"expected a mapping, got {show(value)}"))
         return None
     known = [field.name for field in msgspec.structs.fields(settings)]
     faults.extend(
@@ -364,7 +365,3 @@ def _constraint(extras: tuple[object, ...]) -> str:
         if getattr(extra, name, None) is not None
     ]
     return f" of {' and '.join(parts)}" if parts else ""
-
-
-def _show(value: object) -> str:
-    return _USER_INFO.sub("//***@", repr(value))[:80]

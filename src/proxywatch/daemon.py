@@ -16,7 +16,7 @@ import msgspec
 from proxywatch import exposition, health, journal, scrape
 from proxywatch.collector.wireguard import WireguardCollector
 from proxywatch.config import Config, load
-from proxywatch.errors import ConfigError
+from proxywatch.errors import ConfigError, Fault
 from proxywatch.exposition import Exposition
 from proxywatch.health import HealthServer, Tunnel, allowance
 from proxywatch.registry import Closing, Collector, Publisher, Registry, Watching
@@ -37,7 +37,6 @@ SECTIONS: Mapping[str, type[msgspec.Struct]] = {
 }
 _AT_START_ONLY = (scrape.Settings, exposition.Settings, health.Settings)
 _STOP_WITHIN = 1.7
-_NOT_READ: Tunnel = ("unknown", "it cannot be read, or was not read yet", False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +55,8 @@ async def run(read: Callable[[], Config], announce: Callable[[Faces], None] = la
         announce: Told where the faces listen, once they do.
 
     Raises:
-        ConfigError: The settings have faults at the start.
-        SourceError: An address cannot be listened on.
+        ConfigError: The settings have faults at the start, or an address cannot be listened on; it may be
+            wrapped in an ExceptionGroup.
     """
     config = read()
     journal.install(config[journal.Settings])
@@ -114,6 +113,19 @@ def new_context(config: Config) -> Context:
     return Context(proxy=config[Proxy])
 
 
+def check(config: Config) -> None:
+    """Look at what no section can know alone.
+
+    Raises:
+        ConfigError: A required collector that there is not.
+    """
+    known = [entry.name for entry in COLLECTORS]
+    unknown = [name for name in config[health.Settings].require if name not in known]
+    if unknown:
+        text = f"no collector {', '.join(unknown)}; there are {', '.join(known)}"
+        raise ConfigError(Fault("health.require", text))
+
+
 def wanted(config: Config) -> dict[str, tuple[Entry, msgspec.Struct | None]]:
     """The lines of the table that the settings ask for, with their sections."""
     lines = {}
@@ -135,12 +147,15 @@ def required(config: Config) -> dict[str, float]:
 
 
 def tunnel(names: Registry) -> Tunnel | None:
-    """The tunnel's state, its words, and whether it is up; None when no collector watches it."""
+    """The tunnel's state, its words, and whether it is up; None when nobody watches it, or it cannot be read.
+
+    What cannot be read is no reason to have the VPN's container restarted.
+    """
     collector = names.collectors.get("wireguard")
     if not isinstance(collector, WireguardCollector):
         return None
     snapshot = collector.tunnel()
-    return (snapshot.state.value, snapshot.sentence, snapshot.up) if snapshot else _NOT_READ
+    return (snapshot.state.value, snapshot.sentence, snapshot.up) if snapshot else None
 
 
 def every_publisher() -> list[Publisher]:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from proxywatch.errors import SourceError
+from proxywatch.parse.quantity import Address
 from proxywatch.status.model import Exit, Figure, Phase, Points, Status
 
 _PATH = "/api/v1/status"
@@ -51,6 +52,14 @@ def fetch(url: str) -> Status:
         return msgspec.json.decode(body, type=Status)
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise SourceError(f"{url}: {error}") from error
+
+
+def local(address: Address) -> str:
+    """The URL of an exporter on this machine, by the address that it listens on."""
+    if address.path is not None:
+        return str(address)
+    host = address.host if address.host not in (None, "::", "0.0.0.0") else "127.0.0.1"
+    return f"http://[{host}]:{address.port}" if ":" in str(host) else f"http://{host}:{address.port}"
 
 
 def _connect(url: str) -> tuple[http.client.HTTPConnection, str]:

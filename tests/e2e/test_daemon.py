@@ -100,6 +100,8 @@ def test_every_series_of_part_a_is_there_and_right(tmp_path: Path) -> None:
         assert 0 < (running.value("proxy_latency_ms") or 0) < 500
         assert 'proxy_info{proxy_name="golden-crab"} 1' in running.get("/metrics").body
         assert running.status()["name"] == "golden-crab"
+        terminal = proxywatch("status", running.http)
+        assert (terminal.returncode, "golden-crab" in terminal.stdout) == (0, True)
         assert running.get("/api/v1/history").status == 200
         assert "Traceback" not in running.log.read_text()
 
@@ -368,6 +370,12 @@ def test_seven_mistakes_get_seven_messages_and_status_2(tmp_path: Path, command:
     ]
     assert all(any(f"proxywatch.yaml:{place}:" in line for line in lines) for place in places), result.stderr
     assert len(lines) >= len(places)
+
+
+def test_a_required_collector_that_there_is_not_is_a_fault() -> None:
+    """Readiness must not pass because of a misspelt name."""
+    result = proxywatch("run", PROXYWATCH_HEALTH_REQUIRE="latency, sesions")
+    assert (result.returncode, "no collector sesions" in result.stderr) == (2, True)
 
 
 def test_a_file_that_is_not_there_is_a_fault_not_a_traceback(tmp_path: Path) -> None:

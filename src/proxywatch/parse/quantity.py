@@ -1,6 +1,7 @@
 """Quantities as people write them in a settings file: `30s`, `1MB`, `:9090`, `https://example.org/`."""
 
 import re
+from reprlib import Repr
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -13,8 +14,25 @@ _BYTES = {
     "": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
     "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
 }  # fmt: skip
+_USER_INFO = re.compile(r"//[^/@\s']*@")
 _LONGEST = 10 * 365 * 86400.0
 _LARGEST_PORT = 65535
+
+
+class _Shown(Repr):
+    """Shows little of what is large, and no user of a URL."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxlist, self.maxdict = 2, 3, 3
+
+    def repr_str(self, x: str, level: int) -> str:  # noqa: ARG002 - the parent's signature
+        return repr(_USER_INFO.sub("//***@", x))[:80]
+
+
+def show(value: object) -> str:
+    """A value for a message: short, and cheap however large it is, or becomes by YAML's references."""
+    return _Shown().repr(value)[:100]
 
 
 class Duration(float):
@@ -28,10 +46,10 @@ class Duration(float):
         text = str(value).strip() if isinstance(value, str) else ""
         parts = _DURATION.findall(text)
         if not parts or "".join(number + unit for number, unit in parts) != text:
-            raise ParseError(f"expected {cls.expected}, got {value!r}")
+            raise ParseError(f"expected {cls.expected}, got {show(value)}")
         seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
         if seconds > _LONGEST:
-            raise ParseError(f"expected {cls.expected} of at most ten years, got {value!r}")
+            raise ParseError(f"expected {cls.expected} of at most ten years, got {show(value)}")
         return cls(seconds)
 
     def __str__(self) -> str:
@@ -57,7 +75,7 @@ class Size(int):
             return cls(round(float(match[1]) * _BYTES[match[2] or ""]))
         if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
             return cls(value)
-        raise ParseError(f"expected {cls.expected}, got {value!r}")
+        raise ParseError(f"expected {cls.expected}, got {show(value)}")
 
     def __str__(self) -> str:
         """The shortest way to write it that reads back the same."""
@@ -83,9 +101,9 @@ class Address(str):
         host, colon, port = text.rpartition(":")
         bracketed = host.startswith("[") and host.endswith("]")
         if not colon or not port.isascii() or not port.isdigit() or int(port) > _LARGEST_PORT:
-            raise ParseError(f"expected {cls.expected}, got {value!r}")
+            raise ParseError(f"expected {cls.expected}, got {show(value)}")
         if (":" in host) != bracketed:
-            raise ParseError(f"expected {cls.expected} (IPv6 in brackets), got {value!r}")
+            raise ParseError(f"expected {cls.expected} (IPv6 in brackets), got {show(value)}")
         return cls(text)
 
     @property
@@ -124,5 +142,5 @@ class Url(str):
         if "@" in parts.netloc or (not good and "@" in text):  # a mistyped one may hold a user as well
             raise ParseError(f"expected {cls.expected}")
         if not good:
-            raise ParseError(f"expected {cls.expected}, got {value!r}")
+            raise ParseError(f"expected {cls.expected}, got {show(value)}")
         return cls(text)
