@@ -46,7 +46,7 @@ def draw(minutes: float, folder: Path) -> None:
             ("proxy-pool-dashboard.json", "dashboard-pool.png", {}),
             ("proxy-detail-dashboard.json", "dashboard-detail.png", {"proxy": "swift-otter"}),
         ):
-            told = render(name, folder / picture, since=since, tall=1900, **variables)
+            told = render(name, folder / picture, since=since, tall=2000, **variables)
             empty = [title for title, panel in told["panels"].items() if not panel["series"]]
             print(picture, "errors:", told["errors"], "panels without data:", empty)
 

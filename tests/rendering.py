@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "dashboards/render"
 BUILD = ROOT / "build/render"
 _INSTALL = ("npm", "install", "--legacy-peer-deps", "--ignore-scripts", "--no-audit", "--no-fund", "--silent")
-_WIDTH = 1280
+_WIDTH = 1480
 _ANSWERED = "Object.values(window.drawing.panels).every((panel) => panel.state === 'Done' || panel.error)"
 
 

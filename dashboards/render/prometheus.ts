@@ -28,7 +28,7 @@ export class Prometheus extends DataSourceApi<any> {
     const answer = await (await fetch(`/prometheus/api/v1/${target.instant ? 'query' : 'query_range'}?${query}`)).json();
     if (answer.status !== 'success') throw new Error(`${expr}: ${answer.error}`);
     const result = answer.data.result.map((one: any) => ({ labels: one.metric, values: one.values ?? [one.value] }));
-    return target.format === 'table' ? [table(result, target.refId)] : result.map((one: any) => series(one, target));
+    return target.format === 'table' ? [table(result, target.refId)] : result.map((one: any) => series(one, target, step));
   }
 
   async metricFindQuery(query: any) {
@@ -42,13 +42,14 @@ export class Prometheus extends DataSourceApi<any> {
   }
 }
 
-function series({ labels, values }: any, target: any) {
+function series({ labels, values }: any, target: any, step: number) {
   const name = target.legendFormat.replace(/\{\{(\w+)\}\}/g, (_: string, label: string) => labels[label] ?? '');
   return toDataFrame({
     refId: target.refId,
     name,
     fields: [
-      { name: 'Time', type: FieldType.time, config: {}, values: values.map((pair: any) => pair[0] * 1000) },
+      // The interval is what tells a chart where a value is missing.
+      { name: 'Time', type: FieldType.time, config: { interval: step * 1000 }, values: values.map((pair: any) => pair[0] * 1000) },
       { name: 'Value', type: FieldType.number, labels, config: { displayNameFromDS: name }, values: values.map((pair: any) => Number(pair[1])) },
     ],
   });
