@@ -102,6 +102,7 @@ def _status() -> Panel:
         {"showHeader": True, "cellHeight": "sm", "sortBy": [{"displayName": "Proxy", "desc": False}]},
         (
             Override("Proxy", {"links": [link], "custom.minWidth": 130}),
+            Override("Exit", {"custom.width": 80}),
             *(_override(column) for column in COLUMNS_SHOWN),
         ),
         ({"id": "merge", "options": {}}, {"id": "organize", "options": organize}),
