@@ -4,7 +4,7 @@ Usage: rootfs.py ROOT DIRECTORY...
 
 Shared libraries are found by ldd. What comes out of Debian's packages is recorded as the scanners of images
 expect it (/var/lib/dpkg/status.d), with its licence.
-"""  # noqa: INP001 - a script
+"""
 
 import os
 import shutil
@@ -97,7 +97,7 @@ def packages(root: Path) -> Iterator[str]:
 
 def _output(*command: str) -> str:
     environment = {"PATH": os.environ.get("PATH", "") + ":/sbin:/usr/sbin", "LC_ALL": "C"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)  # noqa: S603
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     return done.stdout
 
 

@@ -1,7 +1,7 @@
 """Something to fetch: `/bytes/N`, `/delay/SECONDS`, `/json` (who asks), and an empty page for all else.
 
 Usage: target.py ADDRESS PORT...
-"""  # noqa: INP001 - a script
+"""
 
 import json
 import sys
