@@ -14,7 +14,6 @@ ORDER = (
     "httptools",
     "click",
     "proxywatch.daemon",
-    "psutil",
 )
 
 
