@@ -57,6 +57,17 @@ def test_the_page(tmp_path: Path) -> None:
                 page.wait(f"{SHOWN}('{key}') !== '\u2013'")
                 assert any(same(page, running, key, metric) for _ in range(400)), key
             page.wait("document.querySelectorAll('#figure-latency .trend .line').length > 0")
+            refused = [
+                "curl",
+                "-so",
+                "/dev/null",
+                "-x",
+                f"socks5h://127.0.0.1:{proxy.port}",
+                "http://127.0.0.1:1/",
+            ]
+            subprocess.run(refused, check=False)
+            page.wait("document.body.innerText.includes('127.0.0.1.1')")
+            assert "destination" in page.evaluate("document.body.innerText")
             assert page.evaluate("document.documentElement.scrollHeight") <= 900
             page.screenshot(pictures / "page-light.png")
             page.look(1280, 860, dark=True)

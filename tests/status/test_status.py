@@ -42,7 +42,7 @@ class Probes(msgspec.Struct, frozen=True):
 class Log(msgspec.Struct, frozen=True):
     """As the sessions collector's status has it."""
 
-    recent_failures: list[dict[str, Any]]
+    report: dict[str, Any]
 
 
 class Rig:
@@ -69,7 +69,7 @@ class Rig:
         }
         self.history = {"probes": [], "failures": [failure]}
         self.latency = Puppet("latency", {LATENCY: 142.0}, Probes([{"duration": 0.052, "phases": phases}]))
-        self.sessions = Puppet("sessions", {RATE: 99.5}, Log([refused]))
+        self.sessions = Puppet("sessions", {RATE: 99.5}, Log({"recent_failures": [refused]}))
         self.speed = Puppet("speed", {SPEED: 50.0})
         self.active = Puppet("active", {ACTIVE: 3})
         self.interface = Puppet("interface", {BYTES: 1000})

@@ -58,7 +58,8 @@ def phases(seen: Seen) -> list[Phase]:
 def failures(history: object, seen: Seen) -> list[Failure]:
     """The most recent failures of probes and of clients' requests, the last first."""
     probes = _mapping(msgspec.to_builtins(history)).get("failures") or ()
-    requests = _mapping(seen.get("sessions")).get("recent_failures") or ()
+    report = _mapping(_mapping(seen.get("sessions")).get("report"))
+    requests = report.get("recent_failures") or ()
     failed = [*map(_probe, map(_mapping, probes)), *map(_request, map(_mapping, requests))]
     return sorted(failed, key=lambda failure: failure.at, reverse=True)[:_MOST_FAILURES]
 
