@@ -140,6 +140,7 @@ class HealthServer:
         self._leaving: Waiting[_Client] = Waiting(_FAREWELL)
         self._listener = Listener("health", lambda: _Client(self))
         self._group = asyncio.TaskGroup()
+        self._somebody = asyncio.Event()
 
     @property
     def addresses(self) -> list[str]:
@@ -166,18 +167,22 @@ class HealthServer:
 
     async def _tick(self) -> None:
         while True:
+            await self._somebody.wait()  # while nobody is connected, nothing is late
             await self._clock.sleep_until(self._clock.monotonic() + _TICK)
             now = self._clock.monotonic()
             for client in self._silent.late(now):
                 client.answer()
             for client in self._leaving.late(now):
                 client.drop()
+            if not self.connections:
+                self._somebody.clear()
 
     # What a client asks of the face.
 
     def opened(self, client: "_Client") -> None:
         """One more; when there are too many, the oldest one is answered at once."""
         self._silent.add(client, self._clock.monotonic())
+        self._somebody.set()
         if self.connections <= self._settings.max_connections:
             return
         oldest = self._leaving.first() or self._silent.first() or client
