@@ -26,7 +26,7 @@ _MOST = {
     "resident_mb": 1.05,
     "descriptors": 1.15,
     "tasks": 1.15,
-    "objects": 1.05,
+    "objects": 1.25,
     "threads": 1.6,
     "series": 1.05,
 }
@@ -77,7 +77,8 @@ def _day(day: Day, hours: float) -> tuple[str, bool]:
         f"{day.truth.successful + day.truth.failed:,} sessions in a log that was rotated {day.rotations} times, in {day.took:.0f} s. "
         f"The process that is measured holds the target and the clients of the soak as well.\n\n"
         f"Counted {day.counted[0]:,.0f} successes and {day.counted[1]:,.0f} failures; written were {day.truth.successful:,} and "
-        f"{day.truth.failed:,}: {'equal' if right else 'NOT EQUAL'}.\n\n"
+        f"{day.truth.failed:,}: {'equal' if right else 'NOT EQUAL'}. "
+        "Python's objects grow by two lists per probe, until the endpoints of 2,048 probes are remembered.\n\n"
     )
     flat = all(row[3] == "flat" for row in growth(day.samples))
     plot = _draw("soak-day.svg", f"{hours:g} hours in accelerated time", "hours", 3600, day.samples)
