@@ -2,7 +2,8 @@
 
     PYTHONPATH=src:tests python bench/bench_startup.py [ROUNDS]
 
-In turns; the exporter in an environment with what requirements.lock names alone, all its collectors on, beside a
+In turns; the exporter in an environment with what requirements.lock names alone, all its collectors on,
+beside a
 prometheus_client server that does nothing else, and node_exporter where it is installed.
 """
 

@@ -1,9 +1,9 @@
-"""Memory and processor of the exporter with everything on, beside five exporters that together tell a part of it.
+"""Memory and processor with everything on, beside five exporters that together tell a part of it.
 
     PYTHONPATH=src:tests python bench/bench_together.py [MINUTES]
 
-All of them in the same pod (real WireGuard, real Dante, a client with two requests a second), all at their default
-cadence, all scraped every 15 s. Needs root, and Debian's prometheus-node-exporter, -blackbox-exporter,
+All of them in the same pod (real WireGuard, real Dante, a client with two requests a second), at their
+default cadence, scraped every 15 s. Needs root, and Debian's prometheus-node-exporter, -blackbox-exporter,
 -process-exporter, -smokeping-prober and mtail; what is missing is left out, and said.
 """
 
@@ -52,7 +52,7 @@ class Subject:
 
     name: str
     command: list[str]
-    url: str
+    url: str = ""
     process: Inside | None = None
     scrapes: list[float] = field(default_factory=list)
     resident: list[tuple[float, float]] = field(default_factory=list)
@@ -102,16 +102,32 @@ def subjects(pod: Pod) -> list[Subject]:
     (folder / "blackbox.yml").write_text(yaml.safe_dump(_BLACKBOX))
     (folder / "process.yml").write_text("process_names: [{comm: [danted]}]\n")
     (folder / "dante.mtail").write_text(_MTAIL)
-    local = "http://127.0.0.1"
-    probe = f"{local}:9115/probe?module=proxy&target=http://{WEB}/get"
+    node, blackbox, process, smokeping = ("127.0.0.1:" + port for port in ("9100", "9115", "9256", "9374"))
     everything = [
-        Subject("proxywatch", [runtime.python(), "-m", "proxywatch", "run", "-c", f"{folder}/proxywatch.yaml"], f"{local}:9090/metrics"),
-        Subject("node_exporter", ["prometheus-node-exporter", "--web.listen-address=127.0.0.1:9100"], f"{local}:9100/metrics"),
-        Subject("blackbox_exporter", ["prometheus-blackbox-exporter", f"--config.file={folder}/blackbox.yml", "--web.listen-address=127.0.0.1:9115"], probe),
-        Subject("process-exporter", ["prometheus-process-exporter", f"-config.path={folder}/process.yml", "-web.listen-address=127.0.0.1:9256"], f"{local}:9256/metrics"),
-        Subject("mtail", ["mtail", "-address=127.0.0.1", "-port=3903", f"-progs={folder}", f"-logs={pod.log}", "-logtostderr"], f"{local}:3903/metrics"),
-        Subject("smokeping_prober", ["prometheus-smokeping-prober", "--web.listen-address=127.0.0.1:9374", "--privileged", WEB], f"{local}:9374/metrics"),
+        Subject("proxywatch", [
+            runtime.python(), "-m", "proxywatch", "run", "-c", f"{folder}/proxywatch.yaml",
+        ]),
+        Subject("node_exporter", ["prometheus-node-exporter", f"--web.listen-address={node}"]),
+        Subject("blackbox_exporter", [
+            "prometheus-blackbox-exporter", f"--config.file={folder}/blackbox.yml",
+            f"--web.listen-address={blackbox}",
+        ]),
+        Subject("process-exporter", [
+            "prometheus-process-exporter", f"-config.path={folder}/process.yml",
+            f"-web.listen-address={process}",
+        ]),
+        Subject("mtail", [
+            "mtail", "-address=127.0.0.1", "-port=3903", f"-progs={folder}",
+            f"-logs={pod.log}", "-logtostderr",
+        ]),
+        Subject("smokeping_prober", [
+            "prometheus-smokeping-prober", f"--web.listen-address={smokeping}", "--privileged", WEB,
+        ]),
     ]  # fmt: skip
+    addresses = ("127.0.0.1:9090", node, blackbox, process, "127.0.0.1:3903", smokeping)
+    for subject, address in zip(everything, addresses, strict=True):
+        subject.url = f"http://{address}/metrics"
+    everything[2].url = f"http://{blackbox}/probe?module=proxy&target=http://{WEB}/get"
     there = [s for s in everything if shutil.which(s.command[0])]
     for subject in everything:
         if subject not in there:

@@ -27,11 +27,13 @@ def chart(title: str, x: str, y: str, series: Mapping[str, Points]) -> str:
         return f"{_LEFT + at / right * wide:.1f},{_HEIGHT - _BOTTOM - value / top * high:.1f}"
 
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="sans-serif" font-size="11">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" '
+        f'font-family="sans-serif" font-size="11">',
         f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="#fff"/>',
         f'<text x="{_LEFT}" y="16" font-size="13" font-weight="bold">{escape(title)}</text>',
         f'<text x="{_LEFT + wide / 2}" y="{_HEIGHT - 6}" text-anchor="middle">{escape(x)}</text>',
-        f'<text x="12" y="{_TOP + high / 2}" text-anchor="middle" transform="rotate(-90 12 {_TOP + high / 2})">{escape(y)}</text>',
+        f'<text x="12" y="{_TOP + high / 2}" text-anchor="middle" transform="rotate(-90 12 '
+        f'{_TOP + high / 2})">{escape(y)}</text>',
     ]
     for step in range(5):
         value = top * step / 4
@@ -39,14 +41,16 @@ def chart(title: str, x: str, y: str, series: Mapping[str, Points]) -> str:
         parts.append(f'<line x1="{_LEFT}" x2="{_LEFT + wide}" y1="{level}" y2="{level}" stroke="#ddd"/>')
         parts.append(f'<text x="{_LEFT - 6}" y="{level + 4}" text-anchor="end">{value:g}</text>')
         parts.append(
-            f'<text x="{_LEFT + wide * step / 4}" y="{_HEIGHT - _BOTTOM + 14}" text-anchor="middle">{right * step / 4:.3g}</text>'
+            f'<text x="{_LEFT + wide * step / 4}" y="{_HEIGHT - _BOTTOM + 14}" '
+            f'text-anchor="middle">{right * step / 4:.3g}</text>'
         )
     for index, (name, points) in enumerate(series.items()):
         colour = _COLOURS[index % len(_COLOURS)]
         line = " ".join(place(at, value) for at, value in points)
         parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="1.8"/>')
         parts.append(
-            f'<text x="{_LEFT + wide + 10}" y="{_TOP + 14 + 16 * index}" fill="{colour}">{escape(name)}</text>'
+            f'<text x="{_LEFT + wide + 10}" y="{_TOP + 14 + 16 * index}" '
+            f'fill="{colour}">{escape(name)}</text>'
         )
     return "\n".join([*parts, "</svg>\n"])
 

@@ -68,7 +68,12 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="run those that have goals, and judge")
     parser.add_argument("--write", type=Path, help="the page")
     arguments = parser.parse_args()
-    parts, good = [], True
+    head = (
+        f"# Benchmarks\n\nWritten by `make bench`. {machine()}\nPeers: {versions()}.\n\n"
+        "Ratios compare runs of one sitting, in turns. Absolute figures are this machine's. "
+        "Where a goal was missed it says so.\n"
+    )
+    parts, good = [head], True
     for script in sorted(HERE.glob("bench_*.py")):
         name = script.stem.removeprefix("bench_")
         if arguments.only not in name or (arguments.check and name not in _BUDGETED):
@@ -76,13 +81,8 @@ def main() -> int:
         section, met = run(script, *((arguments.minutes,) if name == "together" else ()))
         parts.append(section)
         good = good and met
-    if arguments.write:
-        head = f"# Benchmarks\n\nWritten by `make bench`. {machine()}\nPeers: {versions()}.\n"
-        note = (
-            "Ratios compare runs of one sitting, in turns. Absolute figures are this machine's. "
-            "Where a goal was missed it says so.\n"
-        )
-        arguments.write.write_text("\n".join((head, note, *parts)))
+        if arguments.write:
+            arguments.write.write_text("\n".join(parts))
     return int(arguments.check and not good)
 
 

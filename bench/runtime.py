@@ -1,4 +1,4 @@
-"""The exporter as it is installed for use: an environment of its own with nothing but what requirements.lock names."""
+"""The exporter as it is installed for use: an environment with what requirements.lock names, no more."""
 
 import hashlib
 import subprocess

@@ -10,6 +10,7 @@ from pathlib import Path
 from random import Random
 
 from bench.report import machine, table
+
 from faults.bed import Bed
 from faults.catalogue import FAULTS
 from faults.clients import Clients
@@ -81,11 +82,15 @@ def _page(
         (
             "# Faults\n",
             f"Written by `make faults`. {machine()}\n",
-            "Each row is a fault in a real pod (WireGuard, Dante, a client, a far end), brought about for a few seconds while "
-            "clients make requests. The invariants are in `faults/invariants.py`: both ports answer within a second, "
-            "no counter decreases, the requests counted are those that clients made, it recovers without help.\n",
+            "Each row is a fault in a real pod (WireGuard, Dante, a client, a far end), brought "
+            "about for a few seconds while "
+            "clients make requests. The invariants are in `faults/invariants.py`: both ports answer "
+            "within a second, "
+            "no counter decreases, the requests counted are those that clients made, it recovers "
+            "without help.\n",
             table(_HEAD, [_row(result) for result in singles]),
-            f"\n## Sequences\n\n{len(sequences)} sequences of one to four faults at a time, drawn from seed {seed}; "
+            f"\n## Sequences\n\n{len(sequences)} sequences of one to four faults at a time, drawn "
+            f"from seed {seed}; "
             f"the invariants held after {held} of them.\n",
             table(("", "faults", "recovered s", "requests", "slowest answer s", "verdict"),
                   [_sequence_row(n, result) for n, result in enumerate(sequences, 1)]),

@@ -1,7 +1,9 @@
 """A pod with the exporter in it, as its users run it, and the handles by which faults take hold of both.
 
-Dante's log and the exporter's checkpoint are on a small file system of their own, so that it can be filled. Where
-libfaketime is installed, the wall clock of Dante and of the exporter is read from a file, so that it can be stepped.
+Dante's log and the exporter's checkpoint are on a small file system of their own, so that it can be filled.
+Where
+libfaketime is installed, the wall clock of Dante and of the exporter is read from a file, so that it can be
+stepped.
 """
 
 import json
@@ -88,7 +90,9 @@ class Bed(AbstractContextManager["Bed"]):
         return {
             "proxy": {"name": "bed", "url": "socks5h://127.0.0.1:1080"},
             "latency": {"interval": "1s", "timeout": "900ms", "targets": [f"http://{WEB}/get"]},
-            "speed": {"interval": "5s", "timeout": "4s", "url": f"http://{WEB}/bytes/{{bytes}}", "bytes": "50kB"},
+            "speed": {
+                "interval": "5s", "timeout": "4s", "url": f"http://{WEB}/bytes/{{bytes}}", "bytes": "50kB",
+            },
             "sessions": {
                 "log": str(self.log), "start": "beginning", "checkpoint": str(self.disk / "sessions.json"),
                 "include_self": False,

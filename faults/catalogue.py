@@ -1,7 +1,8 @@
 """The faults. Each is a context: it has begun when the block does, and is over when that ends.
 
 What a fault may hide from the exporter is declared beside it: `lossy`, lines of the log may be lost, so that
-requests may go uncounted; `fragile`, so they are if the exporter ends meanwhile; `mute`, the faces may not answer while it lasts; `ends`, the exporter ends in it.
+requests may go uncounted; `fragile`, so they are if the exporter ends meanwhile; `mute`, the faces may not
+answer while it lasts; `ends`, the exporter ends in it.
 Nothing is ever allowed to be counted twice.
 """
 
@@ -286,7 +287,7 @@ def settings_are_reloaded_often(bed: Bed) -> Iterator[None]:
 
 
 @fault("crowd")
-def silent_clients_crowd_both_ports(bed: Bed) -> Iterator[None]:
+def silent_clients_crowd_both_ports(_: Bed) -> Iterator[None]:
     """Two hundred that connect to each and say nothing, or nonsense."""
     with ExitStack() as stack:
         for index in range(_MANY):

@@ -5,7 +5,8 @@
     clients.truth
 
 Each worker makes one request after another from the client's side: most are for pages, some for a port that
-nobody listens on. What is known by the answer is counted as granted or refused, all else as unsure: the proxy may
+nobody listens on. What is known by the answer is counted as granted or refused, all else as unsure: the
+proxy may
 have decided either way, or never have heard of it.
 """
 

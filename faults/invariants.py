@@ -1,7 +1,8 @@
 """What must hold whatever happens.
 
 1. Both ports answer, each within a second, while the exporter runs and has what it needs to.
-2. No counter ever decreases: within a life of the exporter none, over a restart none that the checkpoint keeps.
+2. No counter ever decreases: within a life of the exporter none, over a restart none that the checkpoint
+keeps.
    (A device's own counters begin anew with the device, and are told by its name and key.)
 3. Nothing is counted twice, and nothing is missed but what the log lost: the requests counted are those that
    clients made, by their own count.

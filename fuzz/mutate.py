@@ -1,6 +1,7 @@
 """What every harness shares: recorded inputs, mutated for a while; or atheris, where it is installed.
 
-An input that breaks an invariant is kept in `corpus/HARNESS/`; whatever is there is tried first, and mutated too.
+An input that breaks an invariant is kept in `corpus/HARNESS/`; whatever is there is tried first, and
+mutated too.
 """
 
 import hashlib
@@ -18,7 +19,8 @@ _WORDS = (b"\0", b"\n", b" ", b":", b"/", b"-1", b"99999999999999999999")
 def fuzz(one: Callable[[bytes], None], corpus: Sequence[bytes], words: Sequence[bytes] = _WORDS) -> None:
     """Call `one` with mutations of the corpus, and print how many it took.
 
-    The first argument of the command line is the time in seconds (10), the second the seed (0). With `atheris`
+    The first argument of the command line is the time in seconds (10), the second the seed (0). With
+    `atheris`
     as the first, that engine drives instead, and takes the rest of the command line.
     """
     if sys.argv[1:2] == ["atheris"] and find_spec("atheris"):

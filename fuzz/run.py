@@ -31,7 +31,8 @@ def run(harness: Path, seconds: str, seed: str) -> tuple[bool, str]:
     verdict = "holds" if held else "BROKEN"
     return (
         held,
-        f"{harness.stem.removeprefix('fuzz_'):20} {count:>12,} {count / took:>10,.0f} {took:>8.1f}  {verdict}",
+        f"{harness.stem.removeprefix('fuzz_'):20} {count:>12,} {count / took:>10,.0f} {took:>8.1f}  "
+        f"{verdict}",
     )
 
 

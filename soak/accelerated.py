@@ -1,4 +1,4 @@
-"""The whole daemon in this process, on a clock that runs as fast as the work allows: real faces, real log, real probes."""
+"""The whole daemon in this process on a fast clock: real faces, a real log, real probes."""
 
 import asyncio
 import gc
@@ -14,9 +14,9 @@ import yaml
 from proxywatch import daemon
 from proxywatch.config import Config, load
 from proxywatch.daemon import Faces
-from proxywatch.table import Context
 from proxywatch.source.proxy import Proxy
 from proxywatch.source.transfer import Transfers
+from proxywatch.table import Context
 from soak.clock import FastClock
 from soak.log import Log, Truth
 from testbed.danted import Danted
@@ -151,9 +151,10 @@ class Soak:
     def _sample(self, at: float) -> Sample:
         gc.collect()
         pages = int(Path("/proc/self/statm").read_text().split()[1])
+        descriptors = len(list(Path("/proc/self/fd").iterdir()))
         series = sum(not line.startswith(b"#") for line in self._body.splitlines())
         return Sample(
-            at, pages * os.sysconf("SC_PAGE_SIZE") / 1e6, len(os.listdir("/proc/self/fd")), len(asyncio.all_tasks()),
+            at, pages * os.sysconf("SC_PAGE_SIZE") / 1e6, descriptors, len(asyncio.all_tasks()),
             len(gc.get_objects()), series,
         )  # fmt: skip
 

@@ -9,7 +9,7 @@ _STEP = 0.05
 
 
 class FastClock:
-    """Time passes by `pass_` alone; whoever waits is woken in order, no more often than twenty times a second."""
+    """Time passes by `pass_` alone; whoever waits is woken in order, at most twenty times a second."""
 
     def __init__(self, now: float) -> None:
         self._start = now
@@ -18,12 +18,15 @@ class FastClock:
         self._order = count()
 
     def now(self) -> float:
+        """Unix time."""
         return self._start + self._elapsed
 
     def monotonic(self) -> float:
+        """Seconds since the start."""
         return self._elapsed
 
     async def sleep_until(self, deadline: float) -> None:
+        """Wait for a moment of the monotonic clock."""
         if deadline <= self._elapsed:
             await asyncio.sleep(0)
             return

@@ -8,7 +8,10 @@ from random import Random
 _ACCEPT = "pass(1): tcp/accept [: {c} 10.0.0.2.1080"
 _OPEN = "pass(1): tcp/connect [: {c} 10.0.0.2.1080 -> 10.1.0.2.{p} 203.0.113.{d}.443"
 _MOVED = "{n} -> {c} 10.0.0.2.1080 -> {m}"
-_END = f"pass(1): tcp/connect ]: {_MOVED}, {{m}} -> 10.1.0.2.{{p}} 203.0.113.{{d}}.443 -> {{n}}: {{why}}.  Session duration: 1s"
+_END = (
+    f"pass(1): tcp/connect ]: {_MOVED}, {{m}} -> 10.1.0.2.{{p}} 203.0.113.{{d}}.443 -> {{n}}: {{why}}."
+    "  Session duration: 1s"
+)
 _CLOSE = f"pass(1): tcp/accept ]: {_MOVED}: {{why}}.  Session duration: 1s"
 _REFUSED = (
     "pass(1): tcp/connect ]: 0 -> {c} 10.0.0.2.1080 -> 0, 0 -> 10.1.0.2.{p} 203.0.113.{d}.443 -> 0: "
@@ -48,8 +51,10 @@ class Log:
     def _session(self, at: float) -> bytes:
         self._port = 10_000 + (self._port - 9_999) % 50_000
         numbers = {
-            "p": self._port, "d": self._dice.randrange(256), "n": self._dice.randrange(100_000), "m": self._dice.randrange(2000),
-            "c": f"10.0.{self._dice.randrange(4)}.1.{self._port}", "why": self._dice.choice(("local client closed", "remote peer closed")),
+            "p": self._port, "d": self._dice.randrange(256),
+            "n": self._dice.randrange(100_000), "m": self._dice.randrange(2000),
+            "c": f"10.0.{self._dice.randrange(4)}.1.{self._port}", "why": self._dice.choice(("local "
+            "client closed", "remote peer closed")),
         }  # fmt: skip
         if self._dice.random() < 0.1:
             lines: tuple[str, ...] = (_ACCEPT, _REFUSED, _CLOSE)
@@ -60,7 +65,11 @@ class Log:
             self.truth.successful += 1
         stamp = time.strftime("%b %e %H:%M:%S", time.gmtime(at))
         return b"".join(
-            f"{stamp} ({at + 0.001 * index:.6f}) danted[{77 + index}]: info: {line.format(**numbers)}\n".encode()
+            (
+                f"{stamp} ({at + 0.001 * index:.6f}) danted[{77 + index}]: info: "
+                + line.format(**numbers)
+                + "\n"
+            ).encode()
             for index, line in enumerate(lines)
         )
 

@@ -24,7 +24,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Hour:
-    """What was seen: samples, what clients made, what was counted of it, scrapes, and those without an answer."""
+    """Samples, what clients made, what was counted of it, scrapes, and those without an answer."""
 
     samples: list[Sample]
     truth: Truth

@@ -6,7 +6,7 @@ endpoint in a log, however late, finds it here. Ports are used again by clients:
 
 from collections import deque
 
-_CAPACITY = 8192
+_CAPACITY = 2048  # half a megabyte; seventeen hours of two probes a minute
 _SLACK = 2.0
 _LATE = 60.0
 """A proxy that hangs accepts a probe long after it was given up; TIME_WAIT keeps its port for a minute."""
