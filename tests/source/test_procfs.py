@@ -4,6 +4,9 @@ import asyncio
 import os
 import socket
 import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,21 +17,32 @@ from proxywatch.source import procfs
 GONE = 4_194_305  # above the kernel's highest pid
 
 
+@contextmanager
+def sleeping() -> Iterator["subprocess.Popen[bytes]"]:
+    """A child that has become `sleep` for certain: between fork and exec it bears our name."""
+    with subprocess.Popen(["sleep", "60"]) as child:
+        try:
+            deadline = time.monotonic() + 10
+            while Path(f"/proc/{child.pid}/comm").read_text() != "sleep\n" and time.monotonic() < deadline:
+                time.sleep(0.001)
+            yield child
+        finally:
+            child.kill()
+
+
 def test_named() -> None:
     """A child of ours is found by its name, with its parent."""
-    with subprocess.Popen(["sleep", "60"]) as child:
+    with sleeping() as child:
         assert procfs.Process(child.pid, os.getpid()) in asyncio.run(procfs.named(["sleep"]))
-        child.kill()
     assert procfs.Process(child.pid, os.getpid()) not in asyncio.run(procfs.named(["sleep"]))
 
 
 def test_one_process() -> None:
     """Its name, its arguments, its children."""
-    with subprocess.Popen(["sleep", "60"]) as child:
+    with sleeping() as child:
         assert child.pid in procfs.children(os.getpid())
         assert procfs.name(child.pid) == "sleep"
         assert procfs.command_line(child.pid) == b"sleep\x0060\0"
-        child.kill()
 
 
 def test_a_zombie_has_no_arguments() -> None:
