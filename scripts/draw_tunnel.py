@@ -1,7 +1,7 @@
 """Draw the tunnel's state machine into docs/tunnel.md, from its table.
 
 Usage: PYTHONPATH=src python scripts/draw_tunnel.py
-"""  # noqa: INP001 - a script
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
