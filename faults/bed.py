@@ -206,11 +206,17 @@ class Bed(AbstractContextManager["Bed"]):
 
     # --- the machine
 
-    def rotate(self) -> None:
-        """As logrotate does: rename, keep one, have Dante reopen."""
+    def rename_log(self) -> None:
+        """As the first half of logrotate does, keeping three: what a checkpoint points into must not go."""
         self.shell(
-            f"mv {self.log} {self.log}.1 2>/dev/null; kill -HUP $(cat {self.pod.directory}/danted.pid)"
+            f"cd {self.disk}; for n in 2 1; do mv -f danted.log.$n danted.log.$((n+1)); done 2>/dev/null"
         )
+        self.shell(f"mv {self.log} {self.log}.1")
+
+    def rotate(self) -> None:
+        """Both halves: rename, have Dante reopen."""
+        self.rename_log()
+        self.shell(f"kill -HUP $(cat {self.pod.directory}/danted.pid)")
 
     def shell(self, script: str) -> str:
         """Run a script in the pod; its failure is not ours."""

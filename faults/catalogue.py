@@ -115,7 +115,7 @@ def the_log_is_rotated(bed: Bed) -> Iterator[None]:
 @fault("log")
 def the_log_is_renamed_and_dante_told_late(bed: Bed) -> Iterator[None]:
     """It writes on into the old one for a while."""
-    bed.shell(f"mv {bed.log} {bed.log}.1")
+    bed.rename_log()
     yield
     bed.shell(f"kill -HUP $(cat {bed.pod.directory}/danted.pid)")
 

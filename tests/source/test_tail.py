@@ -248,6 +248,22 @@ def test_a_restart_goes_on_where_it_stood(log: Path) -> None:
     assert again.gaps == 0
 
 
+def test_a_restart_while_nothing_has_the_path(log: Path) -> None:
+    """What was rotated since is read once the writer has made a new file."""
+    log.write_bytes(b"one\n")
+    first = follow(log)
+    assert drain(first) == [b"one"]
+    places = first.places()
+    first.close()
+    log.rename(log.with_name("danted.log.2"))
+    log.write_bytes(b"two\n")
+    log.rename(log.with_name("danted.log.1"))
+    again = follow(log, places=places)
+    assert drain(again) == []
+    log.write_bytes(b"three\n")
+    assert drain(again) == [b"two", b"three"]
+
+
 def test_a_restart_after_copytruncate(log: Path) -> None:
     """The rest is in the copy, the new lines are in the log."""
     append(log, "one")

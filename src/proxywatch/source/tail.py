@@ -143,6 +143,8 @@ class Tail:
         if self._current is not None:
             self._current.touched = self._monotonic()
             self._between(log, since=self._current.written_at())
+        elif self._places:  # nothing had the path when we started
+            self._since_places(log)
         self._take_over(log)
 
     def _take_over(self, log: LogFile) -> None:
@@ -230,10 +232,14 @@ class Tail:
             self._current = self._files[-1]
         elif identity is not None:
             newest = LogFile(self.path)
-            self._beside = {}
-            written = self._files[-1].written_at() if self._files else float("inf")
-            self._between(newest, self._since - _COARSE if self._since else written)
+            self._since_places(newest)
             self._take_over(newest)
+
+    def _since_places(self, newest: LogFile) -> None:
+        """Follow what had the path after the files of an earlier run, and lost it before this one saw it."""
+        self._beside = {}
+        written = self._files[-1].written_at() if self._files else float("inf")
+        self._between(newest, self._since - _COARSE if self._since else written)
 
     def _found(self, place: Place, paths: dict[tuple[int, int], str]) -> LogFile | None:
         path = paths.get(place.identity)
