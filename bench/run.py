@@ -49,7 +49,7 @@ def run(script: Path, *arguments: str) -> tuple[str, bool]:
     print(output, flush=True)
     title, _, rest = (ast.get_docstring(ast.parse(script.read_text())) or script.stem).partition("\n")
     took = time.monotonic() - start
-    said = "\n".join(line for line in rest.strip().splitlines() if not line.startswith("    "))
+    said = "\n".join(line for line in rest.splitlines() if not line.startswith("    "))
     told = output if _is_markdown(output) else f"```text\n{output.rstrip()}\n```\n"
     name = f"`bench/{script.name}`, {took:.0f} s."
     section = f"## {script.stem.removeprefix('bench_')}\n\n{title}\n\n{said.strip()}\n\n{told}\n{name}\n"
