@@ -43,7 +43,7 @@ def main(wanted: int) -> None:
 
 
 def _milliseconds(told: str) -> float:
-    found = re.search(r"^ +99% +([\d.]+)(us|ms|s)$", told, re.MULTILINE)
+    found = re.search(r"^ +99% +([\d.]+)(us|ms|s) *$", told, re.MULTILINE)
     assert found, told
     return float(found[1]) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[found[2]]
 

@@ -52,7 +52,7 @@ def wrk(url: str, seconds: int) -> tuple[float, str]:
     if match := re.search(r"Socket errors.*|Non-2xx.*", told):
         print("  !", match[0])
     rate = re.search(r"Requests/sec:\s+([\d.]+)", told)
-    tail = re.search(r"^ +99% +(\S+)$", told, re.MULTILINE)
+    tail = re.search(r"^ +99% +(\S+) *$", told, re.MULTILINE)
     assert rate, told
     assert tail, told
     return float(rate[1]), tail[1]
