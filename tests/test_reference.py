@@ -7,14 +7,13 @@ import msgspec
 import pytest
 import yaml
 
+from contract import PART_A
 from proxywatch import daemon, reference
 from proxywatch.config import load
 from proxywatch.metric import Family
 
 ROOT = Path(__file__).parent.parent
 FAMILIES = [family for publisher in daemon.every_publisher() for family in publisher.describe()]
-CONTRACT = (ROOT / "tests/fixtures/contract.md").read_text()
-PART_A = set(re.findall(r"^\| (\w+) \| (?:gauge|counter) \|", CONTRACT, re.MULTILINE))
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """The exporter in a whole pod: real WireGuard, real Dante, a client and a far end."""
 
 import base64
-import re
 import sys
 import time
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from contract import PART_A
 from testbed.exporter import Exporter, exporter
 from testbed.pod import WEB, Pod, missing
 
@@ -17,14 +17,6 @@ pytestmark = [
     pytest.mark.root,
     pytest.mark.skipif(bool(missing()), reason=f"a pod needs {', '.join(missing())}"),
 ]
-
-PART_A = set(
-    re.findall(
-        r"^\| (\w+) \| (?:gauge|counter) \|",
-        (Path(__file__).parents[1] / "fixtures/contract.md").read_text(),
-        re.MULTILINE,
-    )
-)
 
 
 @contextmanager

@@ -111,6 +111,14 @@ class Exporter:
             time.sleep(0.05)
 
 
+def proxywatch(*arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command of it to its end."""
+    command = [sys.executable, "-m", "proxywatch", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=60, env=os.environ | environ
+    )
+
+
 @contextmanager
 def exporter(
     directory: Path,
