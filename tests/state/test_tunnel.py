@@ -247,6 +247,32 @@ def test_a_step_of_the_wall_clock_is_no_event() -> None:
         assert states == {State.FRESH}
 
 
+def test_a_clock_that_was_ahead_at_the_start_and_is_set_right_buries_no_live_tunnel() -> None:
+    """The key looked an hour old; as soon as the clock is right, what is heard counts again."""
+    tunnel = Tunnel("wg0")
+    states = []
+    for second in range(0, 60, 5):
+        now = _EPOCH + 20 + second + (3600 if second < 30 else 0)
+        heard = 92 + 32 * (second // 25)  # its keepalives
+        reading = Reading(second, now, index=5, heard=heard, handshake=int(_EPOCH), keepalive=25)
+        states.append(tunnel.observe(reading).state)
+    assert states[0] is State.DEAD
+    assert states[-1] is State.FRESH
+
+
+def test_a_clock_that_is_set_back_does_not_bring_a_new_key_to_life() -> None:
+    """The age of a key that was seen new is known without the wall clock."""
+    tunnel = Tunnel("wg0")
+    first = Reading(0, _EPOCH, index=5, heard=92, handshake=int(_EPOCH) - 100, keepalive=25)
+    tunnel.observe(first)
+    for second in range(5, 400, 5):
+        now = _EPOCH + second - (300 if second > 310 else 0)
+        state = tunnel.observe(
+            Reading(second, now, index=5, heard=184 + second, handshake=int(_EPOCH) + 5, keepalive=25)
+        ).state
+    assert state is State.DEAD
+
+
 def test_after_a_gap_without_readings_nothing_is_concluded_at_once() -> None:
     """What was sent in a gap of a minute may have been sent just now."""
     bench = Bench()

@@ -11,7 +11,9 @@ data and heard nothing for 15 s asks for a new key, every 5 s, for 90 s. A key s
 What was sent is counted in packets that the device took from the system, less the IPv6 multicast that the
 kernel sends of itself and nobody answers. Keepalives and handshakes are no such packets; nothing that cannot
 leave the machine gets lost from this count. What was heard is counted in bytes from the peers, everything
-included. Ages are kept on the monotonic clock, so a step of the wall clock is no event.
+included. Ages are kept on the monotonic clock, so a step of the wall clock is no event. Only of a key that was
+made before the first reading the age is the wall clock's word: there the younger of both ages is taken, so
+that a clock that was an hour ahead at the start and is set right does not bury a live tunnel.
 
 Several peers are taken as one tunnel: it is heard when any of them is.
 """
@@ -159,6 +161,7 @@ class Tunnel:
         self._previous: Reading | None = None  # the last one with a device
         self._last_at = 0.0
         self._key_at = 0.0
+        self._key_is_older = True  # than the first reading of it
         self._heard_at: float | None = None
         self._unanswered: _Unanswered | None = None
 
@@ -206,6 +209,7 @@ class Tunnel:
         if reading.handshake and not same:
             age = max(0.0, reading.now - reading.handshake)
             self._key_at = reading.at - (min(age, reading.at - self._last_at) if known else age)
+            self._key_is_older = not known
             if known:
                 return True
         if previous is None or reading.heard <= previous.heard:
@@ -245,7 +249,9 @@ class Tunnel:
         return reading.at - pending.since
 
     def _key_age(self, reading: Reading) -> float:
-        return reading.at - self._key_at
+        age = reading.at - self._key_at
+        by_wall = reading.now - (reading.handshake or 0)
+        return min(age, by_wall) if self._key_is_older and by_wall >= 0 else age
 
     def _words(self, reading: Reading) -> str:
         pending = self._unanswered
