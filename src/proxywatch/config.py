@@ -14,8 +14,7 @@ import operator
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 import yaml
@@ -33,7 +32,7 @@ _SERVICE_LINK = re.compile(
 _USER_INFO = re.compile(r"//[^/@\s']*@")
 _EXPECTED = {
     bool: "true or false", int: "a whole number", float: "a number", str: "text",
-    dict: "a mapping", NoneType: "nothing",
+    dict: "a mapping",
 }  # fmt: skip
 
 
@@ -188,7 +187,7 @@ def _split(name: str, sections: Sections) -> tuple[str, str]:
 
 def _environment_value(text: str, kind: Any) -> object:  # noqa: ANN401 - a type expression
     """Text stays text; a list may also be written with commas; the rest is read as YAML."""
-    base = _bare(kind)
+    base = _plain(kind)
     if get_origin(base) is tuple and not text.lstrip().startswith("["):
         return [part.strip() for part in text.split(",") if part.strip()]
     if isinstance(base, type) and issubclass(base, str):
@@ -266,7 +265,7 @@ def _struct(
 
 def _convert(value: object, kind: Any, place: str, faults: list[Fault]) -> object:  # noqa: ANN401
     """The value as the type has it; a fault for each thing that is wrong with it."""
-    base = _bare(kind)
+    base = _plain(kind)
     if isinstance(base, type) and issubclass(base, msgspec.Struct):
         return _nested(value, base, place, faults)
     if get_origin(base) is tuple:
@@ -331,24 +330,12 @@ def _within(value: Any, kind: Any) -> bool:  # noqa: ANN401
     )
 
 
-def _bare(kind: Any) -> Any:  # noqa: ANN401
-    """The type without annotations and without `| None`."""
-    kind = _plain(kind)
-    if get_origin(kind) in (Union, UnionType):
-        members = [member for member in get_args(kind) if member is not NoneType]
-        if len(members) == 1:
-            return _bare(members[0])
-    return kind
-
-
 def _expected(kind: Any) -> str:  # noqa: ANN401
     """The type in words."""
     constraint = ""
     if get_origin(kind) is Annotated:
         constraint = _constraint(get_args(kind)[1:])
         kind = _plain(kind)
-    if get_origin(kind) in (Union, UnionType):
-        return " or ".join(_expected(member) for member in get_args(kind))
     if get_origin(kind) is Literal:
         return f"one of {', '.join(map(str, get_args(kind)))}"
     if get_origin(kind) is tuple:

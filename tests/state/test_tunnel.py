@@ -81,6 +81,27 @@ def test_the_first_handshake_makes_it_fresh() -> None:
     assert bench.run(5).state is State.FRESH
 
 
+def test_what_waits_for_the_first_handshake_is_told() -> None:
+    """How many packets, as a count of nothing says that nobody tried."""
+    bench = Bench(handshake=False)
+    assert bench.run(10).sentence == "wg0 has not shaken hands with its peer"
+    bench.run(10, sends=3)
+    assert bench.last.sentence == "wg0 has not shaken hands with its peer; 6 packets wait for it"
+
+
+def test_since_is_when_the_state_began() -> None:
+    """It stands as long as the state does."""
+    bench = Bench()
+    began = bench.last.since
+    assert began == _EPOCH
+    assert bench.run(100).since == began
+    bench.run(600)
+    assert bench.last.state is State.IDLE
+    idle = bench.last.since
+    assert _EPOCH + 180 < idle <= _EPOCH + 190
+    assert bench.run(50).since == idle
+
+
 def test_idle_with_keepalive_raises_no_alarm_in_an_hour() -> None:
     """Nothing is heard between two handshakes, and that is no fault."""
     bench = Bench(keepalive=25)
@@ -260,6 +281,21 @@ def test_a_clock_that_was_ahead_at_the_start_and_is_set_right_buries_no_live_tun
     assert states[-1] is State.FRESH
 
 
+def test_a_new_key_is_no_older_than_the_last_reading_whatever_the_clock_says() -> None:
+    """The clock stepped an hour forward just after the handshake: still 180 s of life."""
+    tunnel = Tunnel("wg0")
+    for second in range(1000, 1200, 5):
+        tunnel.observe(Reading(second, _EPOCH + second, index=5, heard=92, handshake=int(_EPOCH) + 1000))
+    ahead = _EPOCH + 3600
+    tunnel.observe(Reading(1200, ahead + 1200, index=5, heard=184, handshake=int(_EPOCH) + 1199))
+    after = [
+        tunnel.observe(Reading(second, ahead + second, index=5, heard=184, handshake=int(_EPOCH) + 1199))
+        for second in (1205, 1370, 1380)
+    ]
+    assert [snapshot.state for snapshot in after] == [State.FRESH, State.FRESH, State.IDLE]
+    assert "last handshake 10 s ago" in after[0].sentence
+
+
 def test_a_clock_that_is_set_back_does_not_bring_a_new_key_to_life() -> None:
     """The age of a key that was seen new is known without the wall clock."""
     tunnel = Tunnel("wg0")
@@ -267,10 +303,9 @@ def test_a_clock_that_is_set_back_does_not_bring_a_new_key_to_life() -> None:
     tunnel.observe(first)
     for second in range(5, 400, 5):
         now = _EPOCH + second - (300 if second > 310 else 0)
-        state = tunnel.observe(
-            Reading(second, now, index=5, heard=184 + second, handshake=int(_EPOCH) + 5, keepalive=25)
-        ).state
-    assert state is State.DEAD
+        heard = 184 + second
+        tunnel.observe(Reading(second, now, index=5, heard=heard, handshake=int(_EPOCH) + 5, keepalive=25))
+    assert tunnel.state is State.DEAD
 
 
 def test_after_a_gap_without_readings_nothing_is_concluded_at_once() -> None:
@@ -292,6 +327,17 @@ def test_the_device_alone_says_less_and_says_so() -> None:
     bench.run(600)
     bench.run(65, sends=5)
     assert bench.states == [State.IDLE, State.FRESH, State.IDLE, State.DEAD]
+
+
+def test_a_device_made_anew_whose_index_is_not_known_is_told_by_its_counters() -> None:
+    """They start at 0 again; what the old one left unanswered is not held against it."""
+    bench = Bench(peers=False)
+    bench.index = None
+    bench.run(10, sends=5, hears=5000)
+    bench.run(50, sends=1)
+    bench.heard, bench.sent = 0, 0
+    assert bench.run(50, sends=10).state is State.IDLE
+    assert bench.run(20, sends=10).state is State.DEAD
 
 
 def test_peers_that_become_readable_are_believed_at_once() -> None:

@@ -11,9 +11,9 @@ data and heard nothing for 15 s asks for a new key, every 5 s, for 90 s. A key s
 What was sent is counted in packets that the device took from the system, less the IPv6 multicast that the
 kernel sends of itself and nobody answers. Keepalives and handshakes are no such packets; nothing that cannot
 leave the machine gets lost from this count. What was heard is counted in bytes from the peers, everything
-included. Ages are kept on the monotonic clock, so a step of the wall clock is no event. Only of a key that was
-made before the first reading the age is the wall clock's word: there the younger of both ages is taken, so
-that a clock that was an hour ahead at the start and is set right does not bury a live tunnel.
+included. Ages are kept on the monotonic clock, so a step of the wall clock is no event. Only of a key that
+was made before the first reading the age is the wall clock's word: there the younger of both ages is taken,
+so that a clock that was an hour ahead at the start and is set right does not bury a live tunnel.
 
 Several peers are taken as one tunnel: it is heard when any of them is.
 """
