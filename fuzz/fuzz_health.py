@@ -7,7 +7,8 @@ import re
 
 from mutate import fuzz
 
-from proxywatch.health import HealthServer, Settings, Sources
+from proxywatch.health import Settings
+from proxywatch.health.face import HealthServer, Sources
 from proxywatch.source.clock import SystemClock
 
 REQUESTS = (

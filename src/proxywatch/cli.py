@@ -1,15 +1,12 @@
 """The command line."""
 
-import asyncio
 import os
-import random
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 from typing import Any, NoReturn
 
 import click
-import uvloop
 
 from proxywatch import __version__
 from proxywatch.config import Config, load
@@ -70,13 +67,15 @@ def check(path: str | None) -> None:
 def healthcheck(path: str | None, face: str) -> None:
     """Ask the running exporter's health face; exit 0 when it answers 200 (for images without a shell)."""
     from proxywatch import health  # noqa: PLC0415
+    from proxywatch.health import question  # noqa: PLC0415
 
     try:
-        address = reader(path)()[health.Settings].listen[0]
+        config = load(_text(path), os.environ, {"health": health.Settings}, _name(path), others=True)
     except ConfigError as error:
         _refuse(error)
+    address = config[health.Settings].listen[0]
     try:
-        healthy, text = _run(health.ask(address, face))
+        healthy, text = question.ask(address, face)
     except OSError as error:
         healthy, text = False, f"no answer on {address}: {str(error) or 'too slow'}"
     click.echo(text or ("ok" if healthy else "failing"))
@@ -121,6 +120,9 @@ def demo() -> None:
 
 
 async def _demo() -> None:
+    import asyncio  # noqa: PLC0415
+    import random  # noqa: PLC0415
+
     from proxywatch import daemon  # noqa: PLC0415
     from proxywatch import demo as stage  # noqa: PLC0415
 
@@ -137,17 +139,24 @@ def reader(path: str | None) -> Callable[[], Config]:
     def read() -> Config:
         from proxywatch import daemon  # noqa: PLC0415
 
-        text = ""
-        if path is not None:
-            try:
-                text = file.read(path, _LARGEST_FILE).decode()
-            except (SourceError, UnicodeDecodeError) as error:
-                raise ConfigError(Fault(path, str(error).removeprefix(f"{path}: "))) from error
-        config = load(text, os.environ, daemon.SECTIONS, os.path.basename(path or ""))  # noqa: PTH119
+        config = load(_text(path), os.environ, daemon.SECTIONS, _name(path))
         daemon.check(config)
         return config
 
     return read
+
+
+def _text(path: str | None) -> str:
+    if path is None:
+        return ""
+    try:
+        return file.read(path, _LARGEST_FILE).decode()
+    except (SourceError, UnicodeDecodeError) as error:
+        raise ConfigError(Fault(path, str(error).removeprefix(f"{path}: "))) from error
+
+
+def _name(path: str | None) -> str:
+    return os.path.basename(path or "")  # noqa: PTH119
 
 
 def _leaves(group: BaseExceptionGroup[ConfigError]) -> Iterator[ConfigError]:
@@ -165,5 +174,9 @@ def _refuse(error: ConfigError) -> NoReturn:
 
 
 def _run(work: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401 - whatever the coroutine returns
+    import asyncio  # noqa: PLC0415 - a health check does without
+
+    import uvloop  # noqa: PLC0415
+
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(work)

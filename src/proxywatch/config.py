@@ -62,7 +62,14 @@ class Config:
     __hash__ = None  # type: ignore[assignment]
 
 
-def load(text: str, environ: Mapping[str, str], sections: Sections, name: str = "proxywatch.yaml") -> Config:
+def load(
+    text: str,
+    environ: Mapping[str, str],
+    sections: Sections,
+    name: str = "proxywatch.yaml",
+    *,
+    others: bool = False,
+) -> Config:
     """Read the settings.
 
     Args:
@@ -70,12 +77,13 @@ def load(text: str, environ: Mapping[str, str], sections: Sections, name: str = 
         environ: The environment.
         sections: The known sections with the structs that describe them.
         name: The file's name, for the places of faults.
+        others: Whether there may be other sections, which are passed over.
 
     Raises:
         ConfigError: With every fault found.
     """
     faults: list[Fault] = []
-    given = _from_file(text, sections, name, faults)
+    given = _from_file(text, sections, name, faults, others=others)
     _apply_aliases(environ, sections, given)
     for section, values in _from_environment(environ, sections, faults).items():
         given.setdefault(section, {}).update(values)
@@ -91,11 +99,13 @@ def load(text: str, environ: Mapping[str, str], sections: Sections, name: str = 
 # The file as written
 
 
-def _from_file(text: str, sections: Sections, name: str, faults: list[Fault]) -> dict[str, dict[str, _Given]]:
+def _from_file(
+    text: str, sections: Sections, name: str, faults: list[Fault], *, others: bool
+) -> dict[str, dict[str, _Given]]:
     try:
         loader = yaml.SafeLoader(text)
         try:
-            return _read_sections(loader, sections, name, faults)
+            return _read_sections(loader, sections, name, faults, others=others)
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
@@ -108,12 +118,13 @@ def _from_file(text: str, sections: Sections, name: str, faults: list[Fault]) ->
 
 
 def _read_sections(
-    loader: yaml.SafeLoader, sections: Sections, name: str, faults: list[Fault]
+    loader: yaml.SafeLoader, sections: Sections, name: str, faults: list[Fault], *, others: bool
 ) -> dict[str, dict[str, _Given]]:
     given: dict[str, dict[str, _Given]] = {}
     for section, node, place in _pairs(loader.get_single_node(), name, "", faults):
         if section not in sections:
-            faults.append(Fault(place, f"unknown section{_suggest(section, sections)}"))
+            if not others:
+                faults.append(Fault(place, f"unknown section{_suggest(section, sections)}"))
             continue
         known = [field.name for field in msgspec.structs.fields(sections[section])]
         given[section] = {}

@@ -18,7 +18,8 @@ from proxywatch.collector.wireguard import WireguardCollector
 from proxywatch.config import Config, load
 from proxywatch.errors import ConfigError, Fault
 from proxywatch.exposition import Exposition
-from proxywatch.health import HealthServer, Tunnel, allowance
+from proxywatch.health.face import HealthServer, Sources
+from proxywatch.health.verdict import Tunnel, allowance
 from proxywatch.registry import Closing, Collector, Publisher, Registry, Watching
 from proxywatch.scrape import Scrape
 from proxywatch.source.proxy import Proxy
@@ -81,7 +82,7 @@ async def run(read: Callable[[], Config], announce: Callable[[Faces], None] = la
         )
         told = exposition.Sources(names, runner, board.status, context.history.snapshot, reload)
         http = await stack.enter_async_context(Exposition(config[exposition.Settings], told, context.clock))
-        asked = health.Sources(lambda: required(reload.config), runner.outcomes, lambda: tunnel(names))
+        asked = Sources(lambda: required(reload.config), runner.outcomes, lambda: tunnel(names))
         probed = await stack.enter_async_context(HealthServer(config[health.Settings], asked, context.clock))
         faces = Faces(http.addresses, probed.addresses)
         log.info("listening", extra={"http": " ".join(faces.http), "health": " ".join(faces.health)})

@@ -136,7 +136,7 @@ COLLECTORS: tuple[Entry, ...] = (
     Entry("interface", interface.Settings, lambda settings, _: interface.build(settings)),
     Entry("wireguard", wireguard.Settings, lambda s, c: wireguard.build(s, c.clock)),
     Entry("sessions", sessions.Settings, lambda s, c: sessions.build(s, c.clock, c.own_traffic)),
-    Entry("sockets", sockets.Settings, lambda settings, _: sockets.build(settings)),
+    Entry("sockets", sockets.Settings, lambda settings, context: sockets.build(settings, context.clock)),
     Entry(
         "children",
         children.Settings,

@@ -29,7 +29,7 @@ class Watch:
 
     def __init__(self, port: int, **settings: object) -> None:
         self.clock = FakeClock()
-        self.sockets: SocketsCollector = sockets.build(sockets.Settings(port=port))
+        self.sockets: SocketsCollector = sockets.build(sockets.Settings(port=port), FakeClock())
         self.children: ChildrenCollector = children.build(
             Settings(**settings),  # type: ignore[arg-type]
             self.clock,
@@ -243,7 +243,7 @@ async def test_another_server_takes_the_port(tmp_path: Path) -> None:
         assert (await watch.read()).server == one.process.pid
         watch = Watch(one.port)
         assert (await watch.read()).server == one.process.pid
-        watch.sockets = sockets.build(sockets.Settings(port=other.port))
+        watch.sockets = sockets.build(sockets.Settings(port=other.port), FakeClock())
         watch.children._server._listening = watch.sockets.listening
         await watch.clock.advance(10)
         assert (await watch.read()).server == other.process.pid

@@ -1,9 +1,11 @@
 """The collector of the SOCKS port's sockets, on sources that behave as told and on the real ones."""
 
+import asyncio
 import socket
 
 import pytest
 
+from fakes import FakeClock
 from proxywatch.collector import sockets
 from proxywatch.collector.sockets import Read, Settings, SocketsCollector
 from proxywatch.errors import NoData, SourceError
@@ -35,7 +37,7 @@ def samples(collector: SocketsCollector) -> dict[str, float]:
 
 async def test_every_state_has_its_count() -> None:
     """What is served by TCP state, and apart from it what waits and what has ended."""
-    collector = SocketsCollector(1080, {"source": saying(LISTENER, *SERVED, *OTHERS)})
+    collector = SocketsCollector(1080, {"source": saying(LISTENER, *SERVED, *OTHERS)}, FakeClock())
     await collector.update()
     assert collector.active() == 2
     assert collector.listening() == {7}
@@ -51,7 +53,7 @@ async def test_every_state_has_its_count() -> None:
 
 async def test_nobody_listens() -> None:
     """Then nothing is known but that, and it is said how to mend it."""
-    collector = SocketsCollector(1080, {"source": saying()})
+    collector = SocketsCollector(1080, {"source": saying()}, FakeClock())
     with pytest.raises(NoData, match="nothing listens on port 1080"):
         await collector.update()
     assert (collector.active(), collector.listening(), samples(collector)) == (None, set(), {})
@@ -61,7 +63,7 @@ async def test_nobody_listens() -> None:
 
 async def test_nobody_listens_and_sessions_go_on() -> None:
     """Those of a Dante that was stopped are served to their end."""
-    collector = SocketsCollector(1080, {"source": saying(*SERVED)})
+    collector = SocketsCollector(1080, {"source": saying(*SERVED)}, FakeClock())
     await collector.update()
     assert collector.active() == 2
     [finding] = await collector.examine()
@@ -71,7 +73,7 @@ async def test_nobody_listens_and_sessions_go_on() -> None:
 async def test_a_source_that_is_refused_is_replaced() -> None:
     """It is not asked again, and `check` says why the slower one is used."""
     collector = SocketsCollector(
-        1080, {"inet_diag": refusing(temporary=False), "table": saying(LISTENER, *SERVED)}
+        1080, {"inet_diag": refusing(temporary=False), "table": saying(LISTENER, *SERVED)}, FakeClock()
     )
     await collector.update()
     assert (collector.active(), collector.status().source) == (2, "table")
@@ -82,7 +84,9 @@ async def test_a_source_that_is_refused_is_replaced() -> None:
 
 async def test_a_source_that_fails_for_once_is_kept() -> None:
     """The error is the runner's to judge, and the last count is gone."""
-    collector = SocketsCollector(1080, {"inet_diag": refusing(temporary=True), "table": saying(LISTENER)})
+    collector = SocketsCollector(
+        1080, {"inet_diag": refusing(temporary=True), "table": saying(LISTENER)}, FakeClock()
+    )
     with pytest.raises(SourceError):
         await collector.update()
     assert (collector.active(), collector.listening()) == (None, None)
@@ -90,11 +94,26 @@ async def test_a_source_that_fails_for_once_is_kept() -> None:
 
 async def test_no_source_at_all() -> None:
     """The last refusal is what is said."""
-    collector = SocketsCollector(1080, {"inet_diag": refusing(temporary=False)})
+    collector = SocketsCollector(1080, {"inet_diag": refusing(temporary=False)}, FakeClock())
     with pytest.raises(SourceError, match="not permitted"):
         await collector.update()
     [finding] = await collector.examine()
     assert finding.level == "fault"
+
+
+@pytest.mark.parametrize(("later", "level"), [(SERVED, "ok"), (OTHERS, "hint")])
+async def test_only_who_waits_for_a_while_is_told_to_wait(later: list[Socket], level: str) -> None:
+    """The probe of the same check may have connected just now."""
+    looks = [[LISTENER, *OTHERS], [LISTENER, *later]]
+
+    async def read(_: int) -> list[Socket]:
+        return looks.pop(0)
+
+    clock = FakeClock()
+    async with asyncio.TaskGroup() as group:
+        examining = group.create_task(SocketsCollector(1080, {"source": read}, clock).examine())
+        await clock.advance(1)
+    assert [finding.level for finding in examining.result()] == [level]
 
 
 @pytest.mark.parametrize("read", [sockets.from_inet_diag, sockets.from_table])
@@ -115,4 +134,4 @@ async def test_the_real_sources(read: Read, host: str) -> None:
 
 def test_the_settings_name_the_port() -> None:
     """The collector is built on it."""
-    assert sockets.build(Settings(port=1090)).status().port == 1090
+    assert sockets.build(Settings(port=1090), FakeClock()).status().port == 1090

@@ -44,3 +44,29 @@ def test_settings_with_faults_are_told_as_such() -> None:
     done = healthcheck(listen="nowhere")
     assert done.returncode == 2
     assert "PROXYWATCH_HEALTH_LISTEN" in done.stderr
+
+
+def test_a_fault_of_another_section_is_nothing_to_it(tmp_path: Path) -> None:
+    """The exporter runs on with its old settings, and that is what is asked."""
+    settings = tmp_path / "proxywatch.yaml"
+    settings.write_text("latancy: {}\nhealth: {listen: ':1'}\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "proxywatch", "healthcheck", "-c", settings],
+        capture_output=True, text=True, check=False, timeout=30,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout.split(":")[0]) == (1, "no answer on ")
+
+
+def test_it_imports_little() -> None:
+    """A container's engine runs it every few seconds: no event loop, no Prometheus, no curl."""
+    code = (
+        "import sys; from proxywatch.cli import main\n"
+        "try: main(['healthcheck'])\n"
+        "except SystemExit: print(*sys.modules, sep='\\n')"
+    )
+    environment = os.environ | {"PROXYWATCH_HEALTH_LISTEN": ":1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    assert "proxywatch.health.question" in done.stdout.splitlines()
+    assert not {"asyncio", "uvloop", "prometheus_client", "pycurl"} & set(done.stdout.splitlines())

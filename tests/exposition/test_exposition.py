@@ -17,7 +17,8 @@ from fakes import FakeClock, settle
 from proxywatch import exposition, health, metric, scrape
 from proxywatch.errors import ConfigError, Fault
 from proxywatch.exposition import Exposition, Sources
-from proxywatch.health import HealthServer
+from proxywatch.health.face import HealthServer
+from proxywatch.health.face import Sources as HealthSources
 from proxywatch.registry import Registry
 from proxywatch.scrape import Scrape
 from proxywatch.web.addresses import Addresses
@@ -83,7 +84,7 @@ async def test_a_taken_port_is_told_as_it_is() -> None:
         listen = Addresses.parse(f"127.0.0.1:{taken.getsockname()[1]}")
         for face in (
             Exposition(exposition.Settings(listen=listen), sources, rig.clock),
-            HealthServer(health.Settings(listen=listen), health.Sources(dict, {}, lambda: None), rig.clock),
+            HealthServer(health.Settings(listen=listen), HealthSources(dict, {}, lambda: None), rig.clock),
         ):
             with pytest.raises(ConfigError, match="already in use"):
                 async with face:

@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes import FakeClock
-from proxywatch.health import Health, HealthServer, Settings, Sources, Tunnel, allowance, verdict
+from proxywatch.health import Settings
+from proxywatch.health.face import HealthServer, Sources
+from proxywatch.health.verdict import Health, Tunnel, allowance, verdict
 from proxywatch.scrape import Outcome
 from proxywatch.web.addresses import Addresses
 from wire import Wire, until

@@ -6,7 +6,7 @@ namespace, which is Dante's in a pod, and need no right beyond being there.
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Annotated
 
 import msgspec
@@ -19,6 +19,7 @@ from proxywatch.metric import Family
 from proxywatch.parse import inet_diag, socket_table
 from proxywatch.parse.tcp_socket import HELD, STANDINGS, Socket
 from proxywatch.source import netlink, procfs
+from proxywatch.source.clock import Clock
 
 SOCKETS = metric.gauge(
     "proxy_client_sockets",
@@ -32,6 +33,7 @@ Read = Callable[[int], Awaitable[list[Socket]]]
 
 _NETLINK_SOCK_DIAG = 4
 _SOCK_DIAG_BY_FAMILY = 20
+_MOMENT = 0.5
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -80,14 +82,16 @@ class SocketsCollector:
     name = "sockets"
     timeout = 5.0
 
-    def __init__(self, port: int, sources: dict[str, Read]) -> None:
+    def __init__(self, port: int, sources: Mapping[str, Read], clock: Clock) -> None:
         """Be handed the sources.
 
         Args:
             port: The SOCKS port.
             sources: By name, the best first; one that is refused for good is not asked again.
+            clock: For a second look at who waits.
         """
         self._port = port
+        self._clock = clock
         self._sources = dict(sources)
         self._refused: dict[str, str] = {}
         self._source = ""
@@ -138,6 +142,9 @@ class SocketsCollector:
         """Does somebody listen, and by which source do we know?"""
         try:
             await self.update()
+            if self.status().connections["backlog"]:  # who came just now may not have been seen yet
+                await self._clock.sleep_until(self._clock.monotonic() + _MOMENT)
+                await self.update()
         except NoData as error:
             return [Finding.fault(str(error), "Start Dante, or give its port in `sockets.port`.")]
         except ProxywatchError as error:
@@ -207,6 +214,7 @@ async def from_table(port: int) -> list[Socket]:
     )
 
 
-def build(settings: Settings) -> SocketsCollector:
+def build(settings: Settings, clock: Clock) -> SocketsCollector:
     """The collector on the real kernel."""
-    return SocketsCollector(settings.port, {"inet_diag": from_inet_diag, "/proc/net/tcp": from_table})
+    sources = {"inet_diag": from_inet_diag, "/proc/net/tcp": from_table}
+    return SocketsCollector(settings.port, sources, clock)

@@ -1,117 +1,29 @@
-"""TCP on :9999: is the process alive, does the proxy work, is the tunnel up?
+"""The face on :9999.
 
 Whoever connects is answered: an HTTP client by what it asks for, a silent one after a moment as if it had
 asked for `/`. Answers come from memory alone, so nothing that hangs can make this face hang.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Annotated, Literal, Self, cast
+from typing import Self, cast
 
 import msgspec
 
-from proxywatch.parse.quantity import Address, Duration
+from proxywatch.health import Settings
+from proxywatch.health.verdict import Tunnel, verdict
 from proxywatch.scrape import Outcome
 from proxywatch.source.clock import Clock
-from proxywatch.web.addresses import Addresses
 from proxywatch.web.limits import Waiting
 from proxywatch.web.listener import Listener
 
-log = logging.getLogger(__name__)
-
 _LONGEST_REQUEST = 8 << 10
-_ROUNDS = 3
 _FAREWELL = 1.0
 _TICK = 0.1
-_PATIENCE = 5.0
 _REQUEST_LINE = 3
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
-
-Tunnel = tuple[str, str, bool]
-
-
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The health face.
-
-    Attributes:
-        listen: Where: an address, a unix socket, or several of them with commas between.
-        require: Collectors without whose recent success the pod is not ready.
-        max_connections: Connections that may be open at once; one more makes the oldest be answered at once.
-        silence: How long a client may be silent before it is answered as if it had asked for `/`.
-    """
-
-    listen: Addresses = Addresses.parse(":9999")
-    require: tuple[str, ...] = ("latency",)
-    max_connections: Annotated[int, msgspec.Meta(ge=1)] = 4096
-    silence: Duration = Duration(1)
-
-
-class Check(msgspec.Struct, frozen=True):
-    """One thing that readiness depends on.
-
-    Attributes:
-        name: Which.
-        ok: Whether it is well.
-        reason: Why, in words.
-        age_seconds: Since it was last well; None when it never was, or has no age.
-    """
-
-    name: str
-    ok: bool
-    reason: str
-    age_seconds: float | None = None
-
-
-class Health(msgspec.Struct, frozen=True):
-    """The answer of /healthz?verbose."""
-
-    status: Literal["ok", "failing"]
-    checks: list[Check]
-
-
-def verdict(
-    required: Mapping[str, float], outcomes: Mapping[str, Outcome], tunnel: Tunnel | None, now: float
-) -> Health:
-    """Conclude readiness.
-
-    Args:
-        required: By collector, the seconds that its last success may lie back.
-        outcomes: Of the collectors that have run.
-        tunnel: State, words, whether it is up; None when nobody watches it.
-        now: Unix time.
-    """
-    checks = [_check(name, longest, outcomes.get(name), now) for name, longest in required.items()]
-    checks.append(_tunnel(tunnel))
-    return Health("ok" if all(check.ok for check in checks) else "failing", checks)
-
-
-def _check(name: str, longest: float, outcome: Outcome | None, now: float) -> Check:
-    if outcome is None:
-        return Check(name, ok=False, reason="has not run yet")
-    if outcome.last_success is None:
-        return Check(name, ok=False, reason=f"has never succeeded: {outcome.message}")
-    age = max(now - outcome.last_success, 0.0)
-    if age <= longest:
-        return Check(name, ok=True, reason=f"succeeded {age:.0f} s ago", age_seconds=age)
-    why = f": {outcome.message}" if outcome.message else ""
-    return Check(
-        name, ok=False, reason=f"last success {age:.0f} s ago, {longest:.0f} s allowed{why}", age_seconds=age
-    )
-
-
-def _tunnel(tunnel: Tunnel | None) -> Check:
-    if tunnel is None:
-        return Check("tunnel", ok=True, reason="nobody watches it")
-    state, words, up = tunnel
-    return Check("tunnel", ok=up, reason=f"{state}: {words}" if words else state)
-
-
-def allowance(interval: float, timeout: float) -> float:
-    """How far back a collector's last success may lie: three rounds of it, in seconds."""
-    return _ROUNDS * interval + timeout
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,31 +188,3 @@ class _Client(asyncio.Protocol):
     def drop(self) -> None:
         """Close."""
         self._transport.abort() if self._transport.get_write_buffer_size() else self._transport.close()
-
-
-async def ask(address: Address, path: str = "/livez") -> tuple[bool, str]:
-    """Ask the face of a running exporter, as a container's health check does.
-
-    Args:
-        address: Where it listens.
-        path: What to ask for: /livez, /readyz, /vpnz.
-
-    Returns:
-        Whether it answered 200, and what it said.
-
-    Raises:
-        OSError: Nobody answered there in time.
-    """
-    async with asyncio.timeout(_PATIENCE):
-        host = "localhost" if address.host in (None, "0.0.0.0", "::") else address.host
-        opening = (
-            asyncio.open_unix_connection(address.path)
-            if address.path
-            else asyncio.open_connection(host, address.port)
-        )
-        reader, writer = await opening
-        writer.write(f"GET {path} HTTP/1.0\r\n\r\n".encode())
-        answer = (await reader.read(_LONGEST_REQUEST)).decode(errors="replace")
-        writer.close()
-    head, _, body = answer.partition("\r\n\r\n")
-    return head.split(" ")[1:2] == ["200"], body.strip()
