@@ -89,6 +89,12 @@ async def test_sources_that_disagree_for_a_minute() -> None:
     assert active.status().disagreeing == []
 
 
+def test_what_every_source_counts_is_told() -> None:
+    """One that does not know is absent."""
+    counted = samples(collector(KNOWN | {"io": None}))["proxy_active_connections_by_source"]
+    assert counted == {"sockets": 5, "log": 6, "slots": 5, "processes": 17}
+
+
 async def test_when_it_compares() -> None:
     """A second after the start, then every ten seconds."""
     clock = FakeClock()

@@ -107,6 +107,8 @@ async def test_a_change_is_counted_over_an_outage() -> None:
     services = FakeServices()
     collector = _collector(services)
     await collector.update()
+    await collector.update()
+    assert samples(collector)["proxy_exit_changes_total"] == 0
     services.through = dict.fromkeys(URLS, None)
     with pytest.raises(NoData, match="socks: connection refused"):
         await collector.update()
