@@ -63,7 +63,10 @@ _MEND_SOURCE = (
     "for the kernel's grant NET_ADMIN."
 )
 _MEND_STATE = "Check the peer's endpoint, both public keys, and that UDP gets there (see docs/tunnel.md)."
-_MEND_DEVICE = "Bring the tunnel up in this network namespace, or name its device in `wireguard.name`."
+_MEND_DEVICE = (
+    "Bring the tunnel up in this network namespace, or name its device in `wireguard.name`; "
+    "where there is no VPN, say `wireguard: {enabled: false}`."
+)
 
 Ask = Callable[[bytearray], Awaitable[Device]]
 """Receives an answer into the buffer and reads it; SourceError or ParseError when it cannot."""
