@@ -131,7 +131,7 @@ class InterfaceCollector:
         try:
             await self.update()
         except ProxywatchError as error:
-            mend = "Bring the tunnel up in this network namespace, or name the device to count in `interface.name`."
+            mend = "Bring the tunnel up in this network namespace, or name another in `interface.name`."
             return [Finding.fault(str(error), mend)]
         return [
             Finding.ok(
