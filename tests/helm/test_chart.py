@@ -114,6 +114,9 @@ def test_lint_is_strict(name: str, major: str, tmp_path: Path) -> None:
             "two of them are named a",
         ),
         ({"monitor": {"kind": "both"}}, "kind"),
+        ({"rules": {"enabled": True, "runbookUrlPrefix": "wiki.example.org/runbooks"}}, "runbookUrlPrefix"),
+        ({"rules": {"enabled": True, "runbookUrlPrefix": "https://a.example/runbooks"}}, "runbookUrlPrefix"),
+        ({"rules": {"runbookURL": "https://a.example/"}}, "runbookURL"),
         ({"sidecar": {"native": "maybe"}}, "native"),
         ({"proxy": {"logLimitMiB": "50"}}, "logLimitMiB"),
         (POOL | {"sidecar": {"login": {"username": "probe"}}}, "login.secret is needed"),
@@ -273,6 +276,20 @@ def test_rules_and_dashboards_arrive_unchanged() -> None:
     data = {key: text for each in of_kind(manifests, "ConfigMap") for key, text in each["data"].items()}
     for path in ROOT.glob("dashboards/*-dashboard.json"):
         assert data[path.name].strip() == path.read_text().strip()
+
+
+@pytest.mark.parametrize("major", MAJORS)
+def test_runbooks_are_where_the_operator_keeps_them(major: str) -> None:
+    """Every alert leads to its page under the prefix, and nothing else of the rules changes."""
+    prefix = "https://wiki.example.org/runbooks?page="
+    plain, moved = (
+        of_kind(render({"rules": {"enabled": True, "runbookUrlPrefix": each}}, major=major), "PrometheusRule")
+        for each in ("", prefix)
+    )
+    rules = [rule for group in moved[0]["spec"]["groups"] for rule in group["rules"] if "alert" in rule]
+    assert rules
+    assert {r["annotations"]["runbook_url"] for r in rules} == {f"{prefix}{r['alert']}.md" for r in rules}
+    assert str(moved).replace(prefix, "docs/runbooks/") == str(plain)
 
 
 @pytest.mark.parametrize("major", MAJORS)
