@@ -24,6 +24,7 @@ from helm.charts import (
     run,
     validate,
 )
+from proxywatch.collector import exit as exit_
 from proxywatch.collector import latency, sessions, wireguard
 from proxywatch.config import Config, load
 from proxywatch.daemon import SECTIONS
@@ -240,6 +241,14 @@ def test_settings_of_one_proxy_win_over_those_of_all() -> None:
     assert float(second[latency.Settings].interval) == 20
     assert first[Proxy].name == "golden-crab"
     assert first[wireguard.Settings].sockets == "/run/tunnel"
+
+
+def test_a_pod_that_may_get_out_is_not_asked_for_leaks() -> None:
+    """Dante alone goes by the tunnel: only where a policy locks the pod in is its own way out a leak."""
+    assert not _settings(POOL)[exit_.Settings].direct
+    assert not _settings(POOL | {"networkPolicy": {"enabled": True}})[exit_.Settings].direct
+    assert _settings(MATRIX["everything"])[exit_.Settings].direct
+    assert _settings(POOL | {"sidecar": {"settings": {"exit": {"direct": True}}}})[exit_.Settings].direct
 
 
 def test_secret_of_a_login_is_mounted_where_the_settings_seek_it() -> None:
