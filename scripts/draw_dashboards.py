@@ -1,4 +1,4 @@
-"""Draw docs/images/dashboard-*.png and alerts.png: let a pool run for some minutes, have its troubles, and render it.
+"""Draw docs/images/{dashboard-*,alerts}.png: let a pool run for some minutes, have troubles, and render it.
 
 Usage, as root: PYTHONPATH=src:tests:. python scripts/draw_dashboards.py [MINUTES] [FOLDER]
 """

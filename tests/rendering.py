@@ -78,7 +78,7 @@ def rendered(directory: Path, pool: Pool, pace: int = 1) -> Iterator[Callable[..
 
 
 def console(directory: Path, pool: Pool, picture: Path, wanted: str) -> None:
-    """A picture of Prometheus's own page of alerts, unfolded as soon as the wanted one is among those that fire."""
+    """A picture of one alert on Prometheus's own page, unfolded."""
     directory.mkdir()
     with _served(partial(_Forward, pool)) as url, browser(directory) as page:
         page.look(_WIDTH, 900)

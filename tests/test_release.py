@@ -43,7 +43,8 @@ def test_snippet_names_the_image_of_this_version() -> None:
 
 def schema_faults(schema: str, file: Path) -> str:
     """What a published schema has against a file."""
-    command = [Path(sys.executable).parent / "check-jsonschema", "--builtin-schema", f"vendor.{schema}", file]
+    program = f"{Path(sys.executable).parent}/check-jsonschema"
+    command = [program, "--builtin-schema", f"vendor.{schema}", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout + done.stderr if done.returncode else ""
 
