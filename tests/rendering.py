@@ -27,6 +27,16 @@ _INSTALL = ("npm", "install", "--legacy-peer-deps", "--ignore-scripts", "--no-au
 _WIDTH = 1480
 _ANSWERED = "Object.values(window.drawing.panels).every((panel) => panel.state === 'Done' || panel.error)"
 
+_TALL = "document.querySelector('h1').parentElement.offsetHeight"
+_UNFOLD = """
+document.head.insertAdjacentHTML('beforeend', '<style>body * { font-family: "DejaVu Sans" }</style>');
+document.getElementById('inactiveAlerts').parentElement.click();
+[...document.querySelectorAll('.alert_header')].find((row) => row.innerText.includes('WANTED')).click();
+const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+while (texts.nextNode())
+  texts.currentNode.data = texts.currentNode.data.replace(/\\S*[/](\\w+[.]rules)/, '$1');
+"""
+
 
 def installed() -> Path:
     """The folder with the sources and what they import; some 650 MB, installed once by npm."""
@@ -81,14 +91,12 @@ def console(directory: Path, pool: Pool, picture: Path, wanted: str) -> None:
     """A picture of one alert on Prometheus's own page, unfolded."""
     directory.mkdir()
     with _served(partial(_Forward, pool)) as url, browser(directory) as page:
-        page.look(_WIDTH, 900)
-        page.open(f"{url}/alerts?search={wanted}")
+        page.look(_WIDTH, 560)
+        page.open(f"{url}/classic/alerts")
         page.wait(f"document.body.innerText.includes({wanted!r})")
-        page.evaluate("document.querySelectorAll('.alert, [role=alert]').forEach((one) => one.click())")
-        page.wait(
-            "document.body.innerText.includes('Annotations') || document.body.innerText.includes('Labels')"
-        )
-        time.sleep(0.5)
+        page.evaluate(_UNFOLD.replace("WANTED", wanted))
+        time.sleep(1)  # it unfolds slowly
+        page.look(_WIDTH, min(page.evaluate(_TALL) + 90, 1000))
         page.screenshot(picture)
 
 
