@@ -12,6 +12,7 @@ from rendering import ROOT, console, rendered
 from testbed.pool import Pool, pool
 
 _PACE = 2
+_WHOLE = 9999
 _NAMES = ("golden-crab", "free-salmon", "swift-otter")
 _DELAYS = (14, 66, 38)
 
@@ -50,11 +51,12 @@ def draw(minutes: float, folder: Path) -> None:
     ):
         trouble(running, minutes)
         since = f"{60 * minutes:.0f}s"
-        for name, picture, variables in (
-            ("proxy-pool-dashboard.json", "dashboard-pool.png", {}),
-            ("proxy-detail-dashboard.json", "dashboard-detail.png", {"proxy": "swift-otter"}),
+        for name, picture, tall, variables in (
+            ("proxy-pool-dashboard.json", "dashboard-pool.png", _WHOLE, {}),
+            ("proxy-detail-dashboard.json", "dashboard-detail.png", 2000, {"proxy": "swift-otter"}),
+            ("proxy-detail-dashboard.json", "dashboard-detail-whole.png", _WHOLE, {"proxy": "swift-otter"}),
         ):
-            told = render(name, folder / picture, since=since, **variables)
+            told = render(name, folder / picture, since=since, tall=tall, **variables)
             empty = [title for title, panel in told["panels"].items() if not panel["series"]]
             print(picture, "errors:", told["errors"], "panels without data:", empty)
         alarm(running, Path(directory), folder / "alerts.png")
