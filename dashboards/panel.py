@@ -17,6 +17,8 @@ Kind = Literal["heatmap", "stat", "state-timeline", "table", "timeseries"]
 
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 COLUMNS = 24
+_TALL = 9
+"""Rows in which a chart has room for three lines of legend."""
 _TOOLTIP = {"mode": "multi", "sort": "desc"}
 
 
@@ -183,7 +185,7 @@ def chart(
     *queries: Query,
     unit: str = "short",
     width: int = 12,
-    height: int = 8,
+    height: int = _TALL,
     lines: Scale = (),
     stacked: bool = False,
     bars: bool = False,
@@ -248,7 +250,7 @@ def timeline(
     mappings: list[Json],
     *,
     width: int = 12,
-    height: int = 8,
+    height: int = _TALL,
 ) -> Panel:
     """A bar per series whose colour is its state."""
     options: Json = {
@@ -267,7 +269,7 @@ def timeline(
     return Panel(title, "state-timeline", description, (query,), width, height, fields, options)
 
 
-def heat_map(title: str, description: str, buckets: str, *, width: int = 12, height: int = 8) -> Panel:
+def heat_map(title: str, description: str, buckets: str, *, width: int = 12, height: int = _TALL) -> Panel:
     """How many observations fell into which bucket of a histogram in seconds; `buckets` has the label le."""
     options: Json = {
         "calculate": False,

@@ -53,20 +53,20 @@ _RATE = (
     f" + {_sum('rate', 'proxy_network_transmit_bytes_total', 'proxy_name')}"
 )
 COLUMNS_SHOWN = (
-    Column("VPN", _each("vpn_connection_status"), 80, mappings=tuple(colours.UP)),
-    Column("Success", _each("proxy_success_rate_percent"), 90, "percent", 1, colours.SUCCESS),
-    Column("Latency", _each("proxy_latency_ms"), 90, "ms", 0, colours.LATENCY),
-    Column("Latency, 24 h", _change("proxy_latency_ms"), 110, "percent", 0, colours.RISE_IS_BAD),
-    Column("Speed (Mbps)", _each("proxy_download_speed_mbps"), 120, "short", 1, colours.SPEED),
-    Column("Speed, 24 h", _change("proxy_download_speed_mbps"), 110, "percent", 0, colours.FALL_IS_BAD),
-    Column("Active", _each("proxy_active_connections"), 80),
-    Column("Mean duration", _each("proxy_avg_connection_duration_seconds"), 120, "s", 1),
+    Column("VPN", _each("vpn_connection_status"), 60, mappings=tuple(colours.UP)),
+    Column("Success", _each("proxy_success_rate_percent"), 80, "percent", 1, colours.SUCCESS),
+    Column("Latency", _each("proxy_latency_ms"), 80, "ms", 0, colours.LATENCY),
+    Column("Latency, 24 h", _change("proxy_latency_ms"), 115, "percent", 0, colours.RISE_IS_BAD),
+    Column("Speed (Mbps)", _each("proxy_download_speed_mbps"), 110, "short", 1, colours.SPEED),
+    Column("Speed, 24 h", _change("proxy_download_speed_mbps"), 100, "percent", 0, colours.FALL_IS_BAD),
+    Column("Active", _each("proxy_active_connections"), 65),
+    Column("Mean duration", _each("proxy_avg_connection_duration_seconds"), 125, "s", 1),
     Column("Requests / min", _each("proxy_request_rate_permin"), 120),
-    Column("Transfer", _RATE, 110, "Bps", 1),
+    Column("Transfer", _RATE, 95, "Bps", 1),
     Column(
         "Exit checks",
         f"max by (proxy_name) (1 - proxy_exit_check{{{_MINE}}})",
-        110,
+        95,
         mappings=tuple(colours.CHECKS),
     ),
 )
@@ -102,7 +102,8 @@ def _status() -> Panel:
         {"showHeader": True, "cellHeight": "sm", "sortBy": [{"displayName": "Proxy", "desc": False}]},
         (
             Override("Proxy", {"links": [link], "custom.minWidth": 130}),
-            Override("Exit", {"custom.width": 80}),
+            Override("Exit", {"custom.width": 60}),
+            Override("City", {"custom.minWidth": 120}),
             *(_override(column) for column in COLUMNS_SHOWN),
         ),
         ({"id": "merge", "options": {}}, {"id": "organize", "options": organize}),

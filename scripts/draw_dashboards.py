@@ -1,4 +1,4 @@
-"""Draw docs/images/dashboard-*.png: let a pool run for some minutes, have its troubles, and render it.
+"""Draw docs/images/{dashboard-*,alerts}.png: let a pool run for some minutes, have troubles, and render it.
 
 Usage, as root: PYTHONPATH=src:tests:. python scripts/draw_dashboards.py [MINUTES] [FOLDER]
 """
@@ -8,10 +8,11 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from rendering import ROOT, rendered
+from rendering import ROOT, console, rendered
 from testbed.pool import Pool, pool
 
 _PACE = 2
+_WHOLE = 9999
 _NAMES = ("golden-crab", "free-salmon", "swift-otter")
 _DELAYS = (14, 66, 38)
 
@@ -32,8 +33,16 @@ def trouble(running: Pool, minutes: float) -> None:
     time.sleep(2 * part)
 
 
+def alarm(running: Pool, directory: Path, picture: Path) -> None:
+    """Cut a tunnel for so long that its alert fires, and draw Prometheus's own page of it."""
+    running.pods["swift-otter"].cut()
+    running.until('ALERTS{alertname="ProxyVpnDown", alertstate="firing"}', proxies=1, seconds=240)
+    console(directory / "console", running, picture, "ProxyVpnDown")
+    running.pods["swift-otter"].heal()
+
+
 def draw(minutes: float, folder: Path) -> None:
-    """Both pictures."""
+    """All pictures."""
     rules = tuple((ROOT / "alerts").glob("*.yml"))
     with (
         TemporaryDirectory() as directory,
@@ -42,13 +51,15 @@ def draw(minutes: float, folder: Path) -> None:
     ):
         trouble(running, minutes)
         since = f"{60 * minutes:.0f}s"
-        for name, picture, variables in (
-            ("proxy-pool-dashboard.json", "dashboard-pool.png", {}),
-            ("proxy-detail-dashboard.json", "dashboard-detail.png", {"proxy": "swift-otter"}),
+        for name, picture, tall, variables in (
+            ("proxy-pool-dashboard.json", "dashboard-pool.png", _WHOLE, {}),
+            ("proxy-detail-dashboard.json", "dashboard-detail.png", 2000, {"proxy": "swift-otter"}),
+            ("proxy-detail-dashboard.json", "dashboard-detail-whole.png", _WHOLE, {"proxy": "swift-otter"}),
         ):
-            told = render(name, folder / picture, since=since, tall=2000, **variables)
+            told = render(name, folder / picture, since=since, tall=tall, **variables)
             empty = [title for title, panel in told["panels"].items() if not panel["series"]]
             print(picture, "errors:", told["errors"], "panels without data:", empty)
+        alarm(running, Path(directory), folder / "alerts.png")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ with rendered(directory, pool) as draw:
 """
 
 import http.server
+import mimetypes
 import shutil
 import subprocess
 import threading
@@ -25,6 +26,16 @@ BUILD = ROOT / "build/render"
 _INSTALL = ("npm", "install", "--legacy-peer-deps", "--ignore-scripts", "--no-audit", "--no-fund", "--silent")
 _WIDTH = 1480
 _ANSWERED = "Object.values(window.drawing.panels).every((panel) => panel.state === 'Done' || panel.error)"
+
+_TALL = "document.querySelector('h1').parentElement.offsetHeight"
+_UNFOLD = """
+document.head.insertAdjacentHTML('beforeend', '<style>body * { font-family: "DejaVu Sans" }</style>');
+document.getElementById('inactiveAlerts').parentElement.click();
+[...document.querySelectorAll('.alert_header')].find((row) => row.innerText.includes('WANTED')).click();
+const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+while (texts.nextNode())
+  texts.currentNode.data = texts.currentNode.data.replace(/\\S*[/](\\w+[.]rules)/, '$1');
+"""
 
 
 def installed() -> Path:
@@ -76,9 +87,27 @@ def rendered(directory: Path, pool: Pool, pace: int = 1) -> Iterator[Callable[..
         yield draw
 
 
+def console(directory: Path, pool: Pool, picture: Path, wanted: str) -> None:
+    """A picture of one alert on Prometheus's own page, unfolded."""
+    directory.mkdir()
+    with _served(partial(_Forward, pool)) as url, browser(directory) as page:
+        page.look(_WIDTH, 560)
+        page.open(f"{url}/classic/alerts")
+        page.wait(f"document.body.innerText.includes({wanted!r})")
+        page.evaluate(_UNFOLD.replace("WANTED", wanted))
+        time.sleep(1)  # it unfolds slowly
+        page.look(_WIDTH, min(page.evaluate(_TALL) + 90, 1000))
+        page.screenshot(picture)
+
+
 @contextmanager
 def _serving(site: Path, pool: Pool) -> Iterator[str]:
-    handler = partial(_Handler, pool, directory=str(site))
+    with _served(partial(_Handler, pool, directory=str(site))) as url:
+        yield url
+
+
+@contextmanager
+def _served(handler: Callable[..., http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
@@ -96,12 +125,32 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         if not self.path.startswith("/prometheus/"):
             super().do_GET()
             return
-        status, body = self._pool.fetch(self.path.removeprefix("/prometheus"))
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        _answer(self, self._pool, self.path.removeprefix("/prometheus"), "application/json")
 
     def log_message(self, *_: Any) -> None:
         pass
+
+
+class _Forward(http.server.BaseHTTPRequestHandler):
+    """Prometheus as it is, which the browser cannot reach by itself."""
+
+    def __init__(self, pool: Pool, *arguments: Any, **options: Any) -> None:
+        self._pool = pool
+        super().__init__(*arguments, **options)
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        kind = "application/json" if path.startswith("/api/") else mimetypes.guess_type(path)[0]
+        _answer(self, self._pool, self.path, kind or "text/html")
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def _answer(handler: http.server.BaseHTTPRequestHandler, pool: Pool, path: str, kind: str) -> None:
+    status, body = pool.fetch(path)
+    handler.send_response(status)
+    handler.send_header("Content-Type", kind)
+    handler.send_header("Content-Length", str(len(body)))
+    handler.end_headers()
+    handler.wfile.write(body)

@@ -84,14 +84,7 @@ def test_an_alert_says_what_it_is_and_what_to_do(alert: dict[str, Any]) -> None:
     assert "{{ $labels." in notes["description"]
     page = (ROOT / notes["runbook_url"]).read_text()
     assert page.startswith(f"# {alert['alert']}\n")
-    assert all(f"\n## {part}\n" in page for part in ("Meaning", "What to look at", "What to do"))
     assert f"[{alert['alert']}](runbooks/{alert['alert']}.md)" in (ROOT / "docs/dashboards.md").read_text()
-
-
-def test_no_page_is_without_an_alert() -> None:
-    """What is gone leaves no page behind."""
-    pages = {path.stem for path in (ROOT / "docs/runbooks").glob("*.md")}
-    assert pages == {rule["alert"] for rule in rules(ALERTS)}
 
 
 @pytest.mark.parametrize("rule", rules(RECORDING), ids=lambda rule: rule["record"])

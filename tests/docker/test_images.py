@@ -1,6 +1,7 @@
 """The images, built from their Dockerfiles and run: alone, and as the compose file has them."""
 
 import json
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
+import runbooks
 from docker import engine, stage
 from docker.engine import podman
 from docker.stage import Stage, wait
@@ -128,6 +130,32 @@ def test_socket_about_the_peers_tells_no_secret_and_obeys_nobody(up: Stage) -> N
     assert "private" not in told
     assert "preshared" not in told
     assert "errno=-22" in up.exec("proxywatch", "/usr/bin/python3", "-c", ask, "set=1\nlisten_port=1")
+
+
+def test_first_look_of_every_runbook_can_be_typed(up: Stage) -> None:
+    """As the pages have it, with the short names that their index sets; all of it only looks."""
+    names = f"""
+        P=golden-crab; LOG=/var/log/dante/danted.log; CONF=/etc/proxywatch/proxywatch.yaml
+        pw() {{ podman exec {up.name("proxywatch")} proxywatch "$@"; }}
+        px() {{ podman exec {up.name("proxy")} "$@"; }}
+        set -o pipefail
+    """
+    lines = sorted({line for page in runbooks.PAGES for line in runbooks.commands(page)})
+    said = {line: engine.run("bash", "-c", f"{names}{line}; echo ended: $?", check=False) for line in lines}
+    failed = {line: words for line, words in said.items() if not words.endswith("ended: 0\n")}
+    nothing = {line for line in lines if line.startswith("px grep")}  # which a log that is well gives
+    assert failed.keys() - nothing <= {"px getent hosts example.org"}, failed  # the stage has no name server
+    assert not re.findall(r".*(?:not found|Usage).*", "".join(said.values()))
+
+
+def test_helm_test_finds_a_proxy_well(up: Stage) -> None:
+    """The chart's own test: another container asks the sidecar, and fails where nobody answers."""
+    ask = ("run", "--rm", "--pod", f"pod_{up.project}", "--read-only", "--cap-drop", "all")
+    where = f"PROXYWATCH_HEALTH_LISTEN={up.address('proxy')}:"
+    asked = ("healthcheck", "/readyz")
+    assert "+ tunnel" in podman(*ask, "-e", f"{where}9999", SIDECAR, *asked)
+    with pytest.raises(RuntimeError, match="no answer on"):
+        podman(*ask, "-e", f"{where}9998", SIDECAR, *asked)
 
 
 def test_log_survives_rotation(up: Stage) -> None:

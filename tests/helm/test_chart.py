@@ -24,6 +24,7 @@ from helm.charts import (
     run,
     validate,
 )
+from proxywatch.collector import exit as exit_
 from proxywatch.collector import latency, sessions, wireguard
 from proxywatch.config import Config, load
 from proxywatch.daemon import SECTIONS
@@ -114,6 +115,9 @@ def test_lint_is_strict(name: str, major: str, tmp_path: Path) -> None:
             "two of them are named a",
         ),
         ({"monitor": {"kind": "both"}}, "kind"),
+        ({"rules": {"enabled": True, "runbookUrlPrefix": "wiki.example.org/runbooks"}}, "runbookUrlPrefix"),
+        ({"rules": {"enabled": True, "runbookUrlPrefix": "https://a.example/runbooks"}}, "runbookUrlPrefix"),
+        ({"rules": {"runbookURL": "https://a.example/"}}, "runbookURL"),
         ({"sidecar": {"native": "maybe"}}, "native"),
         ({"proxy": {"logLimitMiB": "50"}}, "logLimitMiB"),
         (POOL | {"sidecar": {"login": {"username": "probe"}}}, "login.secret is needed"),
@@ -239,6 +243,14 @@ def test_settings_of_one_proxy_win_over_those_of_all() -> None:
     assert first[wireguard.Settings].sockets == "/run/tunnel"
 
 
+def test_a_pod_that_may_get_out_is_not_asked_for_leaks() -> None:
+    """Dante alone goes by the tunnel: only where a policy locks the pod in is its own way out a leak."""
+    assert not _settings(POOL)[exit_.Settings].direct
+    assert not _settings(POOL | {"networkPolicy": {"enabled": True}})[exit_.Settings].direct
+    assert _settings(MATRIX["everything"])[exit_.Settings].direct
+    assert _settings(POOL | {"sidecar": {"settings": {"exit": {"direct": True}}}})[exit_.Settings].direct
+
+
 def test_secret_of_a_login_is_mounted_where_the_settings_seek_it() -> None:
     """The password is a file of a Secret, in no manifest and no environment."""
     manifests = render(MATRIX["everything"])
@@ -273,6 +285,20 @@ def test_rules_and_dashboards_arrive_unchanged() -> None:
     data = {key: text for each in of_kind(manifests, "ConfigMap") for key, text in each["data"].items()}
     for path in ROOT.glob("dashboards/*-dashboard.json"):
         assert data[path.name].strip() == path.read_text().strip()
+
+
+@pytest.mark.parametrize("major", MAJORS)
+def test_runbooks_are_where_the_operator_keeps_them(major: str) -> None:
+    """Every alert leads to its page under the prefix, and nothing else of the rules changes."""
+    prefix = "https://wiki.example.org/runbooks?page="
+    plain, moved = (
+        of_kind(render({"rules": {"enabled": True, "runbookUrlPrefix": each}}, major=major), "PrometheusRule")
+        for each in ("", prefix)
+    )
+    rules = [rule for group in moved[0]["spec"]["groups"] for rule in group["rules"] if "alert" in rule]
+    assert rules
+    assert {r["annotations"]["runbook_url"] for r in rules} == {f"{prefix}{r['alert']}.md" for r in rules}
+    assert str(moved).replace(prefix, "docs/runbooks/") == str(plain)
 
 
 @pytest.mark.parametrize("major", MAJORS)

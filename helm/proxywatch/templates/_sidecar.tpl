@@ -1,6 +1,8 @@
 {{/*
 What puts proxywatch into a pod, of this chart or of another one that depends on it. All take a dict of `context`
-(in another chart: .Subcharts.proxywatch), `name` (of the proxy) and, where wanted, `settings` (over sidecar.settings).
+(in another chart: .Subcharts.proxywatch), `name` (of the proxy) and, where wanted, `settings` (over sidecar.settings). `pool` is
+true for this chart's own pods, of which Dante alone goes by the tunnel: that the pod itself gets out beside it is no
+leak there, unless a network policy is to prevent it.
 
   proxywatch.native      "true" when the sidecar belongs under initContainers, else empty
   proxywatch.sidecar     the container
@@ -27,6 +29,7 @@ true
   "http" (dict "listen" ":9090")
   "health" (dict "listen" ":9999")
 -}}
+{{- if .pool }}{{ $_ := set $ours "exit" (dict "direct" (and $values.networkPolicy.enabled (not (empty $values.networkPolicy.egress)))) }}{{ end -}}
 {{- with $values.sidecar.tunnelVolume }}{{ $_ := set $ours "wireguard" (dict "sockets" "/run/tunnel") }}{{ end -}}
 {{- with $values.sidecar.login }}{{ if .username -}}
 {{- $_ := set $ours.proxy "username" .username }}{{ $_ = set $ours.proxy "password_file" "/etc/proxywatch/login/password" -}}
