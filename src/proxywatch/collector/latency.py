@@ -9,12 +9,11 @@ from random import Random
 from typing import Annotated, Literal, Protocol
 
 import msgspec
-from prometheus_client.metrics_core import Metric
 
 from proxywatch import metric
 from proxywatch.errors import NoData, SourceError
 from proxywatch.finding import Finding
-from proxywatch.metric import Family
+from proxywatch.metric import Family, Metric
 from proxywatch.parse.outcome import REASONS, STAGES, Transfer
 from proxywatch.parse.quantity import Duration, Url
 from proxywatch.source.clock import Clock

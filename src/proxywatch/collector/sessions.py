@@ -15,12 +15,11 @@ from contextlib import suppress
 from typing import Literal
 
 import msgspec
-from prometheus_client.metrics_core import Metric
 
 from proxywatch import metric
 from proxywatch.errors import ParseError, SourceError
 from proxywatch.finding import Finding
-from proxywatch.metric import Family, Labels
+from proxywatch.metric import Family, Labels, Metric
 from proxywatch.parse import dante_conf, dante_reason
 from proxywatch.parse.dante_conf import Rule
 from proxywatch.parse.quantity import Duration
