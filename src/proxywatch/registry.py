@@ -131,4 +131,4 @@ def _published(publisher: Publisher, labels: dict[str, str]) -> list[Metric]:
 
 
 def _labelled(sample: Sample, labels: dict[str, str]) -> Sample:
-    return sample._replace(labels=labels | sample.labels)
+    return Sample(sample.name, labels | sample.labels, sample.value, sample.exemplar)
