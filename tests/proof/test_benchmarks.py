@@ -1,4 +1,4 @@
-"""The page of the benchmarks is written whole, one section or another of it anew, and its goals are judged."""
+"""The page of the benchmarks is written whole, a section of it anew, and its goals are judged."""
 
 from pathlib import Path
 
