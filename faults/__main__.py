@@ -2,7 +2,8 @@
 
 python -m faults [--sequences 100] [--seed 1] [--minutes 40] [--only WORDS|N,...] [--write docs/faults.md]
 
-A sequence is told by the seed and its number alone: `--only 28,41` tries those two again, and no single faults.
+A sequence is told by the seed and its number alone: `--only 28,41` tries those two again, and no single
+faults. With --only no page is written.
 """
 
 import argparse
@@ -79,7 +80,7 @@ def main() -> int:
                     print(explain(bed), flush=True)
         last = measure(bed)
     page = _page(arguments.seed, singles, sequences, first, last)
-    if arguments.write:
+    if arguments.write and not arguments.only:
         arguments.write.write_text(page)
     print(page)
     return int(any(result.broken for result in (*singles, *sequences.values())))
