@@ -33,9 +33,11 @@ verify: test
 	$(BIN)/pytest -m slow $(PYTEST)
 
 # All comparisons, with peers from Debian's packages; writes docs/benchmarks.md. Half an hour.
+# BENCH="--only together,startup" measures these anew; BENCH="--quick --write /tmp/page.md" is a smoke test.
 bench: install
 	@scripts/need-packages bench
 	$(BIN)/python bench/run.py --write docs/benchmarks.md $(BENCH)
+	$(BIN)/python bench/proof.py
 
 # The figures that have budgets, judged; by hand, as a busy machine misses them.
 bench-check: install
@@ -43,15 +45,18 @@ bench-check: install
 	$(BIN)/python bench/run.py --check --minutes 5 $(BENCH)
 
 # Faults and a hundred sequences of them in a real pod; writes docs/faults.md. Needs root; half an hour.
+# FAULTS="--only 28,41 --explain" tries these sequences again.
 faults: install
 	@scripts/need-packages bench
 	PYTHONPATH=src:tests:. $(BIN)/python -m faults --write docs/faults.md $(FAULTS)
+	$(BIN)/python bench/proof.py
 
 # A day in accelerated time, and MINUTES in real time in a pod (root); writes docs/soak.md.
 MINUTES ?= 60
 soak: install
 	@scripts/need-packages bench
 	PYTHONPATH=src:tests:. $(BIN)/python -m soak --minutes $(MINUTES) --write docs/soak.md $(SOAK)
+	$(BIN)/python bench/proof.py
 
 # Every harness for SECONDS.
 SECONDS ?= 60

@@ -2,12 +2,15 @@
 
 import importlib
 import os
+import subprocess
+import sys
 from pathlib import Path
+
+import runtime
 
 ORDER = (
     "asyncio",
     "uvloop",
-    "prometheus_client",
     "msgspec",
     "yaml",
     "pycurl",
@@ -35,4 +38,10 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] != ["here"]:
+        sys.exit(
+            subprocess.run(
+                [runtime.python(), __file__, "here"], check=False, env=runtime.environ()
+            ).returncode
+        )
     main()

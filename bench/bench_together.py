@@ -28,7 +28,6 @@ from testbed.pod import WEB, Pod
 
 _SCRAPE = 15.0
 _WARM = 45.0
-_GOALS = {"resident MB": 45.0, "% of a core": 0.5}
 _IMAGE = Path(__file__).parents[1] / "docs" / "images" / "memory.svg"
 _ANSWER = '{"ip": "203.0.113.77", "country": "Sweden", "mullvad_exit_ip": true}'
 _BLACKBOX = {
@@ -186,10 +185,6 @@ def tell(running: list[Subject], percent: dict[str, float], minutes: float) -> N
     head = ("exporter", "resident MB", "proportional MB", "% of a core", "scrape ms (median)", "body bytes")
     print(f"Over {minutes:g} minutes after {_WARM:.0f} s of warming up; scraped every {_SCRAPE:.0f} s.\n")
     print(table(head, [(str(row[0]), *(f"{value:.2f}" for value in row[1:])) for row in rows]))
-    for name, goal in _GOALS.items():
-        value = rows[0][head.index(name)]
-        print(f"\ngoal: {name} <= {goal:g}: {value:.2f}: {'met' if value <= goal else 'MISSED'}", end="")  # type: ignore[operator]
-    print(f"\ngoal: resident below the five together: {'met' if rows[0][1] < sums[0] else 'MISSED'}")
     together = [(us.resident[i][0], sum(p.resident[i][1] for p in peers)) for i in range(len(us.resident))]
     lines = {s.name: s.resident for s in running} | {"the five together": together}
     _IMAGE.parent.mkdir(exist_ok=True)

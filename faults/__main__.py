@@ -1,6 +1,9 @@
 """Bring about faults in a real pod, and hold the exporter to its invariants.
 
-python -m faults [--sequences 100] [--seed 1] [--minutes 25] [--only WORDS] [--write docs/faults.md]
+python -m faults [--sequences 100] [--seed 1] [--minutes 40] [--only WORDS|N,...] [--write docs/faults.md]
+
+A sequence is told by the seed and its number alone: `--only 28,41` tries those two again, and no single
+faults. With --only no page is written.
 """
 
 import argparse
@@ -11,8 +14,8 @@ from random import Random
 
 from bench.report import machine, table
 
-from faults.bed import Bed
-from faults.catalogue import FAULTS
+from faults.bed import Bed, explain
+from faults.catalogue import FAULTS, Fault
 from faults.clients import Clients
 from faults.run import Result, Runner, draw, measure
 from testbed.pod import missing
@@ -36,10 +39,18 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="faults")
     parser.add_argument("--sequences", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--minutes", type=float, default=25, help="no sequence begins after that")
-    parser.add_argument("--only", default="", help="scenarios whose name has these words")
+    parser.add_argument("--minutes", type=float, default=40, help="no sequence begins after that")
+    parser.add_argument("--only", default="", help="single faults whose name has these words; or numbers")
     parser.add_argument("--write", type=Path, help="a Markdown page")
+    parser.add_argument("--explain", action="store_true", help="print the journal after a broken invariant")
     return parser.parse_args()
+
+
+def _plan(only: str, sequences: int) -> tuple[list[Fault], list[int]]:
+    """Which single faults and which sequences to run."""
+    if only and only.replace(",", "").isdigit():
+        return [], [int(number) for number in only.split(",")]
+    return [fault for fault in FAULTS.values() if only in fault.name], list(range(1, sequences + 1))
 
 
 def main() -> int:
@@ -49,31 +60,40 @@ def main() -> int:
         print(f"faults: a pod needs {', '.join(missing())}")
         return 1
     end = time.monotonic() + 60 * arguments.minutes
+    alone, numbers = _plan(arguments.only, arguments.sequences)
     singles: list[Result] = []
-    sequences: list[Result] = []
+    sequences: dict[int, Result] = {}
     with Bed() as bed, Clients(bed.pod, seed=arguments.seed) as clients:
-        runner, dice = Runner(bed, clients), Random(arguments.seed)
+        runner = Runner(bed, clients)
         bed.until("the first round", lambda: bed.value("proxy_latency_ms"), 30)
-        for fault in FAULTS.values():
-            if arguments.only in fault.name:
-                singles.append(runner.run([fault], _LASTS, dice))
-                print(*_row(singles[-1]), singles[-1].usage, sep=" | ", flush=True)
+        for fault in alone:
+            singles.append(runner.run([fault], _LASTS, Random(arguments.seed)))
+            print(*_row(singles[-1]), singles[-1].usage, sep=" | ", flush=True)
         first = measure(bed)
-        while len(sequences) < arguments.sequences and time.monotonic() < end:
-            sequences.append(runner.run(draw(dice), dice.uniform(0.5, _LASTS), dice))
-            print(*_sequence_row(len(sequences), sequences[-1]), sequences[-1].usage, sep=" | ", flush=True)
+        for number in numbers:
+            if time.monotonic() < end:
+                dice = Random(f"{arguments.seed}-{number}")
+                result = runner.run(draw(dice), dice.uniform(0.5, _LASTS), dice)
+                sequences[number] = result
+                print(*_sequence_row(number, result), result.usage, sep=" | ", flush=True)
+                if result.broken and arguments.explain:
+                    print(explain(bed), flush=True)
         last = measure(bed)
     page = _page(arguments.seed, singles, sequences, first, last)
-    if arguments.write:
+    if arguments.write and not arguments.only:
         arguments.write.write_text(page)
     print(page)
-    return int(any(result.broken for result in (*singles, *sequences)))
+    return int(any(result.broken for result in (*singles, *sequences.values())))
 
 
 def _page(
-    seed: int, singles: list[Result], sequences: list[Result], first: dict[str, int], last: dict[str, int]
+    seed: int,
+    singles: list[Result],
+    sequences: dict[int, Result],
+    first: dict[str, int],
+    last: dict[str, int],
 ) -> str:
-    held = sum(not result.broken for result in sequences)
+    held = sum(not result.broken for result in sequences.values())
     growth = table(
         ("", *first),
         [("before the sequences", *map(str, first.values())), ("after", *map(str, last.values()))],
@@ -93,7 +113,7 @@ def _page(
             f"from seed {seed}; "
             f"the invariants held after {held} of them.\n",
             table(("", "faults", "recovered s", "requests", "slowest answer s", "verdict"),
-                  [_sequence_row(n, result) for n, result in enumerate(sequences, 1)]),
+                  [_sequence_row(number, result) for number, result in sequences.items()]),
             "\n## Growth\n",
             growth,
             "",

@@ -83,7 +83,7 @@ class Bed(AbstractContextManager["Bed"]):
         self._clock = self.pod.directory / "clock"
         self._clock.write_text("+0\n")
         self.conf = self.pod.directory / "proxywatch.yaml"
-        self.conf.write_text(yaml.safe_dump(self._settings() | settings))
+        self.conf.write_text(yaml.safe_dump({**self._settings(), **settings}))
         self.journal = self.pod.directory / "proxywatch.log"
 
     def _settings(self) -> dict[str, Any]:

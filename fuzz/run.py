@@ -1,4 +1,4 @@
-"""Run every harness for a while, one after the other, and print a table; 1 when an invariant was broken.
+"""Run every harness for a while, one per core at a time, and print a table; 1 when an invariant was broken.
 
 python fuzz/run.py [SECONDS] [SEED]
 """
@@ -8,6 +8,8 @@ import re
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -48,12 +50,13 @@ def main() -> int:
     os.environ.setdefault("PYTHONPATH", f"{HERE.parent / 'src'}:{HERE.parent / 'tests'}")
     print(f"{'harness':20} {'inputs':>12} {'a second':>10} {'seconds':>8}")
     all_held = True
-    for harness in sorted(HERE.glob("fuzz_*.py")):
-        held, row = run(harness, seconds, seed)
-        all_held = all_held and held
-        print(row, flush=True)
-    print(f"without a harness: {', '.join(without_harness()) or 'none'}")
-    return int(not all_held)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for held, row in pool.map(partial(run, seconds=seconds, seed=seed), sorted(HERE.glob("fuzz_*.py"))):
+            all_held = all_held and held
+            print(row, flush=True)
+    lacking = without_harness()
+    print(f"without a harness: {', '.join(lacking) or 'none'}")
+    return int(not all_held or bool(lacking))
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@ import asyncio
 import gc
 import os
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 import uvloop
 import yaml
@@ -99,12 +99,8 @@ class Soak:
     def run(self) -> Day:
         """Let the time pass."""
         start = time.monotonic()
-        before: Callable[[Config], Context] = daemon.new_context
-        daemon.new_context = self._context
-        try:
+        with patch.object(daemon, "new_context", self._context):
             uvloop.run(self._whole())
-        finally:
-            daemon.new_context = before
         figures = dict(line.rsplit(b" ", 1) for line in self._body.splitlines() if not line.startswith(b"#"))
 
         def total(name: bytes) -> float:

@@ -5,10 +5,9 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import uvloop
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
 
+from proxywatch.exposition import formats
+from proxywatch.metric import Metric
 from proxywatch.parse.outcome import Phases, Transfer
 from proxywatch.prober import Prober
 from proxywatch.source.exchange import Request
@@ -23,14 +22,6 @@ class Exposed(Protocol):
 
     def collect(self) -> Iterable[Metric]:
         """Its families."""
-
-
-class _Once(Collector):
-    def __init__(self, families: list[Metric]) -> None:
-        self.families = families
-
-    def collect(self) -> list[Metric]:
-        return self.families
 
 
 def prober(proxy: Proxy, bundle: str | None = None) -> Prober:
@@ -85,8 +76,6 @@ class FakeProber:
 
 def samples(collector: Exposed) -> dict[str, float]:
     """What a collector publishes, as the exposition would write it without `proxy_name`; no buckets."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Once(list(collector.collect())))
-    lines = generate_latest(registry).decode().splitlines()
+    lines = b"".join(map(formats.text, collector.collect())).decode().splitlines()
     pairs = (line.rpartition(" ") for line in lines if not line.startswith("#") and "_bucket{" not in line)
     return {name: float(value) for name, _, value in pairs}

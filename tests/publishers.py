@@ -4,10 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from prometheus_client.metrics_core import Metric
 
 from proxywatch.finding import Finding
-from proxywatch.metric import Family, Labels
+from proxywatch.metric import Family, Labels, Metric
 from proxywatch.state.distribution import Distribution
 
 

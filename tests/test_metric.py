@@ -1,26 +1,13 @@
-"""Declared families become what Prometheus's client renders."""
-
-from prometheus_client.exposition import generate_latest
-from prometheus_client.metrics_core import Metric
-from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+"""Declared families as they are exposed."""
 
 from proxywatch import metric
-from proxywatch.metric import Family
+from proxywatch.exposition import formats
+from proxywatch.metric import Family, Metric
 from proxywatch.state.distribution import Distribution, Exemplar
 
 
-class Exposed:
-    """A registry of a few families."""
-
-    def __init__(self, *families: Metric) -> None:
-        self.families = families
-
-    def collect(self) -> tuple[Metric, ...]:
-        return self.families
-
-
-def text(*families: Metric) -> str:
-    return generate_latest(Exposed(*families)).decode()
+def text(family: Metric) -> str:
+    return formats.text(family).decode()
 
 
 def test_a_gauge_without_a_value_is_absent() -> None:
@@ -56,7 +43,7 @@ def test_exemplars_appear_in_openmetrics_alone() -> None:
     distribution = Distribution([1])
     distribution.observe(0.5, Exemplar({"probe": "17"}, 0.5, 1795262692.0))
     family = metric.histogram("d_seconds", "D.").distribution(distribution)
-    openmetrics = generate_openmetrics(Exposed(family)).decode()  # type: ignore[no-untyped-call]
+    openmetrics = formats.openmetrics(family).decode()
     assert 'd_seconds_bucket{le="1.0"} 1.0 # {probe="17"} 0.5 1795262692.0' in openmetrics
     assert "#" not in text(family).splitlines()[2]
 

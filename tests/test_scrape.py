@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 import pytest
-from prometheus_client.metrics_core import Metric
 
 from fakes import FakeClock, settle
 from proxywatch import metric
 from proxywatch.errors import NoData, ParseError, SourceError
 from proxywatch.finding import Finding
-from proxywatch.metric import Family
+from proxywatch.metric import Family, Metric
 from proxywatch.registry import Registry
 from proxywatch.scrape import Scrape, Settings
 

@@ -9,7 +9,6 @@ variables of the same look into a pod for each Service (`METRICS_PORT=tcp://10.0
 nobody's settings and are passed over.
 """
 
-import difflib
 import operator
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -160,6 +159,8 @@ def _pairs(
 
 
 def _suggest(word: str, known: Iterable[str]) -> str:
+    import difflib  # noqa: PLC0415 - most settings have no fault
+
     known = list(known)
     close = difflib.get_close_matches(word, known, n=1)
     return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(known)}"

@@ -1,20 +1,41 @@
-"""The declaration of a metric: one constant each, used by describe(), collect() and the reference page.
+"""Declarations of metrics, one constant each, used by describe(), collect() and the reference; their samples.
 
 A family without a sample is exposed as its HELP and TYPE alone: a measurement that did not happen is absent.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isinf
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
-from prometheus_client.metrics_core import Metric
-from prometheus_client.samples import Exemplar as ClientExemplar
+from proxywatch.state.distribution import Distribution, Exemplar
 
-from proxywatch.state.distribution import Distribution
-
+Kind = Literal["gauge", "counter", "histogram"]
 Labels = str | tuple[str, ...]
+
+
+class Sample(NamedTuple):
+    """One series at one moment: its name (a histogram's with the suffix), labels, value, exemplar."""
+
+    name: str
+    labels: dict[str, str]
+    value: float
+    exemplar: Exemplar | None = None
+
+
+@dataclass(slots=True)
+class Metric:
+    """A family with its samples, ready to be written.
+
+    Attributes:
+        name, kind, help: The family's.
+        samples: In the order in which they are exposed.
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    samples: list[Sample] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +50,16 @@ class Family:
     """
 
     name: str
-    kind: Literal["gauge", "counter", "histogram"]
+    kind: Kind
     help: str
     labels: tuple[str, ...] = ()
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        """The names that nobody else may use: of its series, and of the family in either format."""
+        if self.kind == "histogram":
+            return (self.name, f"{self.name}_bucket", f"{self.name}_count", f"{self.name}_sum")
+        return tuple({self.name, self.name.removesuffix("_total")})
 
     def absent(self) -> Metric:
         """The family without a sample."""
@@ -43,13 +71,8 @@ class Family:
 
     def values(self, values: Mapping[Labels, float]) -> Metric:
         """The family with a sample for each tuple of label values (a lone label's value may stand bare)."""
-        kind = CounterMetricFamily if self.kind == "counter" else GaugeMetricFamily
-        if self.kind == "histogram":
-            return self.distributions({})
-        family = kind(self.name, self.help, labels=self.labels)
-        for labels, value in values.items():
-            family.add_metric(_tuple(labels), value)
-        return family
+        samples = [Sample(self.name, self._labels(labels), float(value)) for labels, value in values.items()]
+        return Metric(self.name, self.kind, self.help, samples)
 
     def distribution(self, distribution: Distribution) -> Metric:
         """The histogram without labels."""
@@ -57,10 +80,16 @@ class Family:
 
     def distributions(self, distributions: Mapping[Labels, Distribution]) -> Metric:
         """The histogram with its buckets for each tuple of label values."""
-        family = HistogramMetricFamily(self.name, self.help, labels=self.labels)
-        for labels, distribution in distributions.items():
-            family.add_metric(_tuple(labels), list(_buckets(distribution)), distribution.sum)
-        return family
+        samples = [
+            sample
+            for labels, distribution in distributions.items()
+            for sample in _samples(self.name, self._labels(labels), distribution)
+        ]
+        return Metric(self.name, self.kind, self.help, samples)
+
+    def _labels(self, labels: Labels) -> dict[str, str]:
+        values = (labels,) if isinstance(labels, str) else labels
+        return dict(zip(self.labels, map(str, values), strict=True))
 
 
 def gauge(name: str, help: str, labels: Sequence[str] = ()) -> Family:  # noqa: A002 - Prometheus's own word
@@ -78,16 +107,12 @@ def histogram(name: str, help: str, labels: Sequence[str] = ()) -> Family:  # no
     return Family(name, "histogram", help, tuple(labels))
 
 
-def _tuple(labels: Labels) -> tuple[str, ...]:
-    return (labels,) if isinstance(labels, str) else labels
-
-
-def _buckets(distribution: Distribution) -> Iterator[tuple[str, float] | tuple[str, float, ClientExemplar]]:
+def _samples(name: str, labels: dict[str, str], distribution: Distribution) -> Iterator[Sample]:
+    count = 0
     for bound, count, exemplar in distribution.cumulative():
-        if exemplar is None:
-            yield _le(bound), count
-        else:
-            yield _le(bound), count, ClientExemplar(*exemplar)
+        yield Sample(f"{name}_bucket", {**labels, "le": _le(bound)}, float(count), exemplar)
+    yield Sample(f"{name}_count", labels, float(count))
+    yield Sample(f"{name}_sum", labels, distribution.sum)
 
 
 def _le(bound: float) -> str:

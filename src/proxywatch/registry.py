@@ -9,13 +9,9 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 import msgspec
-from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector as ClientCollector
-from prometheus_client.registry import CollectorRegistry
-from prometheus_client.samples import Sample
 
 from proxywatch.finding import Finding
-from proxywatch.metric import Family
+from proxywatch.metric import Family, Metric, Sample
 
 log = logging.getLogger(__name__)
 
@@ -88,8 +84,7 @@ class Registry:
     def __init__(self, proxy_name: str) -> None:
         self.proxy_name = proxy_name
         self.collectors: dict[str, Collector] = {}
-        self._published: dict[str, _Published] = {}
-        self._names = CollectorRegistry(auto_describe=False)
+        self._published: dict[str, Publisher] = {}
 
     def add(self, collector: Collector) -> None:
         """Publish a collector, and let the runner find it."""
@@ -98,46 +93,42 @@ class Registry:
 
     def publish(self, publisher: Publisher) -> None:
         """Publish series; a metric name that another publisher has already is refused with ValueError."""
-        published = _Published(publisher, self)
-        self._names.register(published)
-        self._published[publisher.name] = published
+        taken = {name for other in self.publishers for family in other.describe() for name in family.series}
+        for name in (name for family in publisher.describe() for name in family.series):
+            if name in taken:
+                raise ValueError(f"{publisher.name}: {name} is published already")
+            taken.add(name)
+        self._published[publisher.name] = publisher
 
     def remove(self, name: str) -> None:
         """Publish a collector no longer."""
-        self._names.unregister(self._published.pop(name))
+        self._published.pop(name)
         self.collectors.pop(name, None)
 
     @property
     def publishers(self) -> list[Publisher]:
         """In the order in which they were added."""
-        return [published.publisher for published in self._published.values()]
+        return list(self._published.values())
 
     def collect(self, names: Collection[str] | None = None) -> Iterator[Metric]:
         """The families of all publishers, or of those named."""
-        for name, published in self._published.items():
-            if names is None or name in names:
-                yield from published.collect()
+        labels = {"proxy_name": self.proxy_name}
+        for publisher in self.publishers:
+            if names is None or publisher.name in names:
+                yield from _published(publisher, labels)
 
 
-class _Published(ClientCollector):
-    def __init__(self, publisher: Publisher, registry: Registry) -> None:
-        self.publisher = publisher
-        self._registry = registry
-
-    def describe(self) -> list[Metric]:
-        return [family.absent() for family in self.publisher.describe()]
-
-    def collect(self) -> list[Metric]:
-        try:
-            families = list(self.publisher.collect())
-        except Exception:
-            log.exception("collect failed", extra={"collector": self.publisher.name})
-            return []
-        name = {"proxy_name": self._registry.proxy_name}
-        for family in families:
-            family.samples = [_labelled(sample, name) for sample in family.samples]
-        return families
+def _published(publisher: Publisher, labels: dict[str, str]) -> list[Metric]:
+    """A publisher's families; none when it breaks, so that the others are there."""
+    try:
+        families = list(publisher.collect())
+    except Exception:
+        log.exception("collect failed", extra={"collector": publisher.name})
+        return []
+    for family in families:
+        family.samples = [_labelled(sample, labels) for sample in family.samples]
+    return families
 
 
 def _labelled(sample: Sample, labels: dict[str, str]) -> Sample:
-    return sample._replace(labels=labels | sample.labels)
+    return Sample(sample.name, labels | sample.labels, sample.value, sample.exemplar)

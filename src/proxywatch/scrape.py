@@ -13,11 +13,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
-from prometheus_client.metrics_core import Metric
 
 from proxywatch import metric
 from proxywatch.errors import NoData, ParseError, ProxywatchError, SourceError
-from proxywatch.metric import Family
+from proxywatch.metric import Family, Metric
 from proxywatch.parse.quantity import Duration
 from proxywatch.registry import Collector, Registry, Watching
 from proxywatch.source.clock import Clock

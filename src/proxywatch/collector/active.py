@@ -7,12 +7,11 @@ are rendered, so that the number is as fresh as theirs. Every ten seconds it com
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
-from prometheus_client.metrics_core import Metric
 
 from proxywatch import metric
 from proxywatch.errors import NoData
 from proxywatch.finding import Finding
-from proxywatch.metric import Family
+from proxywatch.metric import Family, Metric
 from proxywatch.source.clock import Clock
 from proxywatch.state.disagreement import Disagreement
 

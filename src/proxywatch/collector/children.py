@@ -10,12 +10,11 @@ from contextlib import suppress
 from typing import Literal
 
 import msgspec
-from prometheus_client.metrics_core import Metric
 
 from proxywatch import metric
 from proxywatch.errors import NoData, SourceError
 from proxywatch.finding import Finding
-from proxywatch.metric import Family
+from proxywatch.metric import Family, Metric
 from proxywatch.parse import dante_title
 from proxywatch.parse.dante_title import ENOUGH
 from proxywatch.source import file, procfs

@@ -9,12 +9,11 @@ from random import Random
 from typing import Annotated, Protocol
 
 import msgspec
-from prometheus_client.metrics_core import Metric
 
 from proxywatch import metric
 from proxywatch.errors import NoData, SourceError
 from proxywatch.finding import Finding
-from proxywatch.metric import Family
+from proxywatch.metric import Family, Metric
 from proxywatch.parse import exit_identity
 from proxywatch.parse.exit_identity import Identity
 from proxywatch.parse.outcome import Transfer

@@ -8,12 +8,11 @@ by the device's index, and by a counter that fell.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
-from prometheus_client.metrics_core import Metric
 
 from proxywatch import metric
 from proxywatch.errors import NoData, ProxywatchError, SourceError
 from proxywatch.finding import Finding
-from proxywatch.metric import Family
+from proxywatch.metric import Family, Metric
 from proxywatch.parse import netdev
 from proxywatch.parse.netdev import Device
 from proxywatch.source import file

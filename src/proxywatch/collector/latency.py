@@ -6,16 +6,14 @@ A round says whose fault a failure is: when other targets answered, it is the ta
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from random import Random
-from statistics import median
 from typing import Annotated, Literal, Protocol
 
 import msgspec
-from prometheus_client.metrics_core import Metric
 
 from proxywatch import metric
 from proxywatch.errors import NoData, SourceError
 from proxywatch.finding import Finding
-from proxywatch.metric import Family
+from proxywatch.metric import Family, Metric
 from proxywatch.parse.outcome import REASONS, STAGES, Transfer
 from proxywatch.parse.quantity import Duration, Url
 from proxywatch.source.clock import Clock
@@ -173,7 +171,7 @@ class LatencyCollector:
         verdict: Verdict = "ok" if len(successes) == len(probes) else "target" if successes else "proxy"
         self._rounds[verdict] += 1
         self._round = Status(
-            at, verdict, median(successes) if successes else None, tuple(probes), self._schedule.skipped
+            at, verdict, _median(successes) if successes else None, tuple(probes), self._schedule.skipped
         )
         if not successes:
             raise NoData(_words(probes))
@@ -263,6 +261,12 @@ class _Target:
 
 def _tls(url: str) -> bool:
     return url.startswith("https:")
+
+
+def _median(values: Sequence[float]) -> float:
+    """Of one or more; the `statistics` module is a quarter of a megabyte."""
+    ordered, half = sorted(values), len(values) // 2
+    return ordered[half] if len(values) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
 def _words(probes: Sequence[Transfer]) -> str:

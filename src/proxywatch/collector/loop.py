@@ -3,11 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 import msgspec
-from prometheus_client.metrics_core import Metric
 
 from proxywatch import metric
 from proxywatch.finding import Finding
-from proxywatch.metric import Family
+from proxywatch.metric import Family, Metric
 from proxywatch.source.clock import Clock
 from proxywatch.state.distribution import Distribution
 

@@ -1,6 +1,6 @@
 """What this process is: which proxy it stands beside, its version, its settings' state, its own resources.
 
-The `process_*` series are those of every exporter that uses Prometheus's Python client, from /proc/self.
+The `process_*` series are those that every exporter has from its client library, told from /proc/self.
 """
 
 import platform
@@ -8,13 +8,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
-from prometheus_client.metrics_core import Metric
-from prometheus_client.process_collector import ProcessCollector as ClientProcessCollector
 
 import proxywatch
 from proxywatch import metric
 from proxywatch.finding import Finding
-from proxywatch.metric import Family
+from proxywatch.metric import Family, Metric
+from proxywatch.source.usage import Usage, started, usage
 
 INFO = metric.gauge("proxy_info", "Always 1: the proxy that this exporter stands beside.")
 BUILD = metric.gauge(
@@ -30,17 +29,14 @@ RELOAD_TIME = metric.gauge(
     "proxywatch_config_last_reload_success_timestamp_seconds",
     "Unix time at which the settings in force were read.",
 )
-PROCESS = {
-    family.name: family
-    for family in (
-        metric.gauge("process_virtual_memory_bytes", "Virtual memory of the exporter."),
-        metric.gauge("process_resident_memory_bytes", "Resident memory of the exporter."),
-        metric.gauge("process_start_time_seconds", "Unix time at which the exporter started."),
-        metric.counter("process_cpu_seconds_total", "User and system CPU time of the exporter."),
-        metric.gauge("process_open_fds", "Open file descriptors of the exporter."),
-        metric.gauge("process_max_fds", "The most file descriptors that the exporter may open."),
-    )
-}
+STARTED = metric.gauge("process_start_time_seconds", "Unix time at which the exporter started.")
+USAGE = (  # in the order of the fields of Usage
+    metric.gauge("process_virtual_memory_bytes", "Virtual memory of the exporter."),
+    metric.gauge("process_resident_memory_bytes", "Resident memory of the exporter."),
+    metric.counter("process_cpu_seconds_total", "User and system CPU time of the exporter."),
+    metric.gauge("process_open_fds", "Open file descriptors of the exporter."),
+    metric.gauge("process_max_fds", "The most file descriptors that the exporter may open."),
+)
 
 
 class Reloads(msgspec.Struct):
@@ -84,32 +80,33 @@ class ProcessCollector:
     timeout = 2.0
 
     def __init__(
-        self, reloads: Reloads, read: Callable[[], Sequence[Metric]], now: Callable[[], float]
+        self, reloads: Reloads, read: Callable[[], Usage], started: float, now: Callable[[], float]
     ) -> None:
         """Be handed the source.
 
         Args:
             reloads: The state of the settings.
-            read: The families of the client library's process collector.
+            read: What this process takes.
+            started: Unix time.
             now: Unix time in seconds.
         """
         self._reloads = reloads
         self._read = read
+        self._started = started
         self._now = now
-        self._values: dict[str, float] = {}
+        self._usage: Usage | None = None
 
     def describe(self) -> Sequence[Family]:
         """Identity, settings, resources."""
-        return (INFO, BUILD, RELOAD, RELOAD_TIME, *PROCESS.values())
+        return (INFO, BUILD, RELOAD, RELOAD_TIME, STARTED, *USAGE)
 
     async def update(self) -> None:
-        """Read /proc/self."""
-        self._values = {
-            sample.name: sample.value
-            for family in self._read()
-            for sample in family.samples
-            if sample.name in PROCESS
-        }
+        """Read /proc/self.
+
+        Raises:
+            SourceError: It is not to be read.
+        """
+        self._usage = self._read()
 
     def collect(self) -> Iterator[Metric]:
         """Who we are, and what we use."""
@@ -117,8 +114,9 @@ class ProcessCollector:
         yield BUILD.values({(proxywatch.__version__, platform.python_version()): 1})
         yield RELOAD.value(float(self._reloads.successful))
         yield RELOAD_TIME.value(self._reloads.at or None)
-        for name, family in PROCESS.items():
-            yield family.value(self._values.get(name))
+        yield STARTED.value(self._started)
+        for family, value in zip(USAGE, self._usage or (None,) * len(USAGE), strict=True):
+            yield family.value(value)
 
     async def examine(self) -> Sequence[Finding]:
         """Nothing to look for."""
@@ -126,18 +124,16 @@ class ProcessCollector:
 
     def status(self) -> Status:
         """The exporter itself."""
-        started = self._values.get("process_start_time_seconds", self._now())
         return Status(
             proxywatch.__version__,
             platform.python_version(),
-            max(0.0, self._now() - started),
-            self._values.get("process_resident_memory_bytes", 0.0),
-            self._values.get("process_cpu_seconds_total", 0.0),
+            max(0.0, self._now() - self._started),
+            float(self._usage.resident) if self._usage else 0.0,
+            self._usage.cpu if self._usage else 0.0,
             self._reloads.fault,
         )
 
 
 def build(reloads: Reloads) -> ProcessCollector:
     """The collector on the real /proc/self."""
-    client = ClientProcessCollector(registry=None)
-    return ProcessCollector(reloads, lambda: list(client.collect()), time.time)
+    return ProcessCollector(reloads, usage, started(), time.time)

@@ -10,12 +10,11 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Annotated
 
 import msgspec
-from prometheus_client.metrics_core import Metric
 
 from proxywatch import metric
 from proxywatch.errors import NoData, ProxywatchError, SourceError
 from proxywatch.finding import Finding
-from proxywatch.metric import Family
+from proxywatch.metric import Family, Metric
 from proxywatch.parse import inet_diag, socket_table
 from proxywatch.parse.tcp_socket import HELD, STANDINGS, Socket
 from proxywatch.source import netlink, procfs

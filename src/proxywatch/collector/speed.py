@@ -10,12 +10,11 @@ from random import Random
 from typing import Annotated, Protocol
 
 import msgspec
-from prometheus_client.metrics_core import Metric
 
 from proxywatch import metric
 from proxywatch.errors import NoData, ProxywatchError
 from proxywatch.finding import Finding
-from proxywatch.metric import Family
+from proxywatch.metric import Family, Metric
 from proxywatch.parse.outcome import REASONS, Transfer
 from proxywatch.parse.quantity import Duration, Size, Url
 from proxywatch.source.clock import Clock

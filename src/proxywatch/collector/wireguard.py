@@ -11,12 +11,11 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
-from prometheus_client.metrics_core import Metric
 
 from proxywatch import metric
 from proxywatch.errors import ParseError, ProxywatchError, SourceError
 from proxywatch.finding import Finding
-from proxywatch.metric import Family
+from proxywatch.metric import Family, Metric
 from proxywatch.parse import genetlink as genetlink_format
 from proxywatch.parse import netdev, wireguard
 from proxywatch.parse.wireguard import Device, Peer

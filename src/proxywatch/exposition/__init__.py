@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import msgspec
 
@@ -16,10 +16,12 @@ from proxywatch.scrape import Scrape
 from proxywatch.source.clock import Clock
 from proxywatch.status import schema
 from proxywatch.web.addresses import Addresses
-from proxywatch.web.guard import Guard
 from proxywatch.web.limits import Limits
 from proxywatch.web.message import JSON, Request, Response, refuse
 from proxywatch.web.server import Answer, Server
+
+if TYPE_CHECKING:
+    from proxywatch.web.guard import Guard
 
 _MARGIN = 0.5
 _GET = ("GET", "HEAD")
@@ -92,7 +94,7 @@ class Exposition:
         self._checked = float("-inf")
         self._documents: dict[tuple[str, bool], tuple[float, Response]] = {}
         self._assets = Assets.load()
-        self._guard = Guard(settings.web_config, clock.monotonic) if settings.web_config else None
+        self._guard = _guard(settings.web_config, clock) if settings.web_config else None
         self.server = Server("http", self._admit if self._guard else self._handle, settings.limits, clock)
         self._enforce()
         self.server.before_tick = self._enforce
@@ -232,3 +234,9 @@ def _patience(request: Request) -> float | None:
     if not isfinite(timeout):
         return None
     return max(timeout - _MARGIN, timeout / 2, 0.0)
+
+
+def _guard(path: str, clock: Clock) -> "Guard":
+    from proxywatch.web.guard import Guard  # noqa: PLC0415 - half a megabyte that only those with the file pay
+
+    return Guard(path, clock.monotonic)

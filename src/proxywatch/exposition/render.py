@@ -3,15 +3,11 @@
 import asyncio
 import logging
 import zlib
-from collections.abc import Iterable
 from functools import lru_cache
 from typing import Literal
 
-from prometheus_client import exposition as text
-from prometheus_client.metrics_core import Metric
-from prometheus_client.openmetrics import exposition as openmetrics
-from prometheus_client.registry import Collector
-
+from proxywatch.exposition import formats
+from proxywatch.metric import Metric
 from proxywatch.registry import Registry
 from proxywatch.web.message import Response
 
@@ -24,7 +20,6 @@ _TYPES: dict[Format, str] = {
     "text": "text/plain; version=0.0.4; charset=utf-8",
     "openmetrics": "application/openmetrics-text; version=1.0.0; charset=utf-8",
 }
-_EOF = b"# EOF\n"
 _LEVEL = 4
 _MOST_BODIES = 32
 
@@ -51,7 +46,7 @@ class Rendering:
             publishers = [publisher.name for publisher in self._registry.publishers]
             pieces = [await self._piece(name, shape) for name in publishers if names is None or name in names]
             if shape == "openmetrics":
-                pieces.append(_EOF)
+                pieces.append(formats.EOF)
             response = _respond(b"".join(pieces), shape, gzip=gzip)
             if len(self._bodies) >= _MOST_BODIES:
                 self._bodies.clear()
@@ -69,21 +64,10 @@ class Rendering:
         return self._pieces[key]
 
 
-class _Alone(Collector):
-    def __init__(self, family: Metric) -> None:
-        self._family = family
-
-    def collect(self) -> Iterable[Metric]:
-        return (self._family,)
-
-
 def _render(family: Metric, shape: Format) -> bytes:
     """One family; nothing of it when it cannot be rendered, so that the others are there."""
     try:
-        if shape == "text":
-            return text.generate_latest(_Alone(family))
-        body: bytes = openmetrics.generate_latest(_Alone(family))  # type: ignore[no-untyped-call]
-        return body.removesuffix(_EOF)
+        return formats.text(family) if shape == "text" else formats.openmetrics(family)
     except Exception:
         log.exception("render failed", extra={"family": family.name})
         return b""

@@ -8,7 +8,6 @@ stamps are put on libcurl's scale by the moment that both know: the proxy's name
 import asyncio
 import errno
 import os
-import secrets
 import socket
 import time
 from dataclasses import dataclass
@@ -199,7 +198,7 @@ class Attempt:
         seconds = {name: curl.getinfo(option) / 1e6 or None for name, option in _TIMERS.items()}
         zero = (self.opened_at or 0.0) - (seconds["resolved"] or 0.0)
         return Exchange(
-            id=secrets.token_hex(6),
+            id=os.urandom(6).hex(),
             kind=self.request.kind,
             target=str(self.request.url),
             wanted=(self.request.least or self.request.limit) if self.request.enough else 0,

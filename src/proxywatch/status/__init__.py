@@ -16,6 +16,7 @@ from proxywatch.status.model import CollectorState, Points, State, Status
 from proxywatch.status.verdict import conclude
 
 _SAMPLING = 5.0
+_SAMPLED = frozenset(kind.collector for kind in KINDS)
 _TRENDS = {kind.key: kind.metric for kind in KINDS if kind.key != "transferred"}
 
 
@@ -44,7 +45,7 @@ class Board:
     async def sample(self) -> None:
         """Note the figures every few seconds for the trends; a task of the daemon."""
         while True:
-            self.note(samples(self._registry.collect()))
+            self.note(samples(self._registry.collect(_SAMPLED)))
             await self._clock.sleep_until(self._clock.monotonic() + _SAMPLING)
 
     def note(self, found: Samples) -> None:

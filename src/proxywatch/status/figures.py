@@ -3,9 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from prometheus_client.metrics_core import Metric
-from prometheus_client.samples import Sample
-
+from proxywatch.metric import Metric, Sample
 from proxywatch.scrape import Outcome
 from proxywatch.status.model import Figure, Grade
 

@@ -85,7 +85,9 @@ def _in_use(error: OSError) -> bool:
 
 
 def _resolve(host: str, port: int) -> list[tuple[int, tuple[str, int]]]:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    # As bytes, where that will do: a str brings the tables of international names, a quarter of a megabyte.
+    wanted = host.encode() if host.isascii() else host
+    found = socket.getaddrinfo(wanted, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     return list(dict.fromkeys((family, (str(name[0]), int(name[1]))) for family, _, _, _, name in found))
 
 
