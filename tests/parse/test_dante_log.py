@@ -196,25 +196,78 @@ def test_the_split_of_a_chunk_says_what_the_parser_says(name: str) -> None:
     """The quick way over plain lines and the parser agree on every recorded line."""
     content = read(f"{name}.log")
     rows = dante_log.split(content)
-    assert [row[0] for row in rows] == content.split(b"\n")[:-1]
-    for line, stamp, pid, accepted, disconnected, connected, sent, ended, received, target, blocked in rows:
-        if not stamp:
-            continue
-        record = dante_log.parse(line)
-        assert isinstance(record, Opened | Closed)
-        assert (record.time, record.pid) == (float(stamp), pid)
-        assert record.client == accepted + disconnected + connected + ended + blocked
-        begins, of_accept = bool(accepted or connected), bool(accepted or disconnected or blocked)
-        assert isinstance(record, Opened) == begins
-        assert record.command == ("accept" if of_accept else "connect")
-        if ended:
-            assert isinstance(record, Closed)
-            assert record.moved is not None
-            assert (record.target, record.moved.sent, record.moved.received) == (
-                target,
-                int(sent),
-                int(received),
-            )
+    assert b"\n".join(row[0] for row in rows) == content[:-1]
+    plain = [row for row in rows if row[1]]
+    assert len(plain) > 5
+    for row in plain:
+        assert_the_row_says_what_the_parser_says(row)
+
+
+def assert_the_row_says_what_the_parser_says(row: tuple[bytes, ...]) -> None:
+    (
+        lines, stamp, pid, accepted, disconnected, connected,
+        sent, ended, inside, received, target, returned, reason, gone, command, blocked, proxy, asked, why,
+    ) = row  # fmt: skip
+    line, _, next_line = lines.partition(b"\n")
+    record = dante_log.parse(line)
+    assert isinstance(record, Opened | Closed)
+    assert (record.time, record.pid) == (float(stamp), pid)
+    assert record.client == accepted + disconnected + connected + ended + blocked
+    assert isinstance(record, Opened) == bool(accepted or connected)
+    of_accept = accepted or disconnected or command == b"accept"
+    assert record.command == ("accept" if of_accept else "connect")
+    if ended:
+        assert isinstance(record, Closed)
+        assert (record.moved, record.passed) == (Moved(int(sent), int(received), int(returned)), True)
+        assert (record.proxy, record.target, record.reason) == (inside, target, reason)
+    if blocked:
+        assert isinstance(record, Closed)
+        assert (record.proxy, record.target, record.reason) == (proxy, asked, why)
+        assert (record.passed, record.moved) == (False, None)
+    assert bool(next_line) == bool(gone)
+    if gone:
+        after = dante_log.parse(next_line)
+        assert isinstance(after, Closed)
+        assert (after.command, after.client, after.time) == ("accept", ended, float(gone))
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [b" -> ", b": ", b".80", b" ", b"10.0.0.9.80", b"cafe.80", b"a.test", b"5", b"@", b"%", b"x", b"\"",
+             b".  Session duration: 0s", b"remote peer closed", b"connect(2) to 1.1.1.1.1 from x failed: y"]
+        ), max_size=8,
+    ).map(b"".join),
+    st.sampled_from(
+        [b"block(2): tcp/connect ]: 10.0.0.1.5 10.0.0.2.1080 -> 0.0.0.0.0 %s.80",
+         b"block(2): tcp/connect ]: 10.0.0.1.5 10.0.0.2.1080 -> 10.0.0.3.4 %s.80: Host is down",
+         b"block(2): tcp/connect ]: 10.0.0.1.5 10.0.0.2.1080: could not resolve hostname \"%s\": Try again",
+         b"block(2): tcp/accept ]: 10.0.0.1.5 10.0.0.2.1080: %s",
+         b"pass(2): tcp/connect [: username%%%s@10.0.0.1.5 10.0.0.2.1080 -> 10.0.0.3.5 10.0.0.4.80",
+         b"pass(2): tcp/connect ]: 1 -> username%%%s@10.0.0.1.5 10.0.0.2.1080 -> 2, 2 -> 10.0.0.3.5 10.0.0.4.80"
+         b" -> 1: remote peer closed.  Session duration: 0s"]
+    ),
+)  # fmt: skip
+def test_whatever_clients_put_into_names_the_split_says_what_the_parser_says(name: bytes, line: bytes) -> None:
+    """Nothing that a client chooses makes the quick way take another meaning out of a line."""
+    for row in dante_log.split(HEAD + line % name + b"\n"):
+        if row[1]:
+            assert_the_row_says_what_the_parser_says(row)
+
+
+@pytest.mark.parametrize("digits", [b"9" * 400 + b".0", b"1" * 5000 + b".5"])
+def test_numbers_that_no_machine_has(digits: bytes) -> None:
+    """Neither a stamp without end nor a counter of thousands of digits is taken for one."""
+    end = b"10.0.0.1.5 10.0.0.2.1080 -> 0, %d -> 10.0.0.3.5 10.0.0.4.80 -> 0: x.  Session duration: 0s"
+    lines = (
+        b"Nov 21 12:04:52 (" + digits + b") danted[7]: info: pass(1): tcp/accept [: 10.0.0.1.5 10.0.0.2.1080",
+        HEAD + b"pass(1): tcp/connect ]: " + digits.partition(b".")[0] + b" -> " + end % 5,
+        HEAD + b"pass(1): tcp/connect ]: 0 -> " + end.replace(b"%d", digits.partition(b".")[0]),
+    )
+    for line in lines:
+        with pytest.raises(ParseError):
+            dante_log.parse(line)
+        assert [row[1] for row in dante_log.split(line + b"\n")] == [b""]
 
 
 @given(st.binary(max_size=300))

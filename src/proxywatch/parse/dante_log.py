@@ -128,16 +128,16 @@ class Server(msgspec.Struct, frozen=True, gc=False, tag=True):
 
 Record = Opened | Closed | Datagram | Relayed | Server
 
-_STAMP = rb"[^(\[]*+\((\d+\.\d+)\) "
+_STAMP = rb"[^(\[]*+\((\d{1,11}\.\d{1,9})\) "
 _SYSLOG = (
     rb"(?:<\d+>)?(?:\d )?([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d)) "
-    rb"(?:[^\s\[]+ )?"
+    rb"(?:[^\s\[(]+ )?"
 )
 _WRITER = rb"[^\s\[]++\[(\d+)\]: "
 _RULE = rb"info: (pass|block)\(\d+\): (?:tcp|udp)/([a-z]+) ([\[\]-]): (.*)"
 _ENDPOINT = rb"[0-9a-fA-F:.]+(?:%\w+\.\d+)?(?<=\d)"
 _CLIENT = rb"(?:\[\S*\] )*(?:[\w./-]++%.*?@)?(" + _ENDPOINT + rb") (" + _ENDPOINT + rb")"
-_COUNT = rb"(\d+)(?:/\d+)?"
+_COUNT = rb"(\d{1,19})(?:/\d+)?"
 
 _rule_line = re.compile(_STAMP + _WRITER + _RULE, re.DOTALL).fullmatch
 _rule_line_of_syslog = re.compile(_SYSLOG + _WRITER + _RULE, re.DOTALL).fullmatch
@@ -158,17 +158,25 @@ _target = re.compile(rb"\S+ (.*?\.\d+)(?: \[\S*\])*: (.*)", re.DOTALL).fullmatch
 _bare_target = re.compile(rb"\S+ (.*\.\d+)", re.DOTALL).fullmatch
 _running = re.compile(rb"Dante/server\[\d+/\d+\] v(\S+) running").match
 _died = re.compile(rb"(?:EOF from|sigchld\(\):) io-child (\d+)").match
+_HEAD = rb"[^(\[\n]*+\((\d{1,11}\.\d{1,9})\) [^\s\[]++\[(\d+)\]: info: "
+_LATER_HEAD = rb"[^(\[\n]*+\((\d{1,11}\.\d{1,9})\) [^\s\[]++\[\d+\]: info: "
+_PLAIN = rb"[0-9a-f:.]++"
+_PLAIN_BEFORE_COLON = rb"[0-9a-f:.]*\.\d+"
+_USER = rb"(?:\w++%[\w.-]++@)?"
+_DURATION = rb"\.  Session duration: \d+s"
 _plain_lines = re.compile(
-    rb"([^(\[\n]*+\((\d+\.\d+)\) [^\s\[]++\[(\d+)\]: info: (?:pass\(\d+\): tcp/(?:"
-    rb"accept (?:\[: (ADDRESS) ADDRESS"
-    rb"|\]: \d+ -> (ADDRESS) ADDRESS -> \d+: [^.\n]*+\.  Session duration: \d+s)"
-    rb"|connect (?:\[: (ADDRESS) ADDRESS -> ADDRESS ADDRESS"
-    rb"|\]: (\d+) -> (ADDRESS) ADDRESS -> \d+, (\d+) -> ADDRESS (ADDRESS) -> \d+: [^.\n]*+"
-    rb"\.  Session duration: \d+s))"
-    rb"|block\(\d+\): tcp/accept \]: (ADDRESS) [0-9a-f.:]++[^\n]*+)|[^\n]*+)\n".replace(
-        b"ADDRESS", rb"[0-9a-f:.]++"
-    )
-).findall
+    rb"(" + _HEAD + rb"(?:pass\(\d+\): tcp/(?:"
+    rb"accept (?:\[: (" + _PLAIN + rb") " + _PLAIN
+    + rb"|\]: \d+ -> (" + _PLAIN + rb") " + _PLAIN + rb" -> \d+: [^.\n]*+" + _DURATION + rb")"
+    rb"|connect (?:\[: " + _USER + rb"(" + _PLAIN + rb") " + _PLAIN + rb" -> " + _PLAIN + rb" " + _PLAIN
+    + rb"|\]: (\d{1,19}) -> " + _USER + rb"(?P<client>" + _PLAIN + rb") (" + _PLAIN + rb") -> \d+, (\d{1,19}) -> "
+    + _PLAIN + rb" (" + _PLAIN + rb") -> (\d{1,19}): ([^.\n]*+)" + _DURATION
+    + rb"(?:\n" + _LATER_HEAD + rb"pass\(\d+\): tcp/accept \]: \d+ -> (?P=client) " + _PLAIN
+    + rb" -> \d+: [^.\n]*+" + _DURATION + rb")?))"
+    # A name that a client asked for could look like a target with a reason; but then a port ends the line.
+    rb"|block\(\d+\): tcp/(accept|connect) \]: (" + _PLAIN + rb") (" + _PLAIN_BEFORE_COLON
+    + rb")(?: -> " + _PLAIN + rb" (" + _PLAIN_BEFORE_COLON + rb"))?(?:: ([^\n]*+)(?<=[a-z]))?)|[^\n]*+)\n"
+).findall  # fmt: skip
 
 _continuation = re.compile(rb"\s*$|tcpi_\w+ *:|\s*TCP_INFO:|\s+\S|\"|[a-z][\w /-]{0,60}:|[{}]").match
 
@@ -208,19 +216,21 @@ def parse(line: bytes) -> Record | None:
 
 
 def split(chunk: bytes) -> list[tuple[bytes, ...]]:
-    """Every line of a chunk, and what is in those that a plain session by TCP consists of, without records.
+    """Every line of a chunk, and what is in those that sessions by TCP consist of, without records.
 
-    Nine lines of ten of a busy log are of four kinds, and a record for each would cost more than to account
+    Nine lines of ten of a busy log are of five kinds, and a record for each would cost more than to account
     for them. `parse` gives the same for the same line.
 
     Args:
         chunk: Complete lines.
 
     Returns:
-        For each line: the line, its stamp, its pid, and then the client's endpoint of an accept `[`, of an
-        accept `]` and of a connect `[`, of a connect `]` the bytes to the client, the client's endpoint, the
-        bytes to the target and the target, and the client's endpoint of an accept `]` that blocks. What a
-        line has not is empty; a line of any other kind has no stamp.
+        For each line, or for a connect `]` together with the accept `]` that its child wrote next: the lines,
+        the stamp and the pid; the client's endpoint of an accept `[`, of an accept `]` with counters, of a
+        connect `[`; of a connect `]` with counters the bytes to the client, the client's endpoint, the
+        proxy's, the bytes to the target, the target, the bytes from it, the reason, and the stamp of the
+        accept `]` where that is there; of a `]` that blocks its command, the client's endpoint, the proxy's,
+        the target and the reason. What a line has not is empty; a line of any other kind has no stamp.
     """
     return _plain_lines(chunk)
 

@@ -6,6 +6,7 @@ import msgspec
 
 from proxywatch.errors import ParseError
 from proxywatch.parse import dante_log
+from proxywatch.parse.dante_log import Closed, Command, Moved
 from proxywatch.state.dante_books import FAILED, GRANTED, Saved
 from proxywatch.state.log_settings import ENOUGH
 from proxywatch.state.sessions import Sessions
@@ -63,61 +64,54 @@ class DanteAccount:
         lead to; every other line is parsed.
         """
         sessions = self.sessions
-        connections = sessions.connections
-        lines = dante_log.split(chunk)
-        self.lines += len(lines)
+        connections, settings = sessions.connections, sessions.settings
+        self.lines += chunk.count(b"\n")
         self._anchor = None
         for (
-            line,
-            stamp,
-            pid,
-            accepted,
-            disconnected,
-            connected,
-            sent,
-            ended,
-            received,
-            target,
-            blocked,
-        ) in lines:
+            lines, stamp, pid, accepted, disconnected, connected,
+            sent, ended, inside, received, target, returned, reason, gone, command, blocked, proxy, asked, why,
+        ) in dante_log.split(chunk):  # fmt: skip
             if accepted:
-                time = float(stamp)
-                sessions.accepted(accepted, time)
-            elif ended:
-                connection = connections.get(ended)
-                if connection is None or connection.outcome != GRANTED or connection.ended:
-                    self._take_any(line)
-                elif sessions.settings.ends < ENOUGH:
-                    self._take_any(line)  # it still proves something about the settings
-                else:
-                    sessions.relayed(connection, target, int(received), int(sent))
-                continue  # its accept line, by the same child, has the same time
-            elif disconnected or blocked:
-                client = disconnected or blocked
-                connection = connections.get(client)
-                accounted = connection is not None and (connection.ended or connection.outcome == FAILED)
-                if connection is None or not accounted or sessions.settings.ends < ENOUGH:
-                    self._take_any(line)
-                    continue
-                time = float(stamp)
-                sessions.disconnected(client, connection, time)
-            elif connected:
-                time = float(stamp)
-                sessions.granted(connected, time, pid, "connect")
-            else:
-                self._take_any(line)
+                sessions.accepted(accepted, float(stamp))
                 continue
-            sessions.clock = max(sessions.clock, time)
+            if connected:
+                sessions.granted(connected, float(stamp), pid, "connect")
+                continue
+            client = ended or blocked or disconnected
+            connection = connections.get(client)
+            if connection is None or sessions.settings.ends < ENOUGH:
+                self._take_any(lines)  # nothing plain, or it still proves something about the settings
+                continue
+            accounted = connection.ended or connection.outcome == FAILED
+            if ended and not accounted:
+                if connection.outcome == GRANTED:
+                    sessions.relayed(connection, target, int(received), int(sent))
+                else:
+                    moved = Moved(int(sent), int(received), int(returned))
+                    time = float(stamp)
+                    sessions.add(
+                        Closed(time, pid, "connect", ended, inside, target, reason, passed=True, moved=moved)
+                    )
+                if gone:
+                    sessions.disconnected(ended, connection, float(gone))
+            elif blocked and not accounted:
+                what: Command = "accept" if command == b"accept" else "connect"
+                sessions.add(Closed(float(stamp), pid, what, blocked, proxy, asked, why, passed=False))
+            elif accounted and (disconnected or command == b"accept"):
+                sessions.disconnected(client, connection, float(stamp))
+            else:
+                self._take_any(lines)
 
-    def _take_any(self, line: bytes) -> None:
-        try:
-            record = dante_log.parse(line)
-        except ParseError:
-            self.unparsed += 1
-            self.example = line[:_EXAMPLE]
-        else:
-            if record is not None:
-                self.sessions.add(record)
+    def _take_any(self, lines: bytes) -> None:
+        for line in lines.split(b"\n"):
+            try:
+                record = dante_log.parse(line)
+            except ParseError:
+                self.unparsed += 1
+                self.example = line[:_EXAMPLE]
+            else:
+                if record is not None:
+                    self.sessions.add(record)
 
     def caught_up(self, age: float, monotonic: float) -> None:
         """Note that all was read.

@@ -13,6 +13,7 @@ killed, the client's port came again, or more than `capacity` connections were o
 
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 
 from proxywatch.parse import dante_reason
 from proxywatch.parse.dante_log import Closed, Datagram, Moved, Opened, Record, Relayed, Server
@@ -121,9 +122,7 @@ class Sessions:
 
     def add(self, record: Record) -> None:
         """Account for one record."""
-        time = record.time
-        if time > self.clock or time < self.clock - _WENT_BACK:
-            self.clock = time
+        self._see(record.time)
         if isinstance(record, Closed):
             self._closed(record)
         elif isinstance(record, Opened):
@@ -135,8 +134,13 @@ class Sessions:
         else:
             self._server(record)
 
+    def _see(self, time: float) -> None:
+        if time > self.clock or time < self.clock - _WENT_BACK:
+            self.clock = time
+
     def accepted(self, client: bytes, time: float) -> None:
         """A connection was accepted."""
+        self._see(time)
         self.settings.begins += 1
         if client in self.connections:
             self._lose(client, "port_reused")
@@ -145,15 +149,20 @@ class Sessions:
     def _appear(self, client: bytes, time: float, accepted: float = UNSEEN) -> Connection:
         connections = self.connections
         if len(connections) >= self._capacity:
-            self._lose(next(iter(connections)), "evicted")
+            self._evict()
         self.totals.accepted += 1
-        connections[client] = connection = Connection(
-            accepted, "self" if self._is_own(client, time) else "client"
-        )
+        origin = "self" if self._is_own(client, time) else "client"
+        connections[client] = connection = Connection(accepted, origin)
         return connection
+
+    def _evict(self) -> None:
+        # Some at once: to find the first key of a dict costs what was deleted before it.
+        for client in list(islice(self.connections, max(1, self._capacity // 64))):
+            self._lose(client, "evicted")
 
     def granted(self, client: bytes, time: float, pid: bytes, command: str) -> None:
         """A CONNECT or a BIND was granted."""
+        self._see(time)
         self.settings.grants += 1
         connection = self.connections.get(client)
         if connection is None:
@@ -296,6 +305,7 @@ class Sessions:
 
     def disconnected(self, client: bytes, connection: Connection, time: float) -> None:
         """A connection whose session, if there was one, has been accounted for ended."""
+        self._see(time)
         if connection.outcome == GRANTED and connection.accepted >= 0:
             duration = max(0.0, time - connection.accepted)
             self.durations.observe(duration)
