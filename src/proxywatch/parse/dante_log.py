@@ -164,15 +164,14 @@ _PLAIN = rb"[0-9a-f:.]++"
 _PLAIN_BEFORE_COLON = rb"[0-9a-f:.]*\.\d+"
 _USER = rb"(?:\w++%[\w.-]++@)?"
 _DURATION = rb"\.  Session duration: \d+s"
+_NUMBER = rb"(\d{1,19})(?:/\d+)?"
 _plain_lines = re.compile(
-    rb"(" + _HEAD + rb"(?:pass\(\d+\): tcp/(?:"
-    rb"accept (?:\[: (" + _PLAIN + rb") " + _PLAIN
-    + rb"|\]: \d+ -> (" + _PLAIN + rb") " + _PLAIN + rb" -> \d+: [^.\n]*+" + _DURATION + rb")"
-    rb"|connect (?:\[: " + _USER + rb"(" + _PLAIN + rb") " + _PLAIN + rb" -> " + _PLAIN + rb" " + _PLAIN
-    + rb"|\]: (\d{1,19}) -> " + _USER + rb"(?P<client>" + _PLAIN + rb") (" + _PLAIN + rb") -> \d+, (\d{1,19}) -> "
-    + _PLAIN + rb" (" + _PLAIN + rb") -> (\d{1,19}): ([^.\n]*+)" + _DURATION
-    + rb"(?:\n" + _LATER_HEAD + rb"pass\(\d+\): tcp/accept \]: \d+ -> (?P=client) " + _PLAIN
-    + rb" -> \d+: [^.\n]*+" + _DURATION + rb")?))"
+    rb"(" + _HEAD + rb"(?:pass\(\d+\): (?:tcp|udp)/(accept|connect|bind|udpassociate) (?:"
+    rb"\[: " + _USER + rb"(" + _PLAIN + rb") (" + _PLAIN + rb")(?: -> " + _PLAIN + rb" (" + _PLAIN + rb"))?"
+    rb"|\]: " + _NUMBER + rb" -> " + _USER + rb"(?P<client>" + _PLAIN + rb") (" + _PLAIN + rb") -> " + _NUMBER
+    + rb"(?:, " + _NUMBER + rb" -> " + _PLAIN + rb" (" + _PLAIN + rb") -> " + _NUMBER + rb")?: ([^.\n]*+)"
+    + _DURATION + rb"(?:\n" + _LATER_HEAD + rb"pass\(\d+\): tcp/accept \]: \d+ -> (?P=client) " + _PLAIN
+    + rb" -> \d+: [^.\n]*+" + _DURATION + rb")?)"
     # A name that a client asked for could look like a target with a reason; but then a port ends the line.
     rb"|block\(\d+\): tcp/(accept|connect) \]: (" + _PLAIN + rb") (" + _PLAIN_BEFORE_COLON
     + rb")(?: -> " + _PLAIN + rb" (" + _PLAIN_BEFORE_COLON + rb"))?(?:: ([^\n]*+)(?<=[a-z]))?)|[^\n]*+)\n"
@@ -180,7 +179,7 @@ _plain_lines = re.compile(
 
 _continuation = re.compile(rb"\s*$|tcpi_\w+ *:|\s*TCP_INFO:|\s+\S|\"|[a-z][\w /-]{0,60}:|[{}]").match
 
-_COMMANDS: Final[dict[bytes, Command]] = {
+COMMANDS: Final[dict[bytes, Command]] = {
     b"accept": "accept", b"connect": "connect", b"bind": "bind", b"bindreply": "bindreply",
     b"udpassociate": "udpassociate", b"udpreply": "udpreply", b"hostid": "hostid",
 }  # fmt: skip
@@ -205,7 +204,7 @@ def parse(line: bytes) -> Record | None:
     else:
         stamp, pid, verdict, command, operation, rest = match.groups()
         time = float(stamp)
-    known = _COMMANDS.get(command)
+    known = COMMANDS.get(command)
     if known is None:
         raise ParseError("a rule's line with a command that is not known")
     if operation == b"]":
@@ -216,21 +215,25 @@ def parse(line: bytes) -> Record | None:
 
 
 def split(chunk: bytes) -> list[tuple[bytes, ...]]:
-    """Every line of a chunk, and what is in those that sessions by TCP consist of, without records.
+    """Every line of a chunk, and what is in those in which nothing is unusual, without records.
 
-    Nine lines of ten of a busy log are of five kinds, and a record for each would cost more than to account
+    Nearly all lines of a busy log are of three forms, and a record for each would cost more than to account
     for them. `parse` gives the same for the same line.
 
     Args:
         chunk: Complete lines.
 
     Returns:
-        For each line, or for a connect `]` together with the accept `]` that its child wrote next: the lines,
-        the stamp and the pid; the client's endpoint of an accept `[`, of an accept `]` with counters, of a
-        connect `[`; of a connect `]` with counters the bytes to the client, the client's endpoint, the
-        proxy's, the bytes to the target, the target, the bytes from it, the reason, and the stamp of the
-        accept `]` where that is there; of a `]` that blocks its command, the client's endpoint, the proxy's,
-        the target and the reason. What a line has not is empty; a line of any other kind has no stamp.
+        For each line, or for a `]` together with the accept `]` that its child wrote next:
+
+        - the lines; the stamp and the pid of the first, empty in a line of another form
+        - of a `[` or a `]` with counters the command
+        - of a `[`: the client's endpoint, the proxy's, the target
+        - of a `]` with counters: the bytes to the client, the client's endpoint, the proxy's, the bytes from
+          the client, those to the target, the target, the bytes from it, the reason, the accept `]`'s stamp
+        - of a `]` that blocks: the command, the client's endpoint, the proxy's, the target, the reason
+
+        What a line has not is empty.
     """
     return _plain_lines(chunk)
 

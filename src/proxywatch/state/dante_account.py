@@ -6,9 +6,8 @@ import msgspec
 
 from proxywatch.errors import ParseError
 from proxywatch.parse import dante_log
-from proxywatch.parse.dante_log import Closed, Command, Moved
-from proxywatch.state.dante_books import FAILED, GRANTED, Saved
-from proxywatch.state.log_settings import ENOUGH
+from proxywatch.parse.dante_log import COMMANDS, Closed, Moved, Opened
+from proxywatch.state.dante_books import Saved
 from proxywatch.state.sessions import Sessions
 
 _EXAMPLE = 500
@@ -60,58 +59,57 @@ class DanteAccount:
     def take(self, chunk: bytes) -> None:
         """Account for complete lines.
 
-        The lines of a session by TCP that was seen from its begin go straight to what a record of them would
-        lead to; every other line is parsed.
+        What is usual in the course of a session by TCP goes straight to the account; other lines make a
+        record, and those of another form than nearly all are parsed for it.
         """
         sessions = self.sessions
-        connections, settings = sessions.connections, sessions.settings
         self.lines += chunk.count(b"\n")
         self._anchor = None
         for (
-            lines, stamp, pid, accepted, disconnected, connected,
-            sent, ended, inside, received, target, returned, reason, gone, command, blocked, proxy, asked, why,
+            lines, stamp, pid, command,
+            beginner, door, wanted,
+            sent, client, inside, read, written, target, returned, reason, gone,
+            refused, blocked, proxy, asked, why,
         ) in dante_log.split(chunk):  # fmt: skip
-            if accepted:
-                sessions.accepted(accepted, float(stamp))
-                continue
-            if connected:
-                sessions.granted(connected, float(stamp), pid, "connect")
-                continue
-            client = ended or blocked or disconnected
-            connection = connections.get(client)
-            if connection is None or sessions.settings.ends < ENOUGH:
-                self._take_any(lines)  # nothing plain, or it still proves something about the settings
-                continue
-            accounted = connection.ended or connection.outcome == FAILED
-            if ended and not accounted:
-                if connection.outcome == GRANTED:
-                    sessions.relayed(connection, target, int(received), int(sent))
+            if beginner:
+                if command == b"accept":
+                    sessions.accepted(beginner, float(stamp))
+                elif command == b"connect":
+                    sessions.granted(beginner, float(stamp), pid, "connect")
                 else:
-                    moved = Moved(int(sent), int(received), int(returned))
-                    time = float(stamp)
+                    what = COMMANDS[command]
+                    sessions.add(Opened(float(stamp), pid, what, beginner, door, wanted))
+            elif client:
+                if command == b"connect":
+                    done = sessions.relayed(client, target, written, sent)
+                else:
+                    done = command == b"accept" and sessions.disconnected(client, float(stamp))
+                if not done:
+                    time, what = float(stamp), COMMANDS[command]
+                    received = written or (read if what == "accept" else 0)
+                    moved = Moved(int(sent), int(received), int(returned or 0))
                     sessions.add(
-                        Closed(time, pid, "connect", ended, inside, target, reason, passed=True, moved=moved)
+                        Closed(time, pid, what, client, inside, target, reason, passed=True, moved=moved)
                     )
-                if gone:
-                    sessions.disconnected(ended, connection, float(gone))
-            elif blocked and not accounted:
-                what: Command = "accept" if command == b"accept" else "connect"
-                sessions.add(Closed(float(stamp), pid, what, blocked, proxy, asked, why, passed=False))
-            elif accounted and (disconnected or command == b"accept"):
-                sessions.disconnected(client, connection, float(stamp))
+                if gone and not sessions.disconnected(client, float(gone)):
+                    self._take_any(lines.partition(b"\n")[2])
+            elif blocked:
+                time = float(stamp)
+                if refused == b"connect" or not sessions.disconnected(blocked, time):
+                    what = COMMANDS[refused]
+                    sessions.add(Closed(time, pid, what, blocked, proxy, asked, why, passed=False))
             else:
                 self._take_any(lines)
 
-    def _take_any(self, lines: bytes) -> None:
-        for line in lines.split(b"\n"):
-            try:
-                record = dante_log.parse(line)
-            except ParseError:
-                self.unparsed += 1
-                self.example = line[:_EXAMPLE]
-            else:
-                if record is not None:
-                    self.sessions.add(record)
+    def _take_any(self, line: bytes) -> None:
+        try:
+            record = dante_log.parse(line)
+        except ParseError:
+            self.unparsed += 1
+            self.example = line[:_EXAMPLE]
+        else:
+            if record is not None:
+                self.sessions.add(record)
 
     def caught_up(self, age: float, monotonic: float) -> None:
         """Note that all was read.

@@ -122,7 +122,9 @@ class Sessions:
 
     def add(self, record: Record) -> None:
         """Account for one record."""
-        self._see(record.time)
+        time = record.time
+        if time > self.clock or time < self.clock - _WENT_BACK:
+            self.clock = time
         if isinstance(record, Closed):
             self._closed(record)
         elif isinstance(record, Opened):
@@ -134,17 +136,75 @@ class Sessions:
         else:
             self._server(record)
 
-    def _see(self, time: float) -> None:
-        if time > self.clock or time < self.clock - _WENT_BACK:
-            self.clock = time
+    # The next four are called for nearly every line: they call little, and repeat themselves instead.
 
     def accepted(self, client: bytes, time: float) -> None:
         """A connection was accepted."""
-        self._see(time)
+        if time > self.clock or time < self.clock - _WENT_BACK:
+            self.clock = time
         self.settings.begins += 1
-        if client in self.connections:
+        connections = self.connections
+        if client in connections:
             self._lose(client, "port_reused")
-        self._appear(client, time, time)
+        if len(connections) >= self._capacity:
+            self._evict()
+        self.totals.accepted += 1
+        connections[client] = Connection(time, "self" if self._is_own(client, time) else "client")
+
+    def granted(self, client: bytes, time: float, pid: bytes, command: str) -> None:
+        """A CONNECT or a BIND was granted."""
+        if time > self.clock or time < self.clock - _WENT_BACK:
+            self.clock = time
+        self.settings.grants += 1
+        connection = self.connections.get(client)
+        if connection is None:
+            connection = self._appear(client, time)
+        elif connection.outcome:
+            self._lose(client, "port_reused")
+            connection = self._appear(client, time)
+        connection.pid = pid
+        self._grant(connection, command, time)
+        accepted = connection.accepted
+        if command == "connect" and accepted >= 0:
+            self.setups.observe(time - accepted if time > accepted else 0.0)
+
+    def relayed(self, client: bytes, target: bytes, received: bytes, sent: bytes) -> bool:
+        """A CONNECT ended, having moved these bytes; False where its record must be looked at."""
+        connection = self.connections.get(client)
+        if connection is None or connection.outcome != GRANTED or connection.ended or not received:
+            return False
+        if self.settings.ends < ENOUGH:
+            return False  # it proves something about the settings
+        connection.ended = True
+        totals, upload, download = self.totals, int(received), int(sent)
+        totals.closed[connection.command, connection.origin] += 1
+        service = _PORTS.get(target[target.rfind(b".") + 1 :], "other")
+        totals.received[service] += upload
+        totals.sent[service] += download
+        self.by_bytes.add(target, upload + download)
+        return True
+
+    def disconnected(self, client: bytes, time: float) -> bool:
+        """A connection ended; False where its record must be looked at."""
+        connection = self.connections.get(client)
+        if connection is None or not (connection.ended or connection.outcome == FAILED):
+            return False
+        if self.settings.ends < ENOUGH:
+            return False  # it proves something about the settings
+        if time > self.clock or time < self.clock - _WENT_BACK:
+            self.clock = time
+        self._disconnected(client, connection, time)
+        return True
+
+    def _disconnected(self, client: bytes, connection: Connection, time: float) -> None:
+        accepted = connection.accepted
+        if connection.outcome == GRANTED and accepted >= 0:
+            duration = time - accepted if time > accepted else 0.0
+            self.durations.observe(duration)
+            self.last_durations.append(duration)
+        del self.connections[client]
+        self.totals.ended += 1
+        self.settings.accept_ends += 1
 
     def _appear(self, client: bytes, time: float, accepted: float = UNSEEN) -> Connection:
         connections = self.connections
@@ -159,21 +219,6 @@ class Sessions:
         # Some at once: to find the first key of a dict costs what was deleted before it.
         for client in list(islice(self.connections, max(1, self._capacity // 64))):
             self._lose(client, "evicted")
-
-    def granted(self, client: bytes, time: float, pid: bytes, command: str) -> None:
-        """A CONNECT or a BIND was granted."""
-        self._see(time)
-        self.settings.grants += 1
-        connection = self.connections.get(client)
-        if connection is None:
-            connection = self._appear(client, time)
-        elif connection.outcome:
-            self._lose(client, "port_reused")
-            connection = self._appear(client, time)
-        connection.pid = pid
-        self._grant(connection, command, time)
-        if command == "connect" and connection.accepted >= 0:
-            self.setups.observe(max(0.0, time - connection.accepted))
 
     def _opened(self, record: Opened) -> None:
         command = record.command
@@ -227,12 +272,11 @@ class Sessions:
         if connection.outcome != GRANTED or connection.ended:
             return
         if record.moved:
-            self.relayed(connection, record.target, record.moved.received, record.moved.sent)
+            self._relayed(connection, record.target, record.moved.received, record.moved.sent)
         else:
             self._end(connection, "other", 0, 0)
 
-    def relayed(self, connection: Connection, target: bytes, received: int, sent: int) -> None:
-        """A CONNECT that was granted ended, having moved these bytes."""
+    def _relayed(self, connection: Connection, target: bytes, received: int, sent: int) -> None:
         self._end(connection, _service(target), received, sent)
         self.by_bytes.add(target, received + sent)
 
@@ -301,18 +345,7 @@ class Sessions:
         if connection.outcome == GRANTED and not connection.ended:
             moved = record.moved or _NOTHING
             self._end(connection, "other", moved.received, moved.sent)
-        self.disconnected(client, connection, time)
-
-    def disconnected(self, client: bytes, connection: Connection, time: float) -> None:
-        """A connection whose session, if there was one, has been accounted for ended."""
-        self._see(time)
-        if connection.outcome == GRANTED and connection.accepted >= 0:
-            duration = max(0.0, time - connection.accepted)
-            self.durations.observe(duration)
-            self.last_durations.append(duration)
-        del self.connections[client]
-        self.totals.ended += 1
-        self.settings.accept_ends += 1
+        self._disconnected(client, connection, time)
 
     def _of_association(self, connection: Connection, record: Closed) -> bool:
         """Whether a connection that ended was that of an association, which is accounted for by itself."""
