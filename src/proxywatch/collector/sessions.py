@@ -129,6 +129,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         start: Where to begin in a log that is there already, when there is no checkpoint.
         window: How far back the success rate looks.
         checkpoint: A file that keeps the place in the log and the counters over a restart; empty for none.
+            Our own probes are noted in a file of that name with `.own` appended.
         include_self: Whether requests of our own probes count among the requests.
     """
 
@@ -176,13 +177,10 @@ class SessionsCollector:
         self._updated = 0.0
         self._saved = float("-inf")
         self._base = (0, 0, 0, 0)
+        self._resumed: tuple[list[Place], float] | None = None
 
     def _is_own(self, endpoint: bytes, at: float) -> bool:
-        address, _, port = endpoint.rpartition(b".")
-        if not port.isdigit():
-            return False
-        moment = at if at > _UNIX else self._clock.now()
-        return self._own.includes(address.decode().removeprefix("::ffff:"), int(port), moment)
+        return self._own.includes(endpoint, at if at > _UNIX else self._clock.now())
 
     def describe(self) -> Sequence[Family]:
         """Requests, sessions, failures, and the log itself."""
@@ -219,7 +217,9 @@ class SessionsCollector:
 
     def _follow(self) -> Lines:
         if self._lines is None:
-            places, since = self._restore()
+            if self._resumed is None:
+                self._resumed = self._restore()
+            places, since = self._resumed
             try:
                 self._lines = lines.follow(
                     self._settings.log, self._clock.monotonic, at_end=self._at_end, places=places, since=since
@@ -246,7 +246,13 @@ class SessionsCollector:
 
     def _restore(self) -> tuple[list[Place], float]:
         path = self._settings.checkpoint
-        content = checkpoint.read(path) if path else None
+        if not path:
+            return [], 0.0
+        content = checkpoint.read(path)
+        try:
+            self._own.keep(f"{path}.own", self._clock.now())
+        except SourceError as error:
+            log.warning("our own probes are not kept for the next run", extra={"reason": str(error)})
         if content is None:
             return [], 0.0
         try:

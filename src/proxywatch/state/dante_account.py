@@ -56,7 +56,7 @@ class DanteAccount:
         self.example = b""
         self._anchor: tuple[float, float] | None = None
 
-    def take(self, chunk: bytes) -> None:
+    def take(self, chunk: bytes) -> None:  # noqa: C901, PLR0912 - each kind of line in turn; calls cost
         """Account for complete lines.
 
         What is usual in the course of a session by TCP goes straight to the account; other lines make a
