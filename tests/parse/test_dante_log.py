@@ -71,6 +71,11 @@ def test_every_way_in_which_a_client_is_written(written: bytes, client: bytes, o
         (b"Feb 29 00:00:01 proxyhost ", 5097601.0),
         (b"2026-11-21T12:04:52.980816+00:00 proxyhost ", 1795262692.980816),
         (b"<30>1 2026-11-21T12:04:52Z proxyhost ", 1795262692.0),
+        (b"2026-11-21T13:04:52+0100 proxyhost ", 1795262692.0),
+        (b"2026-11-21T12:04:52.980816123Z proxyhost ", 1795262692.980816),
+        (b"Nov 21 12:04:52.980816 proxyhost ", 28123492.980816),
+        (b"1795262692.980816 proxyhost ", 1795262692.980816),
+        (b"Nov 21 12:04:52 proxyhost daemon.info ", 28123492.0),
     ],
 )
 def test_every_head(stamp: bytes, time: float) -> None:
@@ -79,6 +84,21 @@ def test_every_head(stamp: bytes, time: float) -> None:
     assert isinstance(record, Opened)
     assert record.time == pytest.approx(time)
     assert record.pid == b"7"
+
+
+def test_the_head_of_rfc_5424() -> None:
+    """The process id stands by itself."""
+    line = b"<30>1 2026-11-21T12:04:52.980816+00:00 proxyhost danted 7 - - info: pass(1): tcp/accept [: "
+    record = dante_log.parse(line + b"10.0.0.1.5 10.0.0.2.1080")
+    assert isinstance(record, Opened)
+    assert (record.time, record.pid) == (1795262692.980816, b"7")
+
+
+@pytest.mark.parametrize("stamp", [b"Feb 31 12:04:52 ", b"2026-13-45T12:04:52Z ", b"Xyz  1 25:61:61 "])
+def test_a_stamp_that_is_no_time(stamp: bytes) -> None:
+    """A ParseError, whatever it looks like."""
+    with pytest.raises(ParseError):
+        dante_log.parse(stamp + b"host sockd[7]: info: pass(1): tcp/accept [: 10.0.0.1.5 10.0.0.2.1080")
 
 
 def test_bindreply_names_the_client_last() -> None:

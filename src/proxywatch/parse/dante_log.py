@@ -5,8 +5,8 @@ The grammar, as the server writes it
 - HEAD is `Nov 21 12:04:52 (1795262692.980816) danted[7327]: `. The date is local time without a year, so the
   time is taken from the parentheses. Through syslog there are no parentheses: the time is then an ISO 8601
   stamp's, or seconds since the start of the year, of which only differences mean anything. A collecting
-  daemon may put its own stamp, host or priority before. The process id is that of the child that wrote the
-  line.
+  daemon may put its own stamp, host or priority before, and write the process id as RFC 5424 has it. That is
+  the id of the child that wrote the line.
 - Rules write `VERDICT(RULE): PROTOCOL/COMMAND OP: REST`. OP is `[` begin, `]` end, `-` something on the way.
   RULE is the matching rule's number, not a session's. `pass` is no success: the end of a dial that failed
   says `pass`; `block` is no policy: a name that does not resolve says `block`.
@@ -130,19 +130,20 @@ Record = Opened | Closed | Datagram | Relayed | Server
 
 _STAMP = rb"[^(\[]*+\((\d{1,11}\.\d{1,9})\) "
 _SYSLOG = (
-    rb"(?:<\d+>)?(?:\d )?([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d)) "
-    rb"(?:[^\s\[(]+ )?"
+    rb"(?:<\d+>)?(?:\d )?([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{1,9})?"
+    rb"|\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:?\d\d)|\d{1,11}\.\d{1,9}) (?:[^\s\[(]+ ){0,3}?"
 )
 _WRITER = rb"[^\s\[]++\[(\d+)\]: "
+_WRITER_OF_SYSLOG = rb"[^\s\[]++[\[ ](\d+)(?:\]:| \S+ -) "
 _RULE = rb"info: (pass|block)\(\d+\): (?:tcp|udp)/([a-z]+) ([\[\]-]): (.*)"
 _ENDPOINT = rb"[0-9a-fA-F:.]+(?:%\w+\.\d+)?(?<=\d)"
 _CLIENT = rb"(?:\[\S*\] )*(?:[\w./-]++%.*?@)?(" + _ENDPOINT + rb") (" + _ENDPOINT + rb")"
 _COUNT = rb"(\d{1,19})(?:/\d+)?"
 
 _rule_line = re.compile(_STAMP + _WRITER + _RULE, re.DOTALL).fullmatch
-_rule_line_of_syslog = re.compile(_SYSLOG + _WRITER + _RULE, re.DOTALL).fullmatch
+_rule_line_of_syslog = re.compile(_SYSLOG + _WRITER_OF_SYSLOG + _RULE, re.DOTALL).fullmatch
 _other_line = re.compile(_STAMP + _WRITER + rb"([a-z]+): (.*)", re.DOTALL).fullmatch
-_other_line_of_syslog = re.compile(_SYSLOG + _WRITER + rb"([a-z]+): (.*)", re.DOTALL).fullmatch
+_other_line_of_syslog = re.compile(_SYSLOG + _WRITER_OF_SYSLOG + rb"([a-z]+): (.*)", re.DOTALL).fullmatch
 _begin = re.compile(_CLIENT + rb"(?: -> (.*))?", re.DOTALL).fullmatch
 _end_with_counters = re.compile(
     _COUNT + rb" -> " + _CLIENT + rb" -> " + _COUNT
@@ -341,8 +342,10 @@ def _time(stamp: bytes) -> float:
     text = stamp.decode()
     try:
         if text[0].isalpha():
+            text, _, fraction = text.partition(".")
             parts = datetime.strptime(f"2000 {text}", "%Y %b %d %H:%M:%S")  # noqa: DTZ007 - differences only
-            return float(timegm(parts.timetuple()) - timegm((2000, 1, 1, 0, 0, 0)))
+            seconds = timegm(parts.timetuple()) - timegm((2000, 1, 1, 0, 0, 0))
+            return seconds + float(f"0.{fraction or 0}")
         return float(text) if text.replace(".", "").isdigit() else datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError):
         raise ParseError("a stamp that is no time") from None

@@ -14,6 +14,7 @@ killed, the client's port came again, or more than `capacity` connections were o
 from collections import deque
 from collections.abc import Callable
 from itertools import islice
+from math import isfinite, nan
 
 from proxywatch.parse import dante_reason
 from proxywatch.parse.dante_log import Closed, Datagram, Moved, Opened, Record, Relayed, Server
@@ -40,7 +41,10 @@ _PORTS = {b"80": "http", b"443": "https", b"53": "dns"}
 _NOTHING = Moved(0, 0, 0)
 _SKETCH = 512
 _RECENT = 50
-_WENT_BACK = 3600.0
+_WENT_BACK = 60.0  # lines out of order are late by less
+_UNIX = 1e9  # a stamp below is none of Unix time: syslog's, which begins anew with the year
+_YEAR = 31_622_400.0
+_LONG = 31 * 86400.0
 
 
 class Sessions:
@@ -93,6 +97,7 @@ class Sessions:
         self._associations: dict[bytes, Association] = {}
         self._association_ends: dict[bytes, tuple[bytes, int, int]] = {}
         self._ending = False
+        self._orphans: dict[bytes, Connection] = {}
 
     def recent(self) -> list[Failure]:
         """The last failures, the latest last."""
@@ -158,7 +163,7 @@ class Sessions:
         self.settings.grants += 1
         connection = self.connections.get(client)
         if connection is None:
-            connection = self._appear(client, time)
+            connection = self._known(client, time)
         elif connection.outcome:
             self._lose(client, "port_reused")
             connection = self._appear(client, time)
@@ -166,7 +171,7 @@ class Sessions:
         self._grant(connection, command, time)
         accepted = connection.accepted
         if command == "connect" and accepted >= 0:
-            self.setups.observe(time - accepted if time > accepted else 0.0)
+            self.setups.observe(time - accepted if time >= accepted else _elapsed(accepted, time))
 
     def relayed(self, client: bytes, target: bytes, received: bytes, sent: bytes) -> bool:
         """A CONNECT ended, having moved these bytes; False where its record must be looked at."""
@@ -199,9 +204,10 @@ class Sessions:
     def _disconnected(self, client: bytes, connection: Connection, time: float) -> None:
         accepted = connection.accepted
         if connection.outcome == GRANTED and accepted >= 0:
-            duration = time - accepted if time > accepted else 0.0
-            self.durations.observe(duration)
-            self.last_durations.append(duration)
+            duration = time - accepted if time >= accepted else _elapsed(accepted, time)
+            if isfinite(duration):
+                self.durations.observe(duration)
+                self.last_durations.append(duration)
         del self.connections[client]
         self.totals.ended += 1
         self.settings.accept_ends += 1
@@ -213,6 +219,18 @@ class Sessions:
         self.totals.accepted += 1
         origin = "self" if self._is_own(client, time) else "client"
         connections[client] = connection = Connection(accepted, origin)
+        return connection
+
+    def _known(self, client: bytes, time: float) -> Connection:
+        """The connection that a line names; one that was given up, or is new, if need be."""
+        connection = self.connections.get(client)
+        if connection is not None:
+            return connection
+        connection = self._orphans.pop(client, None)
+        if connection is None:
+            return self._appear(client, time)
+        self.connections[client] = connection
+        self.totals.ended -= 1
         return connection
 
     def _evict(self) -> None:
@@ -230,6 +248,8 @@ class Sessions:
             self.settings.grants += 1
             if len(self._associations) >= self._capacity:
                 del self._associations[next(iter(self._associations))]
+                self.totals.closed["udpassociate", "client"] += 1
+                self.totals.lost["evicted"] += 1
             self._associations[record.proxy] = Association(record.client.rpartition(b".")[0])
             self._grant(Connection(UNSEEN, "client"), command, record.time)
 
@@ -266,7 +286,7 @@ class Sessions:
 
     def _request_ended(self, record: Closed) -> None:
         client = record.client
-        connection = self.connections.get(client) or self._appear(client, record.time)
+        connection = self._known(client, record.time)
         if connection.outcome == UNDECIDED:
             self._decide(connection, record.command, record)
         if connection.outcome != GRANTED or connection.ended:
@@ -308,7 +328,8 @@ class Sessions:
 
     def _end(self, connection: Connection, service: str, received: int, sent: int) -> None:
         connection.ended = True
-        self.totals.closed[connection.command, connection.origin] += 1
+        if not connection.lost:
+            self.totals.closed[connection.command, connection.origin] += 1
         self._move(service, received, sent)
 
     def _move(self, service: str, received: int, sent: int) -> None:
@@ -334,7 +355,7 @@ class Sessions:
 
     def _connection_ended(self, record: Closed) -> None:
         client, time = record.client, record.time
-        connection = self.connections.get(client) or self._appear(client, time)
+        connection = self._known(client, time)
         if connection.outcome == UNDECIDED and not self._of_association(connection, record):
             if not record.passed and dante_reason.of_probe(record.reason):
                 self.totals.probes += 1
@@ -383,9 +404,11 @@ class Sessions:
             self.version = record.version
             self.settings = LogSettings()
             if not self._ending:
-                # Nobody said good-bye, so nobody is left to write the ends.
-                for client in list(self.connections):
+                # Nobody said good-bye, so nobody is left to write the ends; unless two servers share a log.
+                orphans = dict(self.connections)
+                for client in orphans:
                     self._lose(client, "server_killed")
+                self._orphans = orphans
                 for _ in range(len(self._associations)):
                     self.totals.closed["udpassociate", "client"] += 1
                 self._associations.clear()
@@ -394,11 +417,12 @@ class Sessions:
     def _lose(self, client: bytes, cause: str) -> None:
         connection = self.connections.pop(client)
         self.totals.ended += 1
-        if connection.ended:
+        if connection.ended or connection.lost:
             return
         self.totals.lost[cause] += 1
         if connection.outcome == GRANTED:
             self.totals.closed[connection.command, connection.origin] += 1
+            connection.lost = True
 
     def save(self) -> Saved:
         """Everything, for `restore`; shares its parts with the account, so encode it at once."""
@@ -431,6 +455,14 @@ class Sessions:
         self.by_bytes.restore(saved.by_bytes)
         self.by_failures.restore(saved.by_failures)
         self._recent.extend(saved.recent)
+
+
+def _elapsed(since: float, until: float) -> float:
+    """Seconds over a time that seems to have gone back; NaN when the clock was set meanwhile."""
+    if until >= since - 1:
+        return 0.0
+    into_the_new_year = until - since + _YEAR
+    return into_the_new_year if since < _UNIX and into_the_new_year < _LONG else nan
 
 
 def _service(target: bytes) -> str:
