@@ -71,6 +71,11 @@ def test_every_way_in_which_a_client_is_written(written: bytes, client: bytes, o
         (b"Feb 29 00:00:01 proxyhost ", 5097601.0),
         (b"2026-11-21T12:04:52.980816+00:00 proxyhost ", 1795262692.980816),
         (b"<30>1 2026-11-21T12:04:52Z proxyhost ", 1795262692.0),
+        (b"2026-11-21T13:04:52+0100 proxyhost ", 1795262692.0),
+        (b"2026-11-21T12:04:52.980816123Z proxyhost ", 1795262692.980816),
+        (b"Nov 21 12:04:52.980816 proxyhost ", 28123492.980816),
+        (b"1795262692.980816 proxyhost ", 1795262692.980816),
+        (b"Nov 21 12:04:52 proxyhost daemon.info ", 28123492.0),
     ],
 )
 def test_every_head(stamp: bytes, time: float) -> None:
@@ -79,6 +84,21 @@ def test_every_head(stamp: bytes, time: float) -> None:
     assert isinstance(record, Opened)
     assert record.time == pytest.approx(time)
     assert record.pid == b"7"
+
+
+def test_the_head_of_rfc_5424() -> None:
+    """The process id stands by itself."""
+    line = b"<30>1 2026-11-21T12:04:52.980816+00:00 proxyhost danted 7 - - info: pass(1): tcp/accept [: "
+    record = dante_log.parse(line + b"10.0.0.1.5 10.0.0.2.1080")
+    assert isinstance(record, Opened)
+    assert (record.time, record.pid) == (1795262692.980816, b"7")
+
+
+@pytest.mark.parametrize("stamp", [b"Feb 31 12:04:52 ", b"2026-13-45T12:04:52Z ", b"Xyz  1 25:61:61 "])
+def test_a_stamp_that_is_no_time(stamp: bytes) -> None:
+    """A ParseError, whatever it looks like."""
+    with pytest.raises(ParseError):
+        dante_log.parse(stamp + b"host sockd[7]: info: pass(1): tcp/accept [: 10.0.0.1.5 10.0.0.2.1080")
 
 
 def test_bindreply_names_the_client_last() -> None:
@@ -196,25 +216,82 @@ def test_the_split_of_a_chunk_says_what_the_parser_says(name: str) -> None:
     """The quick way over plain lines and the parser agree on every recorded line."""
     content = read(f"{name}.log")
     rows = dante_log.split(content)
-    assert [row[0] for row in rows] == content.split(b"\n")[:-1]
-    for line, stamp, pid, accepted, disconnected, connected, sent, ended, received, target, blocked in rows:
-        if not stamp:
-            continue
-        record = dante_log.parse(line)
-        assert isinstance(record, Opened | Closed)
-        assert (record.time, record.pid) == (float(stamp), pid)
-        assert record.client == accepted + disconnected + connected + ended + blocked
-        begins, of_accept = bool(accepted or connected), bool(accepted or disconnected or blocked)
-        assert isinstance(record, Opened) == begins
-        assert record.command == ("accept" if of_accept else "connect")
-        if ended:
-            assert isinstance(record, Closed)
-            assert record.moved is not None
-            assert (record.target, record.moved.sent, record.moved.received) == (
-                target,
-                int(sent),
-                int(received),
-            )
+    assert b"\n".join(row[0] for row in rows) == content[:-1]
+    plain = [row for row in rows if row[1]]
+    assert len(plain) > 5
+    for row in plain:
+        assert_the_row_says_what_the_parser_says(row)
+
+
+def assert_the_row_says_what_the_parser_says(row: tuple[bytes, ...]) -> None:
+    (
+        lines, stamp, pid, command,
+        beginner, door, wanted,
+        sent, client, inside, read, written, target, returned, reason, gone,
+        refused, blocked, proxy, asked, why,
+    ) = row  # fmt: skip
+    line, _, next_line = lines.partition(b"\n")
+    record = dante_log.parse(line)
+    assert isinstance(record, Opened | Closed)
+    assert (record.time, record.pid, record.client) == (float(stamp), pid, beginner + client + blocked)
+    assert (record.command, record.proxy) == ((command + refused).decode(), door + inside + proxy)
+    assert record.target == wanted + target + asked
+    assert isinstance(record, Opened) == bool(beginner)
+    if isinstance(record, Closed):
+        assert (record.passed, record.reason) == (bool(client), reason + why)
+    if client:
+        assert isinstance(record, Closed)
+        received = written or (read if command == b"accept" else 0)
+        assert record.moved == Moved(int(sent), int(received), int(returned or 0))
+    if blocked:
+        assert isinstance(record, Closed)
+        assert record.moved is None
+    assert bool(next_line) == bool(gone)
+    if gone:
+        after = dante_log.parse(next_line)
+        assert isinstance(after, Closed)
+        assert (after.command, after.client, after.time) == ("accept", client, float(gone))
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [b" -> ", b": ", b".80", b" ", b"10.0.0.9.80", b"cafe.80", b"a.test", b"5", b"@", b"%", b"x",
+             b".  Session duration: 0s", b"remote peer closed", b"connect(2) to 1.1.1.1.1 from x failed: y"]
+        ), max_size=8,
+    ).map(b"".join),
+    st.sampled_from(
+        [b"block(2): tcp/connect ]: 10.0.0.1.5 10.0.0.2.1080 -> 0.0.0.0.0 %s.80",
+         b"block(2): tcp/connect ]: 10.0.0.1.5 10.0.0.2.1080 -> 10.0.0.3.4 %s.80: Host is down",
+         b"block(2): tcp/connect ]: 10.0.0.1.5 10.0.0.2.1080: could not resolve hostname '%s': Try again",
+         b"block(2): tcp/accept ]: 10.0.0.1.5 10.0.0.2.1080: %s",
+         b"pass(2): tcp/connect [: username%%%s@10.0.0.1.5 10.0.0.2.1080 -> 10.0.0.3.5 10.0.0.4.80",
+         b"pass(2): tcp/connect ]: 1 -> username%%%s@10.0.0.1.5 10.0.0.2.1080 -> 2, 2 -> 10.0.0.3.5"
+         b" 10.0.0.4.80 -> 1: remote peer closed.  Session duration: 0s"]
+    ),
+)  # fmt: skip
+def test_whatever_clients_put_into_names_the_split_says_what_the_parser_says(
+    name: bytes, line: bytes
+) -> None:
+    """Nothing that a client chooses makes the quick way take another meaning out of a line."""
+    for row in dante_log.split(HEAD + line % name + b"\n"):
+        if row[1]:
+            assert_the_row_says_what_the_parser_says(row)
+
+
+@pytest.mark.parametrize("digits", [b"9" * 400 + b".0", b"1" * 5000 + b".5"])
+def test_numbers_that_no_machine_has(digits: bytes) -> None:
+    """Neither a stamp without end nor a counter of thousands of digits is taken for one."""
+    end = b"10.0.0.1.5 10.0.0.2.1080 -> 0, %d -> 10.0.0.3.5 10.0.0.4.80 -> 0: x.  Session duration: 0s"
+    lines = (
+        b"Nov 21 12:04:52 (" + digits + b") danted[7]: info: pass(1): tcp/accept [: 10.0.0.1.5 10.0.0.2.1080",
+        HEAD + b"pass(1): tcp/connect ]: " + digits.partition(b".")[0] + b" -> " + end % 5,
+        HEAD + b"pass(1): tcp/connect ]: 0 -> " + end.replace(b"%d", digits.partition(b".")[0]),
+    )
+    for line in lines:
+        with pytest.raises(ParseError):
+            dante_log.parse(line)
+        assert [row[1] for row in dante_log.split(line + b"\n")] == [b""]
 
 
 @given(st.binary(max_size=300))

@@ -1,5 +1,6 @@
 """Following a log over every way in which logs are rotated."""
 
+import gzip
 import os
 import random
 import shutil
@@ -288,6 +289,57 @@ def test_a_place_that_is_gone_is_a_gap(log: Path) -> None:
     again = follow(log, places=places)
     assert drain(again) == [b"other"]
     assert again.gaps == 1
+
+
+def test_a_place_in_a_file_that_was_compressed_since_is_a_gap(log: Path) -> None:
+    """What it held beyond the place is lost, which is counted; no compressed byte is taken for a line."""
+    append(log, "one")
+    first = follow(log)
+    drain(first)
+    places = first.places()
+    first.close()
+    append(log, "two")
+    Path(f"{log}.1.gz").write_bytes(gzip.compress(log.read_bytes()))
+    log.unlink()
+    append(log, "three")
+    again = follow(log, places=places)
+    assert drain(again) == [b"three"]
+    assert again.gaps == 1
+
+
+@pytest.mark.parametrize("moved", [{"device": 1}, {"inode": 1}, {"device": 1, "inode": 1}])
+def test_a_log_on_another_volume_is_known_by_its_bytes(log: Path, moved: dict[str, int]) -> None:
+    """Neither device nor inode are the same after it was copied; the reading goes on where it stood."""
+    append(log, "one")
+    first = follow(log)
+    drain(first)
+    append(log, "two")
+    again = follow(log, places=[place._replace(**moved) for place in first.places()])
+    assert drain(again) == [b"two"]
+    assert again.gaps == 0
+
+
+def test_another_file_with_the_old_inode_is_read_whole(log: Path) -> None:
+    """As ext4 gives it to the next file at once; it is told by its bytes."""
+    append(log, "one", "two")
+    first = follow(log)
+    drain(first)
+    places = first.places()
+    log.write_text("abc\nxyz\nnew\n")
+    again = follow(log, places=places)
+    assert drain(again) == [b"abc", b"xyz", b"new"]
+    assert again.gaps == 1
+
+
+def test_a_directory_in_the_place_of_the_log(log: Path) -> None:
+    """As a container engine makes it, of a volume that names a file which is not there."""
+    log.mkdir()
+    tail = follow(log)
+    with pytest.raises(SourceError, match="is no file"):
+        tail.read(1024)
+    log.rmdir()
+    append(log, "one")
+    assert drain(tail) == [b"one"]
 
 
 def number(line: bytes) -> int:

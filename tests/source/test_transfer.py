@@ -143,6 +143,11 @@ def test_every_probe_begins_anew(pki: Certificates) -> None:
     assert resumed == [False] * 4
 
 
+def _last_end(own: OwnTraffic, endpoint: tuple[str, int]) -> float:
+    host, port = endpoint
+    return own._lives[b"%b.%d" % (host.encode(), port)][-1][1]
+
+
 def test_the_endpoint_is_noted_before_the_first_byte() -> None:
     """When the proxy reads our greeting, our traffic already knows it."""
     own = OwnTraffic()
@@ -151,7 +156,7 @@ def test_the_endpoint_is_noted_before_the_first_byte() -> None:
     def script(talk: Talk) -> None:
         host, port = talk.wire.getpeername()
         talk.read(1)
-        known.append(bool(own._lives.get((host, port))))
+        known.append(bool(own._lives.get(b"%b.%d" % (host.encode(), port))))
         talk.reset()
 
     async def once(proxy: Proxy) -> tuple[tuple[str, int], ...]:
@@ -163,7 +168,7 @@ def test_the_endpoint_is_noted_before_the_first_byte() -> None:
     with faulty(script) as port:
         (endpoint,) = uvloop.run(once(Proxy(url=f"socks5h://127.0.0.1:{port}")))
     assert known == [True]
-    assert own._lives[endpoint][-1][1] < float("inf"), "and knows that it is closed"
+    assert _last_end(own, endpoint) < float("inf"), "and knows that it is closed"
 
 
 def test_both_families_of_a_proxys_name_are_ours() -> None:
@@ -181,7 +186,7 @@ def test_both_families_of_a_proxys_name_are_ours() -> None:
 
     endpoints = uvloop.run(once())
     assert {host for host, _ in endpoints} <= {"127.0.0.1", "::1"}
-    assert all(own._lives[endpoint][-1][1] < float("inf") for endpoint in endpoints)
+    assert all(_last_end(own, endpoint) < float("inf") for endpoint in endpoints)
 
 
 def test_a_login_through_a_real_dante(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The account of recorded logs against the truth about them; `pytest -s` prints the comparison."""
 
+import re
 from typing import Any
 
 import pytest
@@ -168,6 +169,51 @@ def test_each_session_by_itself(name: str) -> None:  # noqa: C901, PLR0912 - one
         f"{len(wrong)} wrong; durations of {len(errors)} off by {middle:.2f} ms in the median, {errors[-3:]}"
     )
     assert not wrong
+
+
+HEADS = {
+    "another program's before it": rb"2026-11-21T12:04:52.123456789Z stdout F \g<0>",
+    "syslog": rb"\1 danted[\3]: ",
+    "syslog with a host": rb"\1 proxyhost danted[\3]: ",
+    "syslog with a priority": rb"<30>\1 proxyhost sockd[\3]: ",
+    "syslog of busybox": rb"\1 proxyhost daemon.info sockd[\3]: ",
+    "syslog of RFC 5424": rb"<30>1 2026-11-21T12:04:52.980816+00:00 proxyhost danted \3 - - ",
+    "journalctl -o short-unix": rb"\2 proxyhost danted[\3]: ",
+}
+
+
+@pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
+@pytest.mark.parametrize("name", ["main", "disconnect", "connect", "error", "ioop"])
+def test_whatever_stands_before_the_message_the_counts_are_the_same(name: str, head: bytes) -> None:
+    """A recorded log as it would have come another way."""
+    log = corpus(name).log
+    dantes = rb"(?m)^(\w{3} [ \d]\d [\d:]{8}) \((\d+\.\d{6})\) danted\[(\d+)\]: "
+    account, other = account_of(log), account_of(re.sub(dantes, head, log))
+    assert other.sessions.totals == account.sessions.totals
+    assert (other.unparsed, other.lines) == (account.unparsed, account.lines)
+
+
+MUSL = {
+    b"Name or service not known": b"Name does not resolve",
+    b"No address associated with hostname": b"Name has no usable address",
+    b"Temporary failure in name resolution": b"Try again",
+    b"No route to host": b"Host is unreachable",
+    b"Network is unreachable": b"Network unreachable",
+    b"Connection timed out": b"Operation timed out",
+    b"Software caused connection abort": b"Connection aborted",
+    b"Cannot assign requested address": b"Address not available",
+}
+
+
+@pytest.mark.parametrize("name", ["main", "disconnect", "error", "ioop"])
+def test_the_words_of_musl_mean_the_same(name: str) -> None:
+    """A recorded log as a Dante on Alpine would have written it."""
+    log = corpus(name).log
+    translated = log
+    for glibc, musl in MUSL.items():
+        translated = translated.replace(glibc, musl)
+    assert translated != log
+    assert account_of(translated).sessions.totals == account_of(log).sessions.totals
 
 
 def test_restarts_kills_and_rotations() -> None:

@@ -106,6 +106,76 @@ def test_a_server_that_ended_leaves_its_sessions_to_its_children() -> None:
     assert sessions.totals.lost["server_killed"] == 0
 
 
+def test_two_servers_that_share_a_log_double_nothing() -> None:
+    """When the second one starts, the first one's sessions seem lost; their ends come all the same."""
+    udp = f"pass(2): udp/udpassociate [: 10.0.0.1.99 {P}"
+    log = Log()
+    sessions = log.tell(ACCEPT, CONNECT, "Dante/server[1/1] v1.4.4 running", CONNECT_END, ACCEPT_END)
+    totals = sessions.totals
+    assert (totals.opened["connect", "client"], totals.closed["connect", "client"]) == (1, 1)
+    assert (totals.lost["server_killed"], totals.received["https"], sessions.durations.count) == (1, 50, 1)
+    log.tell(ACCEPT, "Dante/server[1/1] v1.4.4 running", CONNECT, CONNECT_END, ACCEPT_END)
+    assert (totals.opened["connect", "client"], totals.closed["connect", "client"]) == (2, 2)
+    assert sessions.setups.sum == pytest.approx(1 + 2)
+    log.tell(ACCEPT, CONNECT, "Dante/server[1/1] v1.4.4 running")
+    log.tell(ACCEPT, CONNECT, CONNECT_END, ACCEPT_END)
+    assert (totals.opened["connect", "client"], totals.closed["connect", "client"]) == (4, 4)
+    assert (totals.lost["server_killed"], totals.lost["port_reused"]) == (3, 0)
+    assert totals.accepted - totals.ended == len(sessions.connections) == 0
+    log.tell(udp, "Dante/server[1/1] v1.4.4 running")
+    assert totals.closed["udpassociate", "client"] == totals.opened["udpassociate", "client"] == 1
+
+
+def syslog(stamp: str, message: str) -> bytes:
+    return f"{stamp} host danted[7]: info: {message}\n".encode()
+
+
+def test_a_year_that_ends_during_a_session() -> None:
+    """Through syslog the log's clock begins anew; the session lasts as long as it did."""
+    account = DanteAccount(Sessions(lambda _endpoint, _at: False))
+    account.take(syslog("Dec 31 23:59:58", ACCEPT) + syslog("Jan  1 00:00:01", CONNECT))
+    account.take(syslog("Jan  1 00:00:03", CONNECT_END) + syslog("Jan  1 00:00:03", ACCEPT_END))
+    sessions = account.sessions
+    assert (sessions.durations.sum, sessions.setups.sum) == (5, 3)
+    assert sessions.clock == 3
+    assert sessions.success_rate(sessions.clock, 300) == 100
+
+
+@pytest.mark.parametrize("back", [70, 600, 3600, 90000])
+def test_a_clock_that_is_set_back(back: int) -> None:
+    """The windows go on from there; what lasted over it has no duration rather than a wrong one."""
+    log = Log()
+    log.tell(ACCEPT, CONNECT)
+    log.time -= back
+    sessions = log.tell(CONNECT_END, ACCEPT_END)
+    assert (sessions.durations.count, sessions.mean_duration()) == (0, None)
+    assert sessions.totals.closed["connect", "client"] == 1
+    assert sessions.clock == log.time - 1
+    log.tell(ACCEPT, CONNECT, CONNECT_END, ACCEPT_END)
+    assert sessions.durations.sum == pytest.approx(3)
+    assert sessions.success_rate(sessions.clock, 300) == 100
+
+
+def test_lines_that_are_late_by_milliseconds_move_no_clock() -> None:
+    """Neighbouring lines of two children can be out of order; nothing lasted less than nothing."""
+    log = Log()
+    log.tell(ACCEPT)
+    log.time -= 1.005
+    sessions = log.tell(CONNECT)
+    assert sessions.clock == log.time - 1 + 0.005
+    assert (sessions.setups.count, sessions.setups.sum) == (1, 0)
+
+
+def test_associations_are_bounded_too() -> None:
+    """One that is forgotten is counted closed, and lost."""
+    log = Log(capacity=5)
+    for port in range(8):
+        log.tell(f"pass(2): udp/udpassociate [: 10.0.0.1.99 10.0.0.2.{port}")
+    totals = log.account.sessions.totals
+    assert (totals.opened["udpassociate", "client"], totals.closed["udpassociate", "client"]) == (8, 3)
+    assert totals.lost["evicted"] == 3
+
+
 def test_our_own_probes_are_kept_apart() -> None:
     """By origin always, and from the requests when they are not to be included."""
     session = [ACCEPT, CONNECT, CONNECT_END, ACCEPT_END]
@@ -174,7 +244,11 @@ def test_an_account_that_is_saved_and_restored_goes_on_as_if_nothing_had_been(na
 def test_what_is_no_checkpoint_is_refused() -> None:
     """Garbage, and another version's."""
     account = DanteAccount(Sessions(lambda _endpoint, _at: False))
-    for content in (b"", b"garbage", msgspec.msgpack.encode({"format": 99})):
+    counters = {"read_bytes": 1, "rotations": 2, "truncations": 3, "gaps": 4}
+    saved = account.save([], taken=5.0, **counters)
+    later = msgspec.msgpack.encode(msgspec.msgpack.decode(saved) | {"format": 2})
+    torn = saved[: len(saved) // 2]
+    for content in (b"", b"garbage", msgspec.msgpack.encode({"format": 99}), later, torn):
         with pytest.raises(ParseError):
             account.restore(content)
 

@@ -109,7 +109,9 @@ LAG = metric.gauge(
     "From the last line read to the log's last write; 0 when all is read. Absent while there is no log.",
 )
 
-_SLICE = 1 << 14
+_CHUNK = 1 << 14
+_SLICE = 0.003
+_REST = 0.002  # a third of the time is left to others, here and on the machine
 _BUDGET = 0.5
 _PAUSE = 0.25  # a connection writes four lines in a burst, and each look costs a third of a millisecond
 _LOOK = 1.0
@@ -128,6 +130,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         start: Where to begin in a log that is there already, when there is no checkpoint.
         window: How far back the success rate looks.
         checkpoint: A file that keeps the place in the log and the counters over a restart; empty for none.
+            Our own probes are noted in a file of that name with `.own` appended.
         include_self: Whether requests of our own probes count among the requests.
     """
 
@@ -175,13 +178,10 @@ class SessionsCollector:
         self._updated = 0.0
         self._saved = float("-inf")
         self._base = (0, 0, 0, 0)
+        self._resumed: tuple[list[Place], float] | None = None
 
     def _is_own(self, endpoint: bytes, at: float) -> bool:
-        address, _, port = endpoint.rpartition(b".")
-        if not port.isdigit():
-            return False
-        moment = at if at > _UNIX else self._clock.now()
-        return self._own.includes(address.decode().removeprefix("::ffff:"), int(port), moment)
+        return self._own.includes(endpoint, at if at > _UNIX else self._clock.now())
 
     def describe(self) -> Sequence[Family]:
         """Requests, sessions, failures, and the log itself."""
@@ -218,7 +218,9 @@ class SessionsCollector:
 
     def _follow(self) -> Lines:
         if self._lines is None:
-            places, since = self._restore()
+            if self._resumed is None:
+                self._resumed = self._restore()
+            places, since = self._resumed
             try:
                 self._lines = lines.follow(
                     self._settings.log, self._clock.monotonic, at_end=self._at_end, places=places, since=since
@@ -230,13 +232,16 @@ class SessionsCollector:
         return self._lines
 
     async def _read(self, source: Lines) -> None:
-        end = self._clock.monotonic() + _BUDGET
-        while chunk := source.read(_SLICE):
+        begin = slice_begin = self._clock.monotonic()
+        while chunk := source.read(_CHUNK):
             self._account.take(chunk)
-            await asyncio.sleep(0)
-            if self._clock.monotonic() >= end:
+            now = self._clock.monotonic()
+            if now - begin >= _BUDGET:
                 self._more = True
                 return
+            if now - slice_begin >= _SLICE:
+                await asyncio.sleep(_REST)
+                slice_begin = self._clock.monotonic()
         written = source.written_at()
         age = 0.0 if written is None else self._clock.now() - written
         self._account.caught_up(age, self._clock.monotonic())
@@ -245,7 +250,13 @@ class SessionsCollector:
 
     def _restore(self) -> tuple[list[Place], float]:
         path = self._settings.checkpoint
-        content = checkpoint.read(path) if path else None
+        if not path:
+            return [], 0.0
+        content = checkpoint.read(path)
+        try:
+            self._own.keep(f"{path}.own", self._clock.now())
+        except SourceError as error:
+            log.warning("our own probes are not kept for the next run", extra={"reason": str(error)})
         if content is None:
             return [], 0.0
         try:

@@ -5,8 +5,8 @@ The grammar, as the server writes it
 - HEAD is `Nov 21 12:04:52 (1795262692.980816) danted[7327]: `. The date is local time without a year, so the
   time is taken from the parentheses. Through syslog there are no parentheses: the time is then an ISO 8601
   stamp's, or seconds since the start of the year, of which only differences mean anything. A collecting
-  daemon may put its own stamp, host or priority before. The process id is that of the child that wrote the
-  line.
+  daemon may put its own stamp, host or priority before, and write the process id as RFC 5424 has it. That is
+  the id of the child that wrote the line.
 - Rules write `VERDICT(RULE): PROTOCOL/COMMAND OP: REST`. OP is `[` begin, `]` end, `-` something on the way.
   RULE is the matching rule's number, not a session's. `pass` is no success: the end of a dial that failed
   says `pass`; `block` is no policy: a name that does not resolve says `block`.
@@ -128,21 +128,22 @@ class Server(msgspec.Struct, frozen=True, gc=False, tag=True):
 
 Record = Opened | Closed | Datagram | Relayed | Server
 
-_STAMP = rb"[^(\[]*+\((\d+\.\d+)\) "
+_STAMP = rb"[^(\[]*+\((\d{1,11}\.\d{1,9})\) "
 _SYSLOG = (
-    rb"(?:<\d+>)?(?:\d )?([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d)) "
-    rb"(?:[^\s\[]+ )?"
+    rb"(?:<\d+>)?(?:\d )?([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{1,9})?"
+    rb"|\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:?\d\d)|\d{1,11}\.\d{1,9}) (?:[^\s\[(]+ ){0,3}?"
 )
 _WRITER = rb"[^\s\[]++\[(\d+)\]: "
+_WRITER_OF_SYSLOG = rb"[^\s\[]++[\[ ](\d+)(?:\]:| \S+ -) "
 _RULE = rb"info: (pass|block)\(\d+\): (?:tcp|udp)/([a-z]+) ([\[\]-]): (.*)"
 _ENDPOINT = rb"[0-9a-fA-F:.]+(?:%\w+\.\d+)?(?<=\d)"
 _CLIENT = rb"(?:\[\S*\] )*(?:[\w./-]++%.*?@)?(" + _ENDPOINT + rb") (" + _ENDPOINT + rb")"
-_COUNT = rb"(\d+)(?:/\d+)?"
+_COUNT = rb"(\d{1,19})(?:/\d+)?"
 
 _rule_line = re.compile(_STAMP + _WRITER + _RULE, re.DOTALL).fullmatch
-_rule_line_of_syslog = re.compile(_SYSLOG + _WRITER + _RULE, re.DOTALL).fullmatch
+_rule_line_of_syslog = re.compile(_SYSLOG + _WRITER_OF_SYSLOG + _RULE, re.DOTALL).fullmatch
 _other_line = re.compile(_STAMP + _WRITER + rb"([a-z]+): (.*)", re.DOTALL).fullmatch
-_other_line_of_syslog = re.compile(_SYSLOG + _WRITER + rb"([a-z]+): (.*)", re.DOTALL).fullmatch
+_other_line_of_syslog = re.compile(_SYSLOG + _WRITER_OF_SYSLOG + rb"([a-z]+): (.*)", re.DOTALL).fullmatch
 _begin = re.compile(_CLIENT + rb"(?: -> (.*))?", re.DOTALL).fullmatch
 _end_with_counters = re.compile(
     _COUNT + rb" -> " + _CLIENT + rb" -> " + _COUNT
@@ -158,21 +159,28 @@ _target = re.compile(rb"\S+ (.*?\.\d+)(?: \[\S*\])*: (.*)", re.DOTALL).fullmatch
 _bare_target = re.compile(rb"\S+ (.*\.\d+)", re.DOTALL).fullmatch
 _running = re.compile(rb"Dante/server\[\d+/\d+\] v(\S+) running").match
 _died = re.compile(rb"(?:EOF from|sigchld\(\):) io-child (\d+)").match
+_HEAD = rb"[^(\[\n]*+\((\d{1,11}\.\d{1,9})\) [^\s\[]++\[(\d+)\]: info: "
+_LATER_HEAD = rb"[^(\[\n]*+\((\d{1,11}\.\d{1,9})\) [^\s\[]++\[\d+\]: info: "
+_PLAIN = rb"[0-9a-f:.]++"
+_PLAIN_BEFORE_COLON = rb"[0-9a-f:.]*\.\d+"
+_USER = rb"(?:\w++%[\w.-]++@)?"
+_DURATION = rb"\.  Session duration: \d+s"
+_NUMBER = rb"(\d{1,19})(?:/\d+)?"
 _plain_lines = re.compile(
-    rb"([^(\[\n]*+\((\d+\.\d+)\) [^\s\[]++\[(\d+)\]: info: (?:pass\(\d+\): tcp/(?:"
-    rb"accept (?:\[: (ADDRESS) ADDRESS"
-    rb"|\]: \d+ -> (ADDRESS) ADDRESS -> \d+: [^.\n]*+\.  Session duration: \d+s)"
-    rb"|connect (?:\[: (ADDRESS) ADDRESS -> ADDRESS ADDRESS"
-    rb"|\]: (\d+) -> (ADDRESS) ADDRESS -> \d+, (\d+) -> ADDRESS (ADDRESS) -> \d+: [^.\n]*+"
-    rb"\.  Session duration: \d+s))"
-    rb"|block\(\d+\): tcp/accept \]: (ADDRESS) [0-9a-f.:]++[^\n]*+)|[^\n]*+)\n".replace(
-        b"ADDRESS", rb"[0-9a-f:.]++"
-    )
-).findall
+    rb"(" + _HEAD + rb"(?:pass\(\d+\): (?:tcp|udp)/(accept|connect|bind|udpassociate) (?:"
+    rb"\[: " + _USER + rb"(" + _PLAIN + rb") (" + _PLAIN + rb")(?: -> " + _PLAIN + rb" (" + _PLAIN + rb"))?"
+    rb"|\]: " + _NUMBER + rb" -> " + _USER + rb"(?P<client>" + _PLAIN + rb") (" + _PLAIN + rb") -> " + _NUMBER
+    + rb"(?:, " + _NUMBER + rb" -> " + _PLAIN + rb" (" + _PLAIN + rb") -> " + _NUMBER + rb")?: ([^.\n]*+)"
+    + _DURATION + rb"(?:\n" + _LATER_HEAD + rb"pass\(\d+\): tcp/accept \]: \d+ -> (?P=client) " + _PLAIN
+    + rb" -> \d+: [^.\n]*+" + _DURATION + rb")?)"
+    # A name that a client asked for could look like a target with a reason; but then a port ends the line.
+    rb"|block\(\d+\): tcp/(accept|connect) \]: (" + _PLAIN + rb") (" + _PLAIN_BEFORE_COLON
+    + rb")(?: -> " + _PLAIN + rb" (" + _PLAIN_BEFORE_COLON + rb"))?(?:: ([^\n]*+)(?<=[a-z]))?)|[^\n]*+)\n"
+).findall  # fmt: skip
 
 _continuation = re.compile(rb"\s*$|tcpi_\w+ *:|\s*TCP_INFO:|\s+\S|\"|[a-z][\w /-]{0,60}:|[{}]").match
 
-_COMMANDS: Final[dict[bytes, Command]] = {
+COMMANDS: Final[dict[bytes, Command]] = {
     b"accept": "accept", b"connect": "connect", b"bind": "bind", b"bindreply": "bindreply",
     b"udpassociate": "udpassociate", b"udpreply": "udpreply", b"hostid": "hostid",
 }  # fmt: skip
@@ -197,7 +205,7 @@ def parse(line: bytes) -> Record | None:
     else:
         stamp, pid, verdict, command, operation, rest = match.groups()
         time = float(stamp)
-    known = _COMMANDS.get(command)
+    known = COMMANDS.get(command)
     if known is None:
         raise ParseError("a rule's line with a command that is not known")
     if operation == b"]":
@@ -208,19 +216,25 @@ def parse(line: bytes) -> Record | None:
 
 
 def split(chunk: bytes) -> list[tuple[bytes, ...]]:
-    """Every line of a chunk, and what is in those that a plain session by TCP consists of, without records.
+    """Every line of a chunk, and what is in those in which nothing is unusual, without records.
 
-    Nine lines of ten of a busy log are of four kinds, and a record for each would cost more than to account
+    Nearly all lines of a busy log are of three forms, and a record for each would cost more than to account
     for them. `parse` gives the same for the same line.
 
     Args:
         chunk: Complete lines.
 
     Returns:
-        For each line: the line, its stamp, its pid, and then the client's endpoint of an accept `[`, of an
-        accept `]` and of a connect `[`, of a connect `]` the bytes to the client, the client's endpoint, the
-        bytes to the target and the target, and the client's endpoint of an accept `]` that blocks. What a
-        line has not is empty; a line of any other kind has no stamp.
+        For each line, or for a `]` together with the accept `]` that its child wrote next:
+
+        - the lines; the stamp and the pid of the first, empty in a line of another form
+        - of a `[` or a `]` with counters the command
+        - of a `[`: the client's endpoint, the proxy's, the target
+        - of a `]` with counters: the bytes to the client, the client's endpoint, the proxy's, the bytes from
+          the client, those to the target, the target, the bytes from it, the reason, the accept `]`'s stamp
+        - of a `]` that blocks: the command, the client's endpoint, the proxy's, the target, the reason
+
+        What a line has not is empty.
     """
     return _plain_lines(chunk)
 
@@ -328,8 +342,10 @@ def _time(stamp: bytes) -> float:
     text = stamp.decode()
     try:
         if text[0].isalpha():
+            text, _, fraction = text.partition(".")
             parts = datetime.strptime(f"2000 {text}", "%Y %b %d %H:%M:%S")  # noqa: DTZ007 - differences only
-            return float(timegm(parts.timetuple()) - timegm((2000, 1, 1, 0, 0, 0)))
+            seconds = timegm(parts.timetuple()) - timegm((2000, 1, 1, 0, 0, 0))
+            return seconds + float(f"0.{fraction or 0}")
         return float(text) if text.replace(".", "").isdigit() else datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError):
         raise ParseError("a stamp that is no time") from None

@@ -99,7 +99,8 @@ _AUTHENTICATION = re.compile(
     rb"|.*authenticat", re.IGNORECASE,
 ).match  # fmt: skip
 _RESOURCES = re.compile(
-    rb".*(?:Too many open files|No buffer space|Cannot allocate memory|Out of memory)", re.DOTALL
+    rb".*(?:Too many open files|No file descriptors|No buffer space|Cannot allocate memory|Out of memory)",
+    re.DOTALL,
 ).match
 _NEGOTIATION: Final = {
     b"unknown SOCKS version": "not_socks",

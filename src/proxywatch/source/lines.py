@@ -1,5 +1,6 @@
 """Where lines come from: a file that is followed, a FIFO, or standard input."""
 
+import asyncio
 import fcntl
 import os
 import select
@@ -134,6 +135,7 @@ class Pipe:
         self._fd = fd
         self._rest = b""
         self._skipping = False
+        self._ended = False
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN)
 
@@ -145,6 +147,7 @@ class Pipe:
             chunk = os.read(self._fd, limit)
         except OSError as error:
             raise file.unreadable(STANDARD_INPUT, error) from error
+        self._ended = not chunk
         if self._skipping:
             _, newline, chunk = chunk.partition(b"\n")
             self._skipping = not newline
@@ -157,8 +160,11 @@ class Pipe:
         return lines
 
     async def changed(self, timeout: float) -> None:  # noqa: ASYNC109 - as in the protocol
-        """Return when there is something to read."""
-        await readable(self._fd, timeout)
+        """Return when there is something to read, or, after its end, whether there is or not."""
+        if self._ended:  # which can always be "read"
+            await asyncio.sleep(timeout)
+        else:
+            await readable(self._fd, timeout)
 
     def unread(self) -> int:
         """Bytes in the pipe."""

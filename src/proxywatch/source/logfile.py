@@ -6,9 +6,11 @@ is told from one that grew, also when it has grown beyond the old offset since.
 """
 
 import os
+import stat
 from contextlib import suppress
 from typing import NamedTuple, Self
 
+from proxywatch.errors import SourceError
 from proxywatch.source import file
 
 _MARK = 256
@@ -57,13 +59,17 @@ class LogFile:
         """Open a file at its beginning or its end.
 
         Raises:
-            SourceError: Absent, or not permitted.
+            SourceError: Absent, not permitted, or no file: a directory is what a container gets whose volume
+                names a file that is not there.
         """
         try:
             self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             raise file.unreadable(path, error) from error
         state = os.fstat(self._fd)
+        if not stat.S_ISREG(state.st_mode):
+            os.close(self._fd)
+            raise SourceError(f"{path} is no file", temporary=True)
         self.identity = (state.st_dev, state.st_ino)
         self.touched = 0.0
         self._skipping = False

@@ -79,13 +79,16 @@ class Tail:
         """Complete lines, from the oldest file that has some.
 
         Raises:
-            SourceError: No file can be read: the log is absent, or not permitted.
+            SourceError: No file can be read: the log is absent, or not permitted, or its disk fails.
         """
-        if not self._started:
-            self._start()
-        lines = self._read(limit)
-        if not lines and self._look():
+        try:
+            if not self._started:
+                self._start()
             lines = self._read(limit)
+            if not lines and self._look():
+                lines = self._read(limit)
+        except OSError as error:
+            raise file.unreadable(self.path, error) from error
         self.read_bytes += len(lines)
         return lines
 

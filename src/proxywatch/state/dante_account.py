@@ -6,8 +6,8 @@ import msgspec
 
 from proxywatch.errors import ParseError
 from proxywatch.parse import dante_log
-from proxywatch.state.dante_books import FAILED, GRANTED, Saved
-from proxywatch.state.log_settings import ENOUGH
+from proxywatch.parse.dante_log import COMMANDS, Closed, Moved, Opened
+from proxywatch.state.dante_books import Saved
 from proxywatch.state.sessions import Sessions
 
 _EXAMPLE = 500
@@ -56,58 +56,50 @@ class DanteAccount:
         self.example = b""
         self._anchor: tuple[float, float] | None = None
 
-    def take(self, chunk: bytes) -> None:
+    def take(self, chunk: bytes) -> None:  # noqa: C901, PLR0912 - each kind of line in turn; calls cost
         """Account for complete lines.
 
-        The lines of a session by TCP that was seen from its begin go straight to what a record of them would
-        lead to; every other line is parsed.
+        What is usual in the course of a session by TCP goes straight to the account; other lines make a
+        record, and those of another form than nearly all are parsed for it.
         """
         sessions = self.sessions
-        connections = sessions.connections
-        lines = dante_log.split(chunk)
-        self.lines += len(lines)
+        self.lines += chunk.count(b"\n")
         self._anchor = None
         for (
-            line,
-            stamp,
-            pid,
-            accepted,
-            disconnected,
-            connected,
-            sent,
-            ended,
-            received,
-            target,
-            blocked,
-        ) in lines:
-            if accepted:
-                time = float(stamp)
-                sessions.accepted(accepted, time)
-            elif ended:
-                connection = connections.get(ended)
-                if connection is None or connection.outcome != GRANTED or connection.ended:
-                    self._take_any(line)
-                elif sessions.settings.ends < ENOUGH:
-                    self._take_any(line)  # it still proves something about the settings
+            lines, stamp, pid, command,
+            beginner, door, wanted,
+            sent, client, inside, read, written, target, returned, reason, gone,
+            refused, blocked, proxy, asked, why,
+        ) in dante_log.split(chunk):  # fmt: skip
+            if beginner:
+                if command == b"accept":
+                    sessions.accepted(beginner, float(stamp))
+                elif command == b"connect":
+                    sessions.granted(beginner, float(stamp), pid, "connect")
                 else:
-                    sessions.relayed(connection, target, int(received), int(sent))
-                continue  # its accept line, by the same child, has the same time
-            elif disconnected or blocked:
-                client = disconnected or blocked
-                connection = connections.get(client)
-                accounted = connection is not None and (connection.ended or connection.outcome == FAILED)
-                if connection is None or not accounted or sessions.settings.ends < ENOUGH:
-                    self._take_any(line)
-                    continue
+                    what = COMMANDS[command]
+                    sessions.add(Opened(float(stamp), pid, what, beginner, door, wanted))
+            elif client:
+                if command == b"connect":
+                    done = sessions.relayed(client, target, written, sent)
+                else:
+                    done = command == b"accept" and sessions.disconnected(client, float(stamp))
+                if not done:
+                    time, what = float(stamp), COMMANDS[command]
+                    received = written or (read if what == "accept" else 0)
+                    moved = Moved(int(sent), int(received), int(returned or 0))
+                    sessions.add(
+                        Closed(time, pid, what, client, inside, target, reason, passed=True, moved=moved)
+                    )
+                if gone and not sessions.disconnected(client, float(gone)):
+                    self._take_any(lines.partition(b"\n")[2])
+            elif blocked:
                 time = float(stamp)
-                sessions.disconnected(client, connection, time)
-            elif connected:
-                time = float(stamp)
-                sessions.granted(connected, time, pid, "connect")
+                if refused == b"connect" or not sessions.disconnected(blocked, time):
+                    what = COMMANDS[refused]
+                    sessions.add(Closed(time, pid, what, blocked, proxy, asked, why, passed=False))
             else:
-                self._take_any(line)
-                continue
-            sessions.clock = max(sessions.clock, time)
+                self._take_any(lines)
 
     def _take_any(self, line: bytes) -> None:
         try:

@@ -30,6 +30,7 @@ class Connection(msgspec.Struct, array_like=True, gc=False):
         command: What was granted; else empty.
         pid: The child that serves it; empty before one does.
         ended: Whether the session in it has ended.
+        lost: Whether its session was counted closed because its end seemed unable to come.
     """
 
     accepted: float
@@ -38,6 +39,7 @@ class Connection(msgspec.Struct, array_like=True, gc=False):
     command: str = ""
     pid: bytes = b""
     ended: bool = False
+    lost: bool = False
 
 
 class Association(msgspec.Struct, array_like=True, gc=False):

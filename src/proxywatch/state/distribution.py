@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from math import inf, isfinite
+from math import inf
 from typing import NamedTuple
 
 
@@ -32,7 +32,7 @@ class Distribution:
 
     def observe(self, value: float, exemplar: Exemplar | None = None) -> None:
         """Count one observation, and keep its exemplar as the last of its bucket."""
-        if not isfinite(value):
+        if not -inf < value < inf:
             return
         bucket = bisect_left(self.bounds, value)
         self.counts[bucket] += 1

@@ -13,6 +13,8 @@ killed, the client's port came again, or more than `capacity` connections were o
 
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
+from math import isfinite, nan
 
 from proxywatch.parse import dante_reason
 from proxywatch.parse.dante_log import Closed, Datagram, Moved, Opened, Record, Relayed, Server
@@ -39,7 +41,10 @@ _PORTS = {b"80": "http", b"443": "https", b"53": "dns"}
 _NOTHING = Moved(0, 0, 0)
 _SKETCH = 512
 _RECENT = 50
-_WENT_BACK = 3600.0
+_WENT_BACK = 60.0  # lines out of order are late by less
+_UNIX = 1e9  # a stamp below is none of Unix time: syslog's, which begins anew with the year
+_YEAR = 31_622_400.0
+_LONG = 31 * 86400.0
 
 
 class Sessions:
@@ -92,6 +97,7 @@ class Sessions:
         self._associations: dict[bytes, Association] = {}
         self._association_ends: dict[bytes, tuple[bytes, int, int]] = {}
         self._ending = False
+        self._orphans: dict[bytes, Connection] = {}
 
     def recent(self) -> list[Failure]:
         """The last failures, the latest last."""
@@ -135,36 +141,102 @@ class Sessions:
         else:
             self._server(record)
 
+    # The next four are called for nearly every line: they call little, and repeat themselves instead.
+
     def accepted(self, client: bytes, time: float) -> None:
         """A connection was accepted."""
+        if time > self.clock or time < self.clock - _WENT_BACK:
+            self.clock = time
         self.settings.begins += 1
-        if client in self.connections:
-            self._lose(client, "port_reused")
-        self._appear(client, time, time)
-
-    def _appear(self, client: bytes, time: float, accepted: float = UNSEEN) -> Connection:
         connections = self.connections
+        if client in connections:
+            self._lose(client, "port_reused")
         if len(connections) >= self._capacity:
-            self._lose(next(iter(connections)), "evicted")
+            self._evict()
         self.totals.accepted += 1
-        connections[client] = connection = Connection(
-            accepted, "self" if self._is_own(client, time) else "client"
-        )
-        return connection
+        connections[client] = Connection(time, "self" if self._is_own(client, time) else "client")
 
     def granted(self, client: bytes, time: float, pid: bytes, command: str) -> None:
         """A CONNECT or a BIND was granted."""
+        if time > self.clock or time < self.clock - _WENT_BACK:
+            self.clock = time
         self.settings.grants += 1
         connection = self.connections.get(client)
         if connection is None:
-            connection = self._appear(client, time)
+            connection = self._known(client, time)
         elif connection.outcome:
             self._lose(client, "port_reused")
             connection = self._appear(client, time)
         connection.pid = pid
         self._grant(connection, command, time)
-        if command == "connect" and connection.accepted >= 0:
-            self.setups.observe(max(0.0, time - connection.accepted))
+        accepted = connection.accepted
+        if command == "connect" and accepted >= 0:
+            self.setups.observe(time - accepted if time >= accepted else _elapsed(accepted, time))
+
+    def relayed(self, client: bytes, target: bytes, received: bytes, sent: bytes) -> bool:
+        """A CONNECT ended, having moved these bytes; False where its record must be looked at."""
+        connection = self.connections.get(client)
+        if connection is None or connection.outcome != GRANTED or connection.ended or not received:
+            return False
+        if self.settings.ends < ENOUGH:
+            return False  # it proves something about the settings
+        connection.ended = True
+        totals, upload, download = self.totals, int(received), int(sent)
+        totals.closed[connection.command, connection.origin] += 1
+        service = _PORTS.get(target[target.rfind(b".") + 1 :], "other")
+        totals.received[service] += upload
+        totals.sent[service] += download
+        self.by_bytes.add(target, upload + download)
+        return True
+
+    def disconnected(self, client: bytes, time: float) -> bool:
+        """A connection ended; False where its record must be looked at."""
+        connection = self.connections.get(client)
+        if connection is None or not (connection.ended or connection.outcome == FAILED):
+            return False
+        if self.settings.ends < ENOUGH:
+            return False  # it proves something about the settings
+        if time > self.clock or time < self.clock - _WENT_BACK:
+            self.clock = time
+        self._disconnected(client, connection, time)
+        return True
+
+    def _disconnected(self, client: bytes, connection: Connection, time: float) -> None:
+        accepted = connection.accepted
+        if connection.outcome == GRANTED and accepted >= 0:
+            duration = time - accepted if time >= accepted else _elapsed(accepted, time)
+            if isfinite(duration):
+                self.durations.observe(duration)
+                self.last_durations.append(duration)
+        del self.connections[client]
+        self.totals.ended += 1
+        self.settings.accept_ends += 1
+
+    def _appear(self, client: bytes, time: float, accepted: float = UNSEEN) -> Connection:
+        connections = self.connections
+        if len(connections) >= self._capacity:
+            self._evict()
+        self.totals.accepted += 1
+        origin = "self" if self._is_own(client, time) else "client"
+        connections[client] = connection = Connection(accepted, origin)
+        return connection
+
+    def _known(self, client: bytes, time: float) -> Connection:
+        """The connection that a line names; one that was given up, or is new, if need be."""
+        connection = self.connections.get(client)
+        if connection is not None:
+            return connection
+        connection = self._orphans.pop(client, None)
+        if connection is None:
+            return self._appear(client, time)
+        self.connections[client] = connection
+        self.totals.ended -= 1
+        return connection
+
+    def _evict(self) -> None:
+        # Some at once: to find the first key of a dict costs what was deleted before it.
+        for client in list(islice(self.connections, max(1, self._capacity // 64))):
+            self._lose(client, "evicted")
 
     def _opened(self, record: Opened) -> None:
         command = record.command
@@ -176,6 +248,8 @@ class Sessions:
             self.settings.grants += 1
             if len(self._associations) >= self._capacity:
                 del self._associations[next(iter(self._associations))]
+                self.totals.closed["udpassociate", "client"] += 1
+                self.totals.lost["evicted"] += 1
             self._associations[record.proxy] = Association(record.client.rpartition(b".")[0])
             self._grant(Connection(UNSEEN, "client"), command, record.time)
 
@@ -212,18 +286,17 @@ class Sessions:
 
     def _request_ended(self, record: Closed) -> None:
         client = record.client
-        connection = self.connections.get(client) or self._appear(client, record.time)
+        connection = self._known(client, record.time)
         if connection.outcome == UNDECIDED:
             self._decide(connection, record.command, record)
         if connection.outcome != GRANTED or connection.ended:
             return
         if record.moved:
-            self.relayed(connection, record.target, record.moved.received, record.moved.sent)
+            self._relayed(connection, record.target, record.moved.received, record.moved.sent)
         else:
             self._end(connection, "other", 0, 0)
 
-    def relayed(self, connection: Connection, target: bytes, received: int, sent: int) -> None:
-        """A CONNECT that was granted ended, having moved these bytes."""
+    def _relayed(self, connection: Connection, target: bytes, received: int, sent: int) -> None:
         self._end(connection, _service(target), received, sent)
         self.by_bytes.add(target, received + sent)
 
@@ -255,7 +328,8 @@ class Sessions:
 
     def _end(self, connection: Connection, service: str, received: int, sent: int) -> None:
         connection.ended = True
-        self.totals.closed[connection.command, connection.origin] += 1
+        if not connection.lost:
+            self.totals.closed[connection.command, connection.origin] += 1
         self._move(service, received, sent)
 
     def _move(self, service: str, received: int, sent: int) -> None:
@@ -281,7 +355,7 @@ class Sessions:
 
     def _connection_ended(self, record: Closed) -> None:
         client, time = record.client, record.time
-        connection = self.connections.get(client) or self._appear(client, time)
+        connection = self._known(client, time)
         if connection.outcome == UNDECIDED and not self._of_association(connection, record):
             if not record.passed and dante_reason.of_probe(record.reason):
                 self.totals.probes += 1
@@ -292,17 +366,7 @@ class Sessions:
         if connection.outcome == GRANTED and not connection.ended:
             moved = record.moved or _NOTHING
             self._end(connection, "other", moved.received, moved.sent)
-        self.disconnected(client, connection, time)
-
-    def disconnected(self, client: bytes, connection: Connection, time: float) -> None:
-        """A connection whose session, if there was one, has been accounted for ended."""
-        if connection.outcome == GRANTED and connection.accepted >= 0:
-            duration = max(0.0, time - connection.accepted)
-            self.durations.observe(duration)
-            self.last_durations.append(duration)
-        del self.connections[client]
-        self.totals.ended += 1
-        self.settings.accept_ends += 1
+        self._disconnected(client, connection, time)
 
     def _of_association(self, connection: Connection, record: Closed) -> bool:
         """Whether a connection that ended was that of an association, which is accounted for by itself."""
@@ -340,9 +404,11 @@ class Sessions:
             self.version = record.version
             self.settings = LogSettings()
             if not self._ending:
-                # Nobody said good-bye, so nobody is left to write the ends.
-                for client in list(self.connections):
+                # Nobody said good-bye, so nobody is left to write the ends; unless two servers share a log.
+                orphans = dict(self.connections)
+                for client in orphans:
                     self._lose(client, "server_killed")
+                self._orphans = orphans
                 for _ in range(len(self._associations)):
                     self.totals.closed["udpassociate", "client"] += 1
                 self._associations.clear()
@@ -351,11 +417,12 @@ class Sessions:
     def _lose(self, client: bytes, cause: str) -> None:
         connection = self.connections.pop(client)
         self.totals.ended += 1
-        if connection.ended:
+        if connection.ended or connection.lost:
             return
         self.totals.lost[cause] += 1
         if connection.outcome == GRANTED:
             self.totals.closed[connection.command, connection.origin] += 1
+            connection.lost = True
 
     def save(self) -> Saved:
         """Everything, for `restore`; shares its parts with the account, so encode it at once."""
@@ -388,6 +455,14 @@ class Sessions:
         self.by_bytes.restore(saved.by_bytes)
         self.by_failures.restore(saved.by_failures)
         self._recent.extend(saved.recent)
+
+
+def _elapsed(since: float, until: float) -> float:
+    """Seconds over a time that seems to have gone back; NaN when the clock was set meanwhile."""
+    if until >= since - 1:
+        return 0.0
+    into_the_new_year = until - since + _YEAR
+    return into_the_new_year if since < _UNIX and into_the_new_year < _LONG else nan
 
 
 def _service(target: bytes) -> str:

@@ -10,11 +10,12 @@ class Window:
         span: The longest that may be asked for, in seconds; what is older is dropped.
     """
 
-    __slots__ = ("_seconds", "span")
+    __slots__ = ("_from", "_seconds", "_until", "span")
 
     def __init__(self, span: float) -> None:
         self.span = span
         self._seconds: deque[list[int]] = deque()
+        self._from = self._until = 0.0
 
     def add(self, time: float, *, successful: bool) -> None:
         """Count one request.
@@ -22,19 +23,21 @@ class Window:
         Lines that are late by some milliseconds count for the latest second; a clock that went back by more
         than the span starts the window anew.
         """
-        second = int(time)
         seconds = self._seconds
-        if not seconds or not seconds[-1][0] - self.span <= second <= seconds[-1][0]:
-            self._turn(second)
+        if not (seconds and self._from <= time < self._until):
+            self._turn(int(time))
         seconds[-1][1 if successful else 2] += 1
 
     def _turn(self, second: int) -> None:
         seconds = self._seconds
-        if seconds and second < seconds[-1][0]:
+        if seconds and second < seconds[-1][0] - self.span:
             seconds.clear()
-        seconds.append([second, 0, 0])
+        if not seconds or second > seconds[-1][0]:
+            seconds.append([second, 0, 0])
         while seconds[0][0] < second - self.span:
             seconds.popleft()
+        last = seconds[-1][0]
+        self._from, self._until = last - self.span, last + 1
 
     def since(self, start: float) -> tuple[int, int]:
         """(successful, failed) requests decided at or after the second in which `start` lies."""
@@ -54,3 +57,4 @@ class Window:
     def restore(self, seconds: list[list[int]]) -> None:
         """Go on from what `save` gave."""
         self._seconds = deque(seconds)
+        self._from = self._until = 0.0

@@ -1,0 +1,90 @@
+"""A small file that is there whole, in its old or its new state."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from proxywatch.errors import SourceError
+from proxywatch.source import checkpoint
+
+ENDLESS = """
+import sys
+from proxywatch.source import checkpoint
+number = 0
+while True:
+    number += 1
+    checkpoint.write(sys.argv[1], b"%09d" % number * 50_000)
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "checkpoint"
+
+
+def test_what_is_written_is_read(path: Path) -> None:
+    """And replaced; nothing is left beside it, and nobody else may read it."""
+    assert checkpoint.read(str(path)) is None
+    for content in (b"first", b"", b"x" * 3_000_000):
+        checkpoint.write(str(path), content)
+        assert checkpoint.read(str(path)) == content
+    assert list(path.parent.iterdir()) == [path]
+    assert path.stat().st_mode & 0o077 == 0
+
+
+def test_a_writer_that_is_killed_leaves_a_whole_file(path: Path) -> None:
+    """The old one or the new one, whenever it was killed; what it left beside is no hindrance."""
+    environ = os.environ | {"PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
+    seen = set()
+    for kill in range(6):
+        process = subprocess.Popen([sys.executable, "-c", ENDLESS, path], env=environ)
+        before = path.read_bytes() if path.exists() else None
+        while not path.exists() or path.read_bytes() == before:
+            time.sleep(0.001)
+        time.sleep(0.003 * kill)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        content = checkpoint.read(str(path))
+        assert content is not None
+        assert content == content[:9] * 50_000
+        seen.add(content[:9])
+    checkpoint.write(str(path), b"after")
+    assert checkpoint.read(str(path)) == b"after"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_full_disk_leaves_the_old_file(path: Path) -> None:
+    """The failure is said, in words, and is not for ever."""
+    checkpoint.write(str(path), b"old")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(SourceError, match="checkpoint: File too large") as raised:
+            checkpoint.write(str(path), b"new" * 1000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert raised.value.temporary
+    assert path.read_bytes() == b"old"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_where_it_cannot_be_written_or_read(path: Path) -> None:
+    """No directory; a directory in its place."""
+    with pytest.raises(SourceError, match="No such file"):
+        checkpoint.write(str(path.parent / "absent" / "checkpoint"), b"x")
+    path.mkdir()
+    with pytest.raises(SourceError, match="Is a directory"):
+        checkpoint.write(str(path), b"x")
+    with pytest.raises(SourceError, match="Is a directory"):
+        checkpoint.read(str(path))
+    assert list(path.parent.iterdir()) == [path]
+    with pytest.raises(SourceError, match="Not a directory"):
+        checkpoint.read("/dev/null/checkpoint")
