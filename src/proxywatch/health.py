@@ -6,6 +6,7 @@ asked for `/`. Answers come from memory alone, so nothing that hangs can make th
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -22,7 +23,8 @@ from proxywatch.web.listener import Listener
 
 log = logging.getLogger(__name__)
 
-_LONGEST_REQUEST = 8 << 10
+_LONGEST_REQUEST = 4 << 10
+_END_OF_HEAD = re.compile(rb"\n\r?\n")
 _ROUNDS = 3
 _FAREWELL = 1.0
 _TICK = 0.1
@@ -200,8 +202,8 @@ class HealthServer:
         self._leaving.discard(client)
 
     def respond(self, request: bytes) -> bytes:
-        """The answer to whatever has been sent."""
-        words = request.lstrip().partition(b"\n")[0].split()
+        """The answer to whatever has been sent, up to the first empty line."""
+        words = _END_OF_HEAD.split(request, maxsplit=1)[0].lstrip().partition(b"\n")[0].split()
         method = words[0] if words else b"GET"
         target = words[1] if len(words) > 1 and words[1].startswith(b"/") else b"/"
         if method not in (b"GET", b"HEAD") and len(words) == _REQUEST_LINE:
@@ -255,9 +257,8 @@ class _Client(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._answered:
             return
-        self._data += data
-        data = self._data
-        if b"\n\r\n" in data or b"\n\n" in data or len(data) > _LONGEST_REQUEST:
+        self._data += data[: _LONGEST_REQUEST - len(self._data)]
+        if len(self._data) == _LONGEST_REQUEST or _END_OF_HEAD.search(self._data):
             self.answer()
 
     def eof_received(self) -> bool:

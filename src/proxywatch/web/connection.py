@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 _CLOSE = b"connection: close\r\n"
 _END = b"\r\n"
-_END_OF_HEAD = b"\r\n\r\n"
+_END_OF_HEAD = b"\n\r\n"  # its own "\r\n", after that of a line or, in HTTP/0.9, a bare "\n"
 _HEARD = 512 << 10  # what is swallowed of a client that goes on after a refusal
 _TURN = 16  # requests of one client in a row; then the others have a turn
 _MALFORMED = refuse(400, "this is not a request of HTTP/1.1 or 1.0")
@@ -175,7 +175,7 @@ class Connection(asyncio.BufferedProtocol):
                 self._server.spawn(self._finish(request, answer))
         else:
             self._busy = True
-            asyncio.get_running_loop().call_soon(self._take_turn)
+            self._server.later(self._take_turn)
         self._settle()
 
     def _take_turn(self) -> None:

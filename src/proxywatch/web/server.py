@@ -128,6 +128,10 @@ class Server:
         """Go on with a request that has to wait for something."""
         self._group.create_task(work)
 
+    def later(self, turn: Callable[[], None]) -> None:
+        """Give the others a turn first."""
+        asyncio.get_running_loop().call_soon(turn)
+
     # The clock.
 
     async def _tick(self) -> None:
