@@ -140,7 +140,7 @@ class HealthServer:
         self._clock = clock
         self._silent: Waiting[_Client] = Waiting(settings.silence)
         self._leaving: Waiting[_Client] = Waiting(_FAREWELL)
-        self._listener = Listener("health", lambda: _Client(self))
+        self._listener = Listener("health", lambda: _Client(self), _PATIENCE)
         self._group = asyncio.TaskGroup()
         self._somebody = asyncio.Event()
 

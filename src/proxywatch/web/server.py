@@ -56,7 +56,7 @@ class Server:
         self._handler = handler
         self._clock = clock
         self._connections: set[Connection] = set()
-        self._listener = Listener(name, lambda: Connection(self))
+        self._listener = Listener(name, lambda: Connection(self), limits.write_time)
         self._group = asyncio.TaskGroup()
         self.before_tick: Callable[[], None] = lambda: None
 
