@@ -190,7 +190,10 @@ def the_page_says_what_the_api_says(page: Page) -> None:
     else:
         for each in (status.exit.ip, status.exit.city, "Sweden", status.exit.server):
             assert each in seen["exit"]
-        assert seen["marks"] == {"yes": sum(status.exit.checks.values()), "no": sum(not ok for ok in status.exit.checks.values())}
+        assert seen["marks"] == {
+            "yes": sum(status.exit.checks.values()),
+            "no": sum(not ok for ok in status.exit.checks.values()),
+        }
         assert "_" not in seen["exit"]
     assert len(re.findall(r" (?:ms|s)\b", seen["phases"])) == len(status.phases)
 
@@ -248,7 +251,9 @@ def test_every_figure_is_the_one_of_the_metrics(tmp_path: Path) -> None:
                 sessions.enter_context(dial(1080, host=pod.address))
         for what, metric in (("speed", "proxy_download_speed_mbps"), ("exit", "proxy_exit_info")):
             running.until(what, lambda metric=metric: running.series(metric), 40)
-        running.until("failures", lambda: len(msgspec.json.decode(running.get("/api/v1/status").body)["failures"]) > 3)
+        running.until(
+            "failures", lambda: len(msgspec.json.decode(running.get("/api/v1/status").body)["failures"]) > 3
+        )
         reasons = {failure.reason for failure in the_api_says_what_the_metrics_say(running).failures}
         print("failures:", sorted(reasons))
         assert len(reasons) >= 3

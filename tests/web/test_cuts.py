@@ -64,7 +64,10 @@ STREAMS: dict[str, tuple[bytes, list[int]]] = {
     "bare line feeds": (b"GET / HTTP/1.1\n\n", [400]),
     "HTTP/0.9 and more": (b"GET /here\n\r\n" + LINE + b"\r\n", [200]),
     "two lengths": (LINE + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nabc", [400]),
-    "a length and chunks": (LINE + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", [400]),
+    "a length and chunks": (
+        LINE + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        [400],
+    ),
     "a length with many digits": (LINE + b"Content-Length: " + b"0" * 120 + b"1\r\n\r\nx", [200]),
 }
 

@@ -11,10 +11,14 @@ _VPN = "See whether the VPN's container runs and reaches its server, and what it
 _DIAL = "Have the proxy dial through the VPN's device: `external:` in danted.conf."
 _KILL = "Add a kill switch: let nothing but WireGuard's own packets leave beside the device."
 _IPV6 = "Route IPv6 into the tunnel as well, or disable it."
-_DNS = "Look at the resolver that the proxy uses, /etc/resolv.conf beside Dante: it must answer through the VPN."
+_DNS = (
+    "Look at the resolver that the proxy uses, /etc/resolv.conf beside Dante: it must answer through the VPN."
+)
 _MOVE = "Choose a server in the country that you expect, or mend `exit.expect.country`."
 _PROXY = "See whether danted runs and listens; `proxywatch check` goes through it step by step."
-_BLAME = "The recent failures tell whose fault it is: a client's, the rules', the proxy's, or a destination's."
+_BLAME = (
+    "The recent failures tell whose fault it is: a client's, the rules', the proxy's, or a destination's."
+)
 _PHASE = "See which phase takes the time: SOCKS is the way to the destination, first byte its answer."
 _ELSEWHERE = "Compare with a download without the proxy; another server of the VPN may be faster."
 
@@ -57,7 +61,10 @@ def _leaves(leaves: Exit | None) -> Verdict | None:
             return Verdict("bad", words, detail, advice)
     if "country" in failed:
         return Verdict(
-            "warning", "The exit is in the wrong country", f"it is in {_country(leaves) or 'an unknown one'}", _MOVE
+            "warning",
+            "The exit is in the wrong country",
+            f"it is in {_country(leaves) or 'an unknown one'}",
+            _MOVE,
         )
     return None
 
@@ -75,7 +82,9 @@ def _proxy(outcome: Outcome | None) -> Verdict | None:
 def _numbers(figures: Mapping[str, Figure]) -> Verdict | None:
     rate = figures["success_rate"]
     if rate.value is not None and rate.grade == "bad":
-        return Verdict("bad", "Many requests fail", f"{rate.value:.1f} % succeeded in the last minutes", _BLAME)
+        return Verdict(
+            "bad", "Many requests fail", f"{rate.value:.1f} % succeeded in the last minutes", _BLAME
+        )
     for key, words, advice in (
         ("success_rate", "Some requests fail", _BLAME),
         ("latency", "The proxy is slow", _PHASE),
