@@ -1,4 +1,4 @@
-"""Clients whose machine vanishes: no FIN, no RST, no answer any more. The exporter and its kernel forget them."""
+"""Clients whose machine vanishes: no FIN, no RST, no answer. The exporter and its kernel forget them."""
 
 import os
 import shutil
@@ -72,7 +72,7 @@ def descriptors(running: Exporter) -> int:
 
 
 def test_vanished_clients_are_forgotten(sides: tuple[Namespace, Namespace], tmp_path: Path) -> None:
-    """Idle ones, ones with a response in the kernel's buffer, ones with more than that, silent ones on health."""
+    """Idle ones, ones with a response in the kernel's buffer, or more than that, silent ones on health."""
     near, far = sides
     settings = {
         "http": {

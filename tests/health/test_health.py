@@ -197,7 +197,7 @@ async def test_real_probers() -> None:
     ],
 )
 async def test_the_cuts_between_packets_do_not_matter(request_: bytes, status: int) -> None:
-    """Whole, byte by byte, and in two at some places: what counts is the first 4 KiB, to the first empty line."""
+    """Whole, byte by byte, in two: what counts is the first 4 KiB, to the first empty line."""
     async with face({}, DOWN) as (server, address):
         assert (await ask(address, request_))[0] == status
         assert int(server.respond(request_[:4096]).split()[1]) == status

@@ -119,7 +119,7 @@ async def answers(pieces: Iterable[bytes], *, slow: bool = False) -> list[int]:
         for piece in pieces:
             for start in range(0, len(piece), len(server.buffer)):
                 part = piece[start : start + len(server.buffer)]
-                while kept.paused and not kept.closed:
+                while kept.paused and not kept.closed:  # noqa: ASYNC110 - as a transport does that is told to wait
                     await asyncio.sleep(0)
                 if not kept.closed:
                     connection.get_buffer(-1)[: len(part)] = part

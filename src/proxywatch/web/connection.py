@@ -1,9 +1,9 @@
 """One client's connection: bytes to requests by httptools, responses to bytes, bounds on both.
 
-Requests are answered one at a time. What one client can make us hold: the head of one request, one read of the
-server's buffer (4 KiB) that is not taken apart yet, and the one response that went over the transport's own mark.
-However the bytes arrive, the parser is given none of a request beyond the limit, and none of the next request
-together with it; so the size of each is known to the byte.
+Requests are answered one at a time. What one client can make us hold: the head of one request, one read of
+the server's buffer (4 KiB) that is not taken apart yet, and the one response that went over the transport's
+own mark. However the bytes arrive, the parser is given none of a request beyond the limit, and none of the
+next request together with it; so the size of each is known to the byte.
 """
 
 import asyncio
@@ -40,8 +40,8 @@ class Connection(asyncio.BufferedProtocol):
     """One client; its server keeps the time, and calls `expire` when it is up."""
 
     __slots__ = (
-        "_body", "_book", "_busy", "_closing", "_excess", "_fed", "_headers", "_parser", "_partial", "_paused",
-        "_refusal", "_request", "_rest", "_server", "_target", "_tls", "_transport",
+        "_body", "_book", "_busy", "_closing", "_excess", "_fed", "_headers", "_parser", "_partial",
+        "_paused", "_refusal", "_request", "_rest", "_server", "_target", "_tls", "_transport",
     )  # fmt: skip
 
     def __init__(self, server: "Server") -> None:
