@@ -114,6 +114,8 @@ def _lines(status: Status, paint: Paint) -> Iterator[str]:
     yield f"{paint(verdict.level, '● ' + verdict.words)}  {status.name}"
     if verdict.detail:
         yield f"  {verdict.detail}"
+    if verdict.advice:
+        yield f"  → {verdict.advice}"
     yield ""
     yield _row("VPN", _vpn(status, paint))
     yield _row("Exit", _leaves(status.exit, paint))

@@ -66,7 +66,7 @@ def test_the_page(tmp_path: Path) -> None:
                 "http://127.0.0.1:1/",
             ]
             subprocess.run(refused, check=False)
-            page.wait("document.body.innerText.includes('127.0.0.1.1')")
+            page.wait("document.body.innerText.includes('127.0.0.1:1')")
             assert "destination" in page.evaluate("document.body.innerText")
             assert page.evaluate("document.documentElement.scrollHeight") <= 900
             page.screenshot(pictures / "page-light.png")

@@ -188,6 +188,33 @@ async def test_real_probers() -> None:
             assert await process.wait() == 0
 
 
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET /vpnz HTTP/1.1\r\nHost: x\r\n\r\n", 503),
+        (b"\r\n\r\nGET /vpnz HTTP/1.1\r\n\r\n", 200),
+        (b" " * 5000 + b"GET /vpnz HTTP/1.1\r\n\r\n", 200),
+        (b"GET /vpnz?" + b"x" * 5000 + b" HTTP/1.1\r\n\r\n", 503),
+        (b"POST / HTTP/1.1\n\n", 405),
+    ],
+)
+async def test_the_cuts_between_packets_do_not_matter(request_: bytes, status: int) -> None:
+    """Whole, byte by byte, in two: what counts is the first 4 KiB, to the first empty line."""
+    async with face({}, DOWN) as (server, address):
+        assert (await ask(address, request_))[0] == status
+        assert int(server.respond(request_[:4096]).split()[1]) == status
+        for pieces in (
+            [bytes([byte]) for byte in request_],
+            *([request_[:place], request_[place:]] for place in (1, 3, 4, 18, 19, 4095, 4096)),
+        ):
+            wire = await Wire.to(address)
+            for piece in pieces:
+                wire.writer.write(piece)
+                await asyncio.sleep(0)
+            assert int((await wire.rest()).split()[1]) == status
+            await wire.close()
+
+
 @given(st.binary(max_size=200))
 def test_whatever_comes_is_answered(request: bytes) -> None:
     """The answer is whole, and its length is right."""

@@ -67,12 +67,42 @@ async def test_answers_pipelined_requests_in_order() -> None:
         await wire.close()
 
 
-async def test_bounds_pipelining() -> None:
-    """So many are answered, then the connection is closed."""
-    async with serving(echo, Limits(pipelined=4)) as (_, address):
+async def test_pipelining_holds_no_more_than_one_read() -> None:
+    """While one request is answered the others wait with the client; each gets its answer in the end."""
+    gate = asyncio.Event()
+
+    async def slow(request: Request) -> Response:
+        await gate.wait()
+        return await echo(request)
+
+    async with serving(slow) as (server, address):
         wire = await Wire.to(address)
         await wire.send(GET * 1000)
-        assert (await wire.rest()).count(b"HTTP/1.1 200") == 4
+        await asyncio.sleep(0.05)
+        (connection,) = server._connections
+        assert len(connection._rest) <= len(server.buffer)
+        gate.set()
+        assert [(await wire.response())[2] for _ in range(1000)] == [b"/"] * 1000
+        await wire.close()
+
+
+async def test_a_client_that_pipelines_leaves_turns_to_others() -> None:
+    """However many requests come in one read, the loop turns after a few of them."""
+    served = 0
+
+    def count(_: Request) -> Response:
+        nonlocal served
+        served += 1
+        return Response.make(200, b"")
+
+    async with serving(count) as (_, address):
+        wire = await Wire.to(address)
+        wire.writer.write(GET * 130)
+        longest = before = 0
+        while served < 130:
+            await asyncio.sleep(0)
+            longest, before = max(longest, served - before), served
+        assert longest <= 32  # two turns, when one ends and the next read comes in the same round
         await wire.close()
 
 
@@ -148,11 +178,11 @@ async def _all(sends: Iterable[Awaitable[None]]) -> None:
 
 
 async def test_refuses_an_enormous_body() -> None:
-    """No route reads a body; a large one is not waited for."""
+    """No route reads a body; a large one is not waited for, not even its first byte."""
     async with serving(limits=Limits(request_size=10_000)) as (_, address):
         wire = await Wire.to(address)
-        await wire.send(b"POST / HTTP/1.1\r\nContent-Length: 1000000000\r\n\r\n" + b"x" * 20_000)
-        assert (await wire.response())[0] == 431
+        await wire.send(b"POST / HTTP/1.1\r\nContent-Length: 1000000000\r\n\r\n")
+        assert (await wire.response())[0] == 413
         await wire.close()
 
 

@@ -63,7 +63,7 @@ def test_a_stale_unix_socket_is_replaced(tmp_path: Path) -> None:
 
 async def test_a_unix_socket_goes_with_its_server(tmp_path: Path) -> None:
     """It is there while the listener is open."""
-    listener = Listener("http", lambda: pytest.fail("nobody connects"))
+    listener = Listener("http", lambda: pytest.fail("nobody connects"), 1)
     await listener.open(Addresses.parse(f"127.0.0.1:0, unix:{tmp_path}/s"))
     assert len(listener.addresses) == 2
     assert (tmp_path / "s").is_socket()
@@ -129,6 +129,6 @@ async def test_a_port_that_is_taken_stops_the_start() -> None:
     """Before anything else has begun."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = Address.parse(f"127.0.0.1:{taken.getsockname()[1]}")
-        listener = Listener("health", lambda: pytest.fail("nobody connects"))
+        listener = Listener("health", lambda: pytest.fail("nobody connects"), 1)
         with pytest.raises(ConfigError, match=r"health\.listen"):
             await listener.open([address])

@@ -5,6 +5,7 @@ asked for `/`. Answers come from memory alone, so nothing that hangs can make th
 """
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -19,7 +20,9 @@ from proxywatch.source.clock import Clock
 from proxywatch.web.limits import Waiting
 from proxywatch.web.listener import Listener
 
-_LONGEST_REQUEST = 8 << 10
+_LONGEST_REQUEST = 4 << 10
+_END_OF_HEAD = re.compile(rb"\n\r?\n")
+_VANISHED = 5.0  # seconds after which the kernel forgets a peer that acknowledges nothing
 _FAREWELL = 1.0
 _TICK = 0.1
 _REQUEST_LINE = 3
@@ -50,7 +53,7 @@ class HealthServer:
         self._clock = clock
         self._silent: Waiting[_Client] = Waiting(settings.silence)
         self._leaving: Waiting[_Client] = Waiting(_FAREWELL)
-        self._listener = Listener("health", lambda: _Client(self))
+        self._listener = Listener("health", lambda: _Client(self), _VANISHED)
         self._group = asyncio.TaskGroup()
         self._somebody = asyncio.Event()
 
@@ -112,8 +115,8 @@ class HealthServer:
         self._leaving.discard(client)
 
     def respond(self, request: bytes) -> bytes:
-        """The answer to whatever has been sent."""
-        words = request.lstrip().partition(b"\n")[0].split()
+        """The answer to whatever has been sent, up to the first empty line."""
+        words = _END_OF_HEAD.split(request, maxsplit=1)[0].lstrip().partition(b"\n")[0].split()
         method = words[0] if words else b"GET"
         target = words[1] if len(words) > 1 and words[1].startswith(b"/") else b"/"
         if method not in (b"GET", b"HEAD") and len(words) == _REQUEST_LINE:
@@ -167,9 +170,8 @@ class _Client(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._answered:
             return
-        self._data += data
-        data = self._data
-        if b"\n\r\n" in data or b"\n\n" in data or len(data) > _LONGEST_REQUEST:
+        self._data += data[: _LONGEST_REQUEST - len(self._data)]
+        if len(self._data) == _LONGEST_REQUEST or _END_OF_HEAD.search(self._data):
             self.answer()
 
     def eof_received(self) -> bool:

@@ -8,8 +8,20 @@ const TREND = { transferred: "traffic" };
 const PHASES = {
   proxy_connect: "connect", socks: "SOCKS", tls: "TLS", first_byte: "first byte", transfer: "body",
 };
-const CHECKS = { vpn: "VPN confirmed", country: "expected country", not_direct: "no leak" };
-const FAILED = { vpn: "not the VPN", country: "unexpected country", not_direct: "leaks" };
+const CHECKS = {
+  vpn: "VPN confirmed", country: "expected country", not_direct: "hides this machine",
+  no_leak: "no leak", no_leak_ipv6: "no leak by IPv6", dns: "names resolve",
+};
+const FAILED = {
+  vpn: "not the VPN", country: "unexpected country", not_direct: "this machine's address",
+  no_leak: "leaks", no_leak_ipv6: "leaks by IPv6", dns: "no names",
+};
+const STATES = { ok: "works", nothing: "finds nothing", failing: "fails", waiting: "has not run yet" };
+const SCALES = {
+  success_rate: "good from 99 %, fair from 95 %, poor from 90 %",
+  latency: "good below 200 ms, fair below 500 ms, poor below 1,000 ms",
+  speed: "good from 20 Mbps, fair from 10 Mbps, poor from 5 Mbps",
+};
 
 const byId = (id) => document.getElementById(id);
 let answered = null;
@@ -40,9 +52,13 @@ function bytes(value) {
   return [number(value), units[unit]];
 }
 
-// Begun with a capital, unless the first word is a name such as wg0.
-const sentence = (text) => (/^[a-z]+(?= |$)/.test(text) ? text[0].toUpperCase() + text.slice(1) : text);
+// Begun with a capital, unless the first word is a name such as wg0; a phase before a colon is in words.
+const sentence = (text) => {
+  const words = text.replace(/^[a-z]+(_[a-z]+)+(?=: )/, (phase) => phase.replaceAll("_", " "));
+  return /^[a-z]+(?= |$)/.test(words) ? words[0].toUpperCase() + words.slice(1) : words;
+};
 
+const clock = (at) => new Date(at * 1000).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
 const ago = (seconds) => (seconds < 1 ? "now" : `${duration(Math.round(seconds))} ago`);
 
 function shown(figure) {
@@ -55,11 +71,11 @@ function shown(figure) {
   return [number(figure.value, figure.unit === "%" ? 4 : 3), figure.unit.replace("/", "per ")];
 }
 
-// The flag of a country that is known by name: two letters of its code, as the letters that flags are made of.
+// A country by name, behind its flag: the two letters of its code, as the letters that flags are made of.
 const regions = new Map();
-function flag(country) {
+const names = new Intl.DisplayNames(["en"], { type: "region" });
+function nation(country) {
   if (!regions.size) {
-    const names = new Intl.DisplayNames(["en"], { type: "region" });
     for (let index = 0; index < 676; index += 1) {
       const code = String.fromCharCode(65 + Math.floor(index / 26), 65 + (index % 26));
       const name = names.of(code);
@@ -67,9 +83,9 @@ function flag(country) {
     }
     regions.set("USA", "US").set("UK", "GB").set("Czech Republic", "CZ").set("Turkey", "TR");
   }
-  const code = /^[A-Z]{2}$/.test(country) ? country : regions.get(country);
-  if (!code) return "";
-  return String.fromCodePoint(...[...code].map((letter) => 0x1f1e6 + letter.charCodeAt(0) - 65)) + " ";
+  const code = /^[a-z]{2}$/i.test(country) ? country.toUpperCase() : regions.get(country);
+  if (!code) return ["", country];
+  return [String.fromCodePoint(...[...code].map((letter) => 0x1f1e6 + letter.charCodeAt(0) - 65)) + " ", names.of(code)];
 }
 
 // Elements.
@@ -84,6 +100,18 @@ function element(name, kind, text) {
 function svg(name, attributes) {
   const made = document.createElementNS("http://www.w3.org/2000/svg", name);
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  return made;
+}
+
+// Text, set only when it is another: whoever has the page read aloud hears of changes alone.
+function say(where, text) {
+  if (where.textContent !== text) where.textContent = text;
+}
+
+function moment(at, now) {
+  const made = element("time", "", ago(now - at));
+  made.dateTime = new Date(at * 1000).toISOString();
+  made.title = clock(at);
   return made;
 }
 
@@ -134,18 +162,17 @@ function runs(values) {
   return found;
 }
 
-// The value and the time under the pointer, in place of the note.
-function point(card, figure, points, event) {
+// The value and the time at a place of the trend, in place of the note.
+function point(card, share) {
+  const { figure, points } = card;
   const canvas = card.querySelector(".trend");
-  const box = canvas.getBoundingClientRect();
-  const share = Math.min(Math.max((event.clientX - box.left) / box.width, 0), 1);
   const index = Math.round(share * (points.values.length - 1));
   const value = points.values[index];
   const seconds = (points.values.length - 1 - index) * points.step_seconds;
   const kind = TREND[figure.key] ? "traffic" : figure.key;
   let words = "not measured";
   if (value !== null) words = kind === "traffic" ? `${bytes(value).join(" ")}/s` : shown({ ...figure, value }).join(" ");
-  card.querySelector(".note").textContent = `${words}, ${ago(seconds)}`;
+  say(card.querySelector(".note"), `${words}, ${ago(seconds)} (${clock(said.time - seconds)})`);
   canvas.querySelector(".mark")?.remove();
   const x = share * 180;
   canvas.append(svg("line", { class: "mark", x1: x, x2: x, y1: 0, y2: 40 }));
@@ -155,30 +182,36 @@ function point(card, figure, points, event) {
 
 function showVerdict(status) {
   document.body.dataset.level = status.verdict.level;
-  byId("words").textContent = status.verdict.words;
-  byId("detail").textContent = sentence(status.verdict.detail);
+  say(byId("words"), status.verdict.words);
+  say(byId("detail"), sentence(status.verdict.detail));
+  say(byId("advice"), status.verdict.advice);
   document.title = `${status.verdict.words} · ${status.name}`;
   const { vpn, exit } = status;
   const box = byId("vpn");
   box.dataset.level = vpn.up === null ? "unknown" : vpn.up ? "good" : "bad";
   box.querySelector("b").textContent = vpn.up === null ? "Not watched" : vpn.up ? "Up" : "Down";
-  const handshake = vpn.last_handshake ? `last handshake ${ago(status.time - vpn.last_handshake)}` : "";
+  const handshake = vpn.last_handshake && !vpn.words.includes("handshake") ? `last handshake ${ago(status.time - vpn.last_handshake)}` : "";
   box.querySelector("span").replaceChildren(...lines([vpn.words, handshake]));
-  showExit(exit);
+  if (vpn.last_handshake) box.title = `last handshake ${clock(vpn.last_handshake)}`;
+  showExit(exit, status);
 }
 
-function showExit(exit) {
+function showExit(exit, status) {
   const box = byId("exit");
   const checks = exit ? Object.entries(exit.checks) : [];
+  const [flag, country] = exit ? nation(exit.country) : ["", ""];
   box.querySelector("b").textContent = exit
-    ? flag(exit.country) + ([exit.city, exit.country].filter(Boolean).join(", ") || exit.ip)
+    ? flag + ([exit.city, country].filter(Boolean).join(", ") || exit.ip)
     : "Not known";
-  const words = exit ? [[exit.ip, exit.server].filter(Boolean).join(" · ")] : ["not measured"];
+  const asked = status.collectors.find((collector) => collector.name === "exit");
+  const words = exit ? [[exit.ip, exit.server].filter(Boolean).join(" · ")] : [asked?.message || "not measured"];
   const marks = element("i", "marks");
   for (const [name, ok] of checks) {
     marks.append(element("i", ok ? "yes" : "no", (ok ? CHECKS[name] : FAILED[name]) ?? name));
   }
-  box.querySelector("span").replaceChildren(...lines(words), marks);
+  const when = element("i");
+  if (exit && asked?.last_success) when.append("seen ", moment(asked.last_success, status.time));
+  box.querySelector("span").replaceChildren(...lines(words), marks, when);
 }
 
 function showFigures(status) {
@@ -190,11 +223,12 @@ function showFigures(status) {
     card.figure = figure;
     card.points = points;
     const [value, unit] = shown(figure);
-    card.querySelector(".value b").textContent = value;
-    card.querySelector(".unit").textContent = unit;
-    if (card.matches(":hover")) continue;
-    card.querySelector(".note").textContent = figure.reason || note(figure, points);
-    draw(card.querySelector(".trend"), points, `${figure.title} over time`);
+    say(card.querySelector(".value b"), value);
+    say(card.querySelector(".unit"), unit);
+    say(card.querySelector(".grade"), MAIN.has(figure.key) && figure.value !== null ? figure.grade : "");
+    if (card.matches(":hover, :focus")) continue;
+    rest(card);
+    draw(card.querySelector(".trend"), points, `${figure.title}, trend: ${note(figure, points) || "not known yet"}`);
   }
   showPhases(status.phases);
 }
@@ -203,6 +237,7 @@ function showFigures(status) {
 function note(figure, points) {
   const known = points ? points.values.filter((value) => value !== null) : [];
   if (known.length < 2) return "";
+  if (figure.key !== "transferred" && figure.value !== null) known.push(figure.value);
   if (figure.key === "transferred") return `${bytes(known.at(-1)).join(" ")}/s now`;
   const words = (value) => shown({ ...figure, value }).join(" ").trim();
   const span = duration((points.values.length - 1) * points.step_seconds);
@@ -216,17 +251,37 @@ function addFigure(section, figure) {
   const card = byId("figure").content.firstElementChild.cloneNode(true);
   card.id = `figure-${figure.key}`;
   card.classList.toggle("main", MAIN.has(figure.key));
-  card.title = figure.metric;
   card.querySelector("h2").textContent = figure.title;
+  card.querySelector("h2").title = figure.metric;
+  card.querySelector(".grade").title = SCALES[figure.key] ?? "";
+  card.tabIndex = 0;
   card.addEventListener("pointermove", (event) => {
-    if (card.points?.values.length > 1) point(card, card.figure, card.points, event);
+    const box = card.querySelector(".trend").getBoundingClientRect();
+    look(card, (event.clientX - box.left) / box.width);
   });
-  card.addEventListener("pointerleave", () => {
-    card.querySelector(".mark")?.remove();
-    card.querySelector(".note").textContent = card.figure.reason || note(card.figure, card.points);
+  card.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    look(card, (card.share ?? 1) + step / Math.max((card.points?.values.length ?? 0) - 1, 1));
   });
+  card.addEventListener("pointerleave", () => rest(card));
+  card.addEventListener("blur", () => rest(card));
   section.append(card);
   return card;
+}
+
+// Look at a place of the trend, from 0 for its oldest to 1 for its newest point; or no longer.
+function look(card, share) {
+  if (!(card.points?.values.length > 1)) return;
+  card.share = Math.min(Math.max(share, 0), 1);
+  point(card, card.share);
+}
+
+function rest(card) {
+  card.share = undefined;
+  card.querySelector(".mark")?.remove();
+  say(card.querySelector(".note"), sentence(card.figure.reason) || note(card.figure, card.points));
 }
 
 function showPhases(phases) {
@@ -234,6 +289,7 @@ function showPhases(phases) {
   if (!box) return;
   box.hidden = !phases.length;
   const bar = element("div", "bar");
+  bar.setAttribute("aria-hidden", "true");
   const legend = element("div", "legend");
   for (const { name, seconds } of phases) {
     const part = element("i", `phase-${name}`);
@@ -250,11 +306,11 @@ function showFailures(status) {
   const items = status.failures.map((failure) => {
     const item = element("li");
     const where = failure.target.replace(/^https?:\/\//, "").replace(/\/.*$/, "");
-    const blame = failure.blame ? `${failure.blame}: ` : "";
+    const blame = [failure.blame, failure.words].filter(Boolean).join(": ");
     item.append(
-      element("time", "", ago(status.time - failure.at)),
+      moment(failure.at, status.time),
       element("span", "what", `${failure.stage.replace("_", " ")} ${failure.reason.replaceAll("_", " ")}`.trim()),
-      element("span", "text", [blame + failure.words, where && `(${failure.kind} of ${where})`].filter(Boolean).join(" ")),
+      element("span", "text", [blame, where && `(${failure.kind} of ${where})`].filter(Boolean).join(" ")),
     );
     return item;
   });
@@ -267,9 +323,15 @@ function showCollectors(status) {
   const items = [...troubled, ...well].map((collector) => {
     const item = element("li");
     item.dataset.state = collector.state;
-    const seen = collector.last_success === null ? "never" : `${ago(status.time - collector.last_success)}`;
-    item.append(element("i", "dot"), element("b", "", collector.name), element("span", "aside", seen));
-    if (collector.message) item.append(element("span", "text", collector.message));
+    const dot = element("i", "dot");
+    dot.setAttribute("role", "img");
+    dot.setAttribute("aria-label", STATES[collector.state]);
+    dot.title = STATES[collector.state];
+    const seen = collector.last_success === null ? "never" : moment(collector.last_success, status.time);
+    const aside = element("span", "aside");
+    aside.append(seen);
+    item.append(dot, element("b", "", collector.name), aside);
+    if (collector.message) item.append(element("span", "text", sentence(collector.message)));
     return item;
   });
   byId("collectors").replaceChildren(...(items.length ? items : none("Nothing: every collector is switched off.")));
@@ -277,8 +339,9 @@ function showCollectors(status) {
 
 function show(status) {
   said = status;
-  byId("name").textContent = status.name;
+  say(byId("name"), status.name);
   byId("version").textContent = `proxywatch ${status.version}`;
+  byId("uptime").title = `since ${clock(status.started)}`;
   byId("uptime").textContent = `watching for ${duration(Math.max(Math.round(status.time - status.started), 1))}`;
   showVerdict(status);
   showFigures(status);
@@ -306,9 +369,9 @@ function tell() {
   const seconds = answered === null ? null : (Date.now() - answered) / 1000;
   const stale = seconds === null || seconds > (3 * PERIOD) / 1000;
   document.documentElement.classList.toggle("stale", stale && said !== null);
-  byId("age").textContent = stale
+  say(byId("age"), stale
     ? said === null ? "no answer yet" : `no answer for ${duration(Math.round(seconds))}`
-    : "live";
+    : "live");
 }
 
 poll();

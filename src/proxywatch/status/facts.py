@@ -81,12 +81,20 @@ def _request(entry: Mapping[str, Any]) -> Failure:
     return Failure(
         at=float(entry.get("time") or 0),
         kind="request",
-        target=str(entry.get("destination")),
+        target=_address(str(entry.get("destination") or "")),
         stage="",
         reason=str(entry.get("reason")),
         words=str(entry.get("text")),
         blame=str(entry.get("blame")),
     )
+
+
+def _address(destination: str) -> str:
+    """`host:port` of Dante's `host.port`."""
+    host, dot, port = destination.rpartition(".")
+    if not dot or not port.isdecimal():
+        return destination
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _mapping(value: object) -> dict[str, Any]:

@@ -16,11 +16,13 @@ class Verdict(Struct, frozen=True):
         level: How it is.
         words: What is so, in a sentence.
         detail: What follows from it or stands behind it; may be empty.
+        advice: What to do about it; empty when nothing has to be done.
     """
 
     level: Level
     words: str
     detail: str = ""
+    advice: str = ""
 
 
 class Figure(Struct, frozen=True):
@@ -73,10 +75,11 @@ class Exit(Struct, frozen=True):
 
     Attributes:
         ip: Its address.
-        country: By name; empty when unknown.
+        country: By its two letters, or by name; empty when unknown.
         city: By name; empty when unknown.
         server: The relay; empty when unknown.
-        checks: What was verified: `vpn`, `country`, `not_direct`.
+        checks: What was verified, as in `proxy_exit_check`: `vpn`, `country`, `not_direct`, `no_leak`,
+            `no_leak_ipv6`, `dns`.
     """
 
     ip: str

@@ -1,13 +1,14 @@
 """One client's connection: bytes to requests by httptools, responses to bytes, bounds on both.
 
-What one client can make us hold: the head of one request, `pipelined` more without bodies, one read of the
-transport (256 KiB) while it is taken apart, and the one response that went over the transport's own mark.
+Requests are answered one at a time. What one client can make us hold: the head of one request, one read of
+the server's buffer (4 KiB) that is not taken apart yet, and the one response that went over the transport's
+own mark. However the bytes arrive, the parser is given none of a request beyond the limit, and none of the
+next request together with it; so the size of each is known to the byte.
 """
 
 import asyncio
 import logging
 import ssl
-from collections import deque
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,23 +25,23 @@ log = logging.getLogger(__name__)
 
 _CLOSE = b"connection: close\r\n"
 _END = b"\r\n"
+_END_OF_HEAD = b"\n\r\n"  # its own "\r\n", after that of a line or, in HTTP/0.9, a bare "\n"
 _HEARD = 512 << 10  # what is swallowed of a client that goes on after a refusal
+_TURN = 16  # requests of one client in a row; then the others have a turn
 _MALFORMED = refuse(400, "this is not a request of HTTP/1.1 or 1.0")
-_TOO_LARGE = refuse(431, "the request is larger than this server reads")
+_LONG_LINE = refuse(414, "the address is longer than this server reads")
+_LARGE_HEAD = refuse(431, "the request is larger than this server reads")
+_LARGE_BODY = refuse(413, "the body is larger than this server reads")
 _TOO_SLOW = refuse(408, "the request took too long to arrive")
 _FAILED = refuse(500, "an error of this server; its log says more")
 
 
-class _EnoughError(Exception):
-    """No more requests are taken from this connection."""
-
-
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """One client; its server keeps the time, and calls `expire` when it is up."""
 
     __slots__ = (
-        "_book", "_busy", "_closing", "_fed", "_headers", "_parser", "_partial", "_paused", "_refusal",
-        "_requests", "_server", "_target", "_tls", "_transport",
+        "_body", "_book", "_busy", "_closing", "_excess", "_fed", "_headers", "_parser", "_partial",
+        "_paused", "_refusal", "_request", "_rest", "_server", "_target", "_tls", "_transport",
     )  # fmt: skip
 
     def __init__(self, server: "Server") -> None:
@@ -48,10 +49,11 @@ class Connection(asyncio.Protocol):
         self._book: Waiting[Connection] | None = None
         self._tls: Channel | None = None
         self._parser: Any = None
-        self._requests: deque[Request] | None = None
+        self._rest = self._target = b""
+        self._request: Request | None = None
         self._headers: dict[bytes, bytes] = {}
-        self._target = b""
-        self._fed = 0
+        self._fed = self._body = 0
+        self._excess = _LARGE_HEAD
         self._refusal: Response | None = None
         self._partial = self._busy = self._paused = self._closing = False
 
@@ -67,29 +69,33 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - whatever the reason
         """It has gone."""
         self._closing = True
-        self._parser = self._tls = self._requests = None
+        self._parser = self._tls = None
+        self._rest = b""
         self._wait(None)
         self._server.closed(self)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - as much as we want at once
+        """Where to put what has come: one place for all, as it is taken out at once."""
+        return self._server.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Take in what has come, then answer what is complete."""
         if self._closing:
-            self._fed += len(data)
+            self._fed += nbytes
             if self._fed > _HEARD:
                 self.drop()
             return
+        data = bytes(self._server.buffer[:nbytes])
         if self._tls is not None:
             data = self._decrypt(self._tls, data)
-        if data:
-            self._parse(data)
-        if self._tls is not None and self._tls.ended:
-            self._closing = True
+            self._closing |= self._tls.ended
+        self._rest = self._rest + data if self._rest else data
         self._advance()
 
     def eof_received(self) -> bool:
         """The client sends no more; what it has asked for is still answered."""
         self._closing = True
-        return self._busy or bool(self._requests)
+        return self._busy or bool(self._rest)
 
     def pause_writing(self) -> None:
         """The client takes more slowly than we write."""
@@ -107,6 +113,7 @@ class Connection(asyncio.Protocol):
         self._partial = True
         self._target = b""
         self._headers = {}
+        self._excess = _LONG_LINE
 
     def on_url(self, url: bytes) -> None:
         """A piece of the target."""
@@ -118,10 +125,13 @@ class Connection(asyncio.Protocol):
         before = self._headers.get(name)
         self._headers[name] = (value or b"") if before is None else before + b", " + (value or b"")
 
+    def on_headers_complete(self) -> None:
+        """The last byte of a head."""
+        self._excess = _LARGE_BODY
+        self._body = int(self._headers.get(b"content-length", 0))
+
     def on_message_complete(self) -> None:
         """The last byte of a request."""
-        self._partial = False
-        self._fed = 0
         parser = self._parser
         request = Request(
             parser.get_method().decode("latin-1"),
@@ -129,14 +139,14 @@ class Connection(asyncio.Protocol):
             self._headers,
             keep_alive=parser.should_keep_alive(),
         )
-        if self._requests is None:
-            self._requests = deque()
-        self._requests.append(request)
+        self._request = request
+        self._partial = False
+        self._fed = self._body = 0
+        self._excess = _LARGE_HEAD
+        self._wait(None)
         if not request.keep_alive:
             self._closing = True
-        elif len(self._requests) >= self._server.limits.pipelined:
-            self._closing = True
-            raise _EnoughError
+            self._rest = b""
 
     # The way of a request.
 
@@ -151,36 +161,77 @@ class Connection(asyncio.Protocol):
             self._transport.write(answer)
         return clear
 
-    def _parse(self, data: bytes) -> None:
-        if self._parser is None:
-            self._parser = HttpRequestParser(self)
-        self._fed += len(data)
-        try:
-            self._parser.feed_data(data)
-        except HttpParserUpgrade:
-            self._closing = True
-        except HttpParserError:
-            self._refuse(_MALFORMED)
-        if self._fed > self._server.limits.request_size:
-            self._refuse(_TOO_LARGE)
-
-    def _refuse(self, response: Response) -> None:
-        if not self._closing:
-            self._closing = True
-            self._partial = False
-            self._refusal = response
-
     def _advance(self) -> None:
-        requests = self._requests
-        while requests and not (self._busy or self._paused):
-            request = requests.popleft()
+        """Answer what is complete, one request after the other."""
+        for _ in range(_TURN):
+            request = None if self._busy or self._paused else self._next()
+            if request is None:
+                break
             answer = self._server.answer(request)
             if isinstance(answer, Response):
                 self._send(request, answer)
             else:
                 self._busy = True
                 self._server.spawn(self._finish(request, answer))
+        else:
+            self._busy = True
+            self._server.later(self._take_turn)
         self._settle()
+
+    def _take_turn(self) -> None:
+        self._busy = False
+        self._advance()
+
+    def _next(self) -> Request | None:
+        """Take the rest apart up to the end of a request; None when that is still to come."""
+        while self._rest and self._request is None:
+            if self._fed >= self._server.limits.request_size:
+                self._refuse(self._excess)
+            else:
+                self._parse(self._piece())
+        request, self._request = self._request, None
+        return request
+
+    def _piece(self) -> bytes:
+        """What may be parsed next: nothing beyond the limit, nor beyond the end of a request.
+
+        That is the end of a line, or of a body whose length was told.
+        """
+        rest = self._rest
+        room = self._server.limits.request_size - self._fed
+        if not self._fed and rest.find(_END_OF_HEAD) + len(_END_OF_HEAD) == len(rest) <= room:
+            length = len(rest)  # one whole head, as nearly always
+        elif self._body:
+            length = min(self._body, room)
+        else:
+            length = min(rest.find(b"\n") + 1 or len(rest), room)
+        piece, self._rest = rest[:length], rest[length:]
+        return piece
+
+    def _parse(self, piece: bytes) -> None:
+        if self._parser is None:
+            self._parser = HttpRequestParser(self)
+        self._fed += len(piece)
+        self._body = max(self._body - len(piece), 0)
+        try:
+            self._parser.feed_data(piece)
+        except HttpParserUpgrade:
+            self._closing = True
+            self._rest = b""
+        except HttpParserError:
+            self._refuse(_MALFORMED)
+        if self._excess is _LONG_LINE and piece.endswith(b"\n"):
+            self._excess = _LARGE_HEAD
+        elif self._body > self._server.limits.request_size - self._fed:
+            self._refuse(_LARGE_BODY)
+
+    def _refuse(self, response: Response) -> None:
+        self._rest = b""
+        if self._refusal is None:
+            self._closing = True
+            self._partial = False
+            self._body = 0
+            self._refusal = response
 
     async def _finish(self, request: Request, answer: Awaitable[Response]) -> None:
         try:
@@ -194,7 +245,7 @@ class Connection(asyncio.Protocol):
             self._advance()
 
     def _send(self, request: Request, response: Response) -> None:
-        last = self._closing and not self._requests
+        last = self._closing and not self._rest
         server = self._server
         head = b"".join((response.head, server.headers, _CLOSE if last else b"", _END))
         if request.method == "HEAD":
@@ -214,7 +265,7 @@ class Connection(asyncio.Protocol):
         books = self._server.books
         if self._transport.is_closing():
             self._wait(None)
-        elif self._busy or self._requests:
+        elif self._busy or self._rest:
             self._transport.pause_reading()
             self._wait(books.writing if self._paused else None)
         elif self._closing:
@@ -224,8 +275,8 @@ class Connection(asyncio.Protocol):
             tls = self._tls
             partial = self._partial or (tls is not None and not tls.established)
             if not partial:
-                # Seven of ten objects, which the garbage collector would visit while the client is idle.
-                self._parser = self._requests = None
+                # Half of the objects, which the garbage collector would visit while the client is idle.
+                self._parser = None
             self._wait(books.writing if self._paused else books.reading if partial else books.idle)
 
     def _leave(self) -> None:
@@ -244,12 +295,11 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def _wait(self, book: "Waiting[Connection] | None") -> None:
-        if book is not self._book:
-            if self._book is not None:
-                self._book.discard(self)
-            self._book = book
-        elif book is not self._server.books.idle:
+        if book is self._book:
             return
+        if self._book is not None:
+            self._book.discard(self)
+        self._book = book
         if book is not None:
             book.add(self, self._server.now())
 
@@ -273,6 +323,7 @@ class Connection(asyncio.Protocol):
             self._book.discard(self)
             self._book = None
         self._closing = True
+        self._rest = b""
         if self._transport.get_write_buffer_size():
             self._transport.abort()
         else:

@@ -17,7 +17,6 @@ class Limits:
         request_time: Seconds from a request's first byte to its last.
         idle_time: Seconds between requests.
         write_time: Seconds for a client to take what was written to it.
-        pipelined: Requests that wait on one connection; it is closed once so many were answered.
     """
 
     connections: int = 12_000
@@ -25,7 +24,6 @@ class Limits:
     request_time: float = 10.0
     idle_time: float = 300.0
     write_time: float = 30.0
-    pipelined: int = 64
 
 
 class Waiting(Generic[Client]):

@@ -17,16 +17,18 @@ class Listener:
         addresses: As a person would type them, with the port that the kernel chose.
     """
 
-    def __init__(self, name: str, factory: Callable[[], asyncio.Protocol]) -> None:
+    def __init__(self, name: str, factory: Callable[[], asyncio.BaseProtocol], patience: float) -> None:
         """Nothing is open yet.
 
         Args:
             name: The section of the settings that has `listen`; also what systemd calls our sockets.
             factory: Makes the protocol of one connection.
+            patience: Seconds for which what was sent to a client may go unacknowledged.
         """
         self.addresses: list[str] = []
         self._name = name
         self._factory = factory
+        self._patience = patience
         self._servers: list[asyncio.AbstractServer] = []
         self._paths: list[str] = []
 
@@ -44,6 +46,7 @@ class Listener:
             self._paths = [address.path for address in addresses if address.path is not None]
         for sock in opened:
             sock.setblocking(False)  # noqa: FBT003
+            sockets.forsake_the_vanished(sock, self._patience)
             self.addresses.append(sockets.describe(sock))
             self._servers.append(await self._serve(sock))
 

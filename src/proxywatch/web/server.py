@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 Answer = Response | Awaitable[Response]
 _TICK = 0.5
 _GRACE = 2.0
+_READ = 4 << 10
 _FAILED = refuse(500, "an error of this server; its log says more")
 
 
@@ -33,6 +34,7 @@ class Server:
         tls: The context for new connections, and the names that clients' certificates may carry.
         before_tick: Called twice a second.
         own_headers: What every response carries by the operator's wish.
+        buffer: Where every connection's bytes arrive.
     """
 
     def __init__(self, name: str, handler: Callable[[Request], Answer], limits: Limits, clock: Clock) -> None:
@@ -50,10 +52,11 @@ class Server:
         self.now = clock.monotonic
         self.tls: tuple[ssl.SSLContext, frozenset[str]] | None = None
         self.own_headers = b""
+        self.buffer = memoryview(bytearray(_READ))
         self._handler = handler
         self._clock = clock
         self._connections: set[Connection] = set()
-        self._listener = Listener(name, lambda: Connection(self))
+        self._listener = Listener(name, lambda: Connection(self), limits.write_time)
         self._group = asyncio.TaskGroup()
         self.before_tick: Callable[[], None] = lambda: None
 
@@ -124,6 +127,10 @@ class Server:
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Go on with a request that has to wait for something."""
         self._group.create_task(work)
+
+    def later(self, turn: Callable[[], None]) -> None:
+        """Give the others a turn first."""
+        asyncio.get_running_loop().call_soon(turn)
 
     # The clock.
 

@@ -11,6 +11,7 @@ BACKLOG = 4096
 _FIRST_INHERITED = 3
 _RECEIVE_BUFFER = 64 << 10
 _SEND_BUFFER = 256 << 10
+_KEEP_ALIVE = 60
 
 
 def bound(address: Address, setting: str) -> list[socket.socket]:
@@ -54,6 +55,22 @@ def inherited(name: str) -> list[socket.socket]:
 def _adopt(descriptor: int) -> socket.socket:
     os.set_inheritable(descriptor, False)  # noqa: FBT003
     return socket.socket(fileno=descriptor)
+
+
+def forsake_the_vanished(sock: socket.socket, seconds: float) -> None:
+    """Have the kernel end connections whose peers do not acknowledge; each takes this over from its listener.
+
+    Args:
+        sock: The listening socket.
+        seconds: How long what was sent may go unacknowledged, also after we have closed. While there is
+            nothing to acknowledge the peer is asked now and then whether it is still there.
+    """
+    if sock.family == socket.AF_UNIX:
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEP_ALIVE)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _KEEP_ALIVE)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(int(seconds * 1000), 1000))
 
 
 def describe(sock: socket.socket) -> str:
