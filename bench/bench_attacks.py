@@ -1,9 +1,10 @@
 """What bad clients cost: scrapes and probes meanwhile, memory at the worst moment and afterwards.
 
-    python bench/bench_attacks.py [SECONDS]
+    python bench/bench_attacks.py [SECONDS] [ROUNDS] [WORD]
 
-Each attack runs against a fresh exporter for that long, on loopback, with a bounded number of
-connections; then the attacker is ended, and the memory is read again.
+Each attack runs against a fresh exporter for that long, on loopback, with a bounded number of connections;
+then the attacker is ended, and the memory is read again. The same exporter is attacked in several rounds, so
+that one sees whether what stays with it grows. With a word, only attacks that have it in their name.
 """
 
 import asyncio
@@ -23,6 +24,7 @@ import uvloop
 from bench_connections import ask
 from serving import Running, exporter, raise_open_files
 
+_RECOVERY = 3.0
 _RESET = struct.pack("ii", 1, 0)
 GET = b"GET /metrics HTTP/1.1\r\nHost: bench\r\n\r\n"
 
@@ -141,41 +143,51 @@ ATTACKS: tuple[tuple[str, str, Callable[[Attacker], Awaitable[None]]], ...] = (
 )
 
 
-async def bear(us: Running, face: str, attack: Callable[[Attacker], Awaitable[None]], seconds: float) -> str:
+async def bear(
+    us: Running, face: str, attack: Callable[[Attacker], Awaitable[None]], seconds: float, rounds: int
+) -> str:
     """The row of one attack."""
     before = worst = us.resident()
-    scrapes, probes = [], []
-    command = [sys.executable, __file__, "attack", attack.__name__, getattr(us, face)]
-    attacker = subprocess.Popen(command)  # noqa: ASYNC220 - returns at once
-    await asyncio.sleep(1)
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        scrapes.append(await ask(us.http, "/metrics"))
-        probes.append(await ask(us.health, "/livez"))
-        worst = max(worst, us.resident())
-        await asyncio.sleep(0.02)
-    attacker.kill()
-    attacker.wait()
-    await asyncio.sleep(4)
+    scrapes: list[float] = []
+    probes: list[float] = []
+    after = []
+    for _ in range(rounds):
+        command = [sys.executable, __file__, "attack", attack.__name__, getattr(us, face)]
+        attacker = subprocess.Popen(command)  # noqa: ASYNC220 - returns at once
+        await asyncio.sleep(1)
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            scrapes.append(await ask(us.http, "/metrics"))
+            probes.append(await ask(us.health, "/livez"))
+            worst = max(worst, us.resident())
+            await asyncio.sleep(0.02)
+        attacker.kill()
+        attacker.wait()
+        await asyncio.sleep(_RECOVERY)
+        after.append(us.resident())
     points = [1000 * sorted(seen)[int(len(seen) * 0.99)] for seen in (scrapes, probes)]
-    return f"{points[0]:>9.1f}{points[1]:>9.1f}{before:>9.1f}{worst:>9.1f}{us.resident():>9.1f}"
+    stays = " ".join(f"{each:.1f}" for each in after)
+    return f"{points[0]:>9.1f}{points[1]:>9.1f}{before:>9.1f}{worst:>9.1f}   {stays}"
 
 
-def rows(seconds: float) -> Iterator[str]:
+def rows(seconds: float, rounds: int, word: str) -> Iterator[str]:
     """One attack after the other."""
     for name, face, attack in ATTACKS:
+        if word not in name:
+            continue
         with (
             tempfile.TemporaryDirectory() as folder,
             exporter(Path(folder), http="request_timeout: 5s") as us,
         ):
-            yield f"{name:<22}{uvloop.run(bear(us, face, attack, seconds))}"
+            yield f"{name:<22}{uvloop.run(bear(us, face, attack, seconds, rounds))}"
 
 
 if __name__ == "__main__":
     raise_open_files()
     if sys.argv[1:2] == ["attack"]:
         uvloop.run(globals()[sys.argv[2]](Attacker(sys.argv[3])))
-    print(f"{'':<22}{'scrape':>9}{'health':>9}{'memory':>9}{'worst':>9}{'after':>9}")
-    print(f"{'':<22}{'p99, ms':>9}{'p99, ms':>9}{'MB':>9}{'MB':>9}{'MB':>9}")
-    for row in rows(float(sys.argv[1]) if len(sys.argv) > 1 else 10):
+    print(f"{'':<22}{'scrape':>9}{'health':>9}{'memory':>9}{'worst':>9}   after each round")
+    print(f"{'':<22}{'p99, ms':>9}{'p99, ms':>9}{'MB':>9}{'MB':>9}   MB")
+    told = [*sys.argv[1:4], *("5", "3", "")[len(sys.argv) - 1 :]]
+    for row in rows(float(told[0]), int(told[1]), told[2]):
         print(row, flush=True)

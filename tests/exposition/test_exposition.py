@@ -155,6 +155,8 @@ async def test_filter() -> None:
         assert b"proxywatch_collector" in body
         status, _, body = await wire.ask(FILTER + "nothing")
         assert (status, body) == (400, b"no collector nothing; there are interface, scrape\n")
+        status, _, body = await wire.ask(FILTER)
+        assert (status, body[:26]) == (400, b"no collector without a nam")
         assert (await wire.ask("/metrics?" + "a=b&" * 200))[0] == 400
 
 
@@ -186,7 +188,7 @@ async def test_documents() -> None:
 
 
 async def test_reload() -> None:
-    """200, or 400 with every fault; not for another site's page."""
+    """200, or 400 with every fault; for no page in a browser."""
     async with rigged() as (rig, wire):
         assert (await wire.ask("/-/reload", method="POST"))[0] == 200
         fault = Fault("x.yaml:3 latency", "expected")
@@ -194,8 +196,15 @@ async def test_reload() -> None:
             rig.faults = faults
             status, _, body = await wire.ask("/-/reload", method="POST")
             assert (status, body) == (400, b"x.yaml:3 latency: expected\n")
-        status, _, _ = await wire.ask("/-/reload", "Sec-Fetch-Site: cross-site", method="POST")
-        assert status == 403
+        rig.faults = None
+        for header in (
+            "Sec-Fetch-Site: cross-site",
+            "Sec-Fetch-Site: same-origin",  # of a name that was rebound to our address
+            "Origin: null",
+            "Origin: http://test",
+        ):
+            assert (await wire.ask("/-/reload", header, method="POST"))[0] == 403, header
+        assert (await wire.ask("/-/reload", method="PUT"))[0] == 200
 
 
 async def test_the_page_is_kept_to_itself() -> None:

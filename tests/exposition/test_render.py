@@ -138,6 +138,9 @@ def test_negotiates(accept: str, shape: Format) -> None:
         ("*", True),
         ("*;q=0", False),
         ("br", False),
+        ("gzip;q=0.001", True),
+        ("gzip;q=0.5, identity", False),
+        ("identity;q=0.5, gzip", True),
     ],
 )
 def test_gzip_is_asked_for(header: str, *, gzip: bool) -> None:

@@ -168,7 +168,8 @@ class Exposition:
             return None
         known = [publisher.name for publisher in self._sources.registry.publishers]
         if unknown := sorted(wanted.difference(known)):
-            raise ValueError(f"no collector {', '.join(unknown)}; there are {', '.join(known)}")
+            names = ", ".join(name or "without a name" for name in unknown)
+            raise ValueError(f"no collector {names}; there are {', '.join(known)}")
         return wanted
 
     # Freshness, which metrics and documents share.
@@ -209,8 +210,9 @@ class Exposition:
     # Reload.
 
     def _reload(self, request: Request) -> Answer:
-        if request.header(b"sec-fetch-site") in ("cross-site", "same-site"):
-            return refuse(403, "another site may not do this")
+        # Only browsers say where a request comes from, and our page makes none: it is another's, or rebound.
+        if b"origin" in request.headers or b"sec-fetch-site" in request.headers:
+            return refuse(403, "no page in a browser may do this")
         return self._reloaded()
 
     async def _reloaded(self) -> Response:

@@ -22,6 +22,7 @@ _TYPES: dict[Format, str] = {
 }
 _LEVEL = 4
 _MOST_BODIES = 32
+_LEAST = 0.001  # the smallest weight but nothing
 
 
 class Rendering:
@@ -100,9 +101,9 @@ def negotiate(accept: str) -> Format:
 
 @lru_cache(maxsize=64)
 def accepts_gzip(accept_encoding: str) -> bool:
-    """Whether an Accept-Encoding header allows gzip."""
+    """Whether an Accept-Encoding header allows gzip, and does not prefer the bytes as they are."""
     weights = _weights(accept_encoding)
-    return weights.get("gzip", weights.get("*", 0.0)) > 0
+    return weights.get("gzip", weights.get("*", 0.0)) >= max(weights.get("identity", 0.0), _LEAST)
 
 
 def _weights(header: str) -> dict[str, float]:

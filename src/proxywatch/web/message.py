@@ -42,7 +42,11 @@ class Request:
         Raises:
             ValueError: More parameters than anybody needs.
         """
-        return parse_qs(self.query, max_num_fields=100).get(name, []) if self.query else []
+        return (
+            parse_qs(self.query, keep_blank_values=True, max_num_fields=100).get(name, [])
+            if self.query
+            else []
+        )
 
 
 @dataclass(frozen=True, slots=True)
