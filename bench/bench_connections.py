@@ -3,11 +3,15 @@
     python bench/bench_connections.py [IDLE] [SILENT] [SECONDS]
 
 The idle ones sit on the exposition after one request each, the silent ones on the health face without a word.
-While they do, scrapes and health probes are made 50 times a second, each over a connection of its own. Raises
-the limit of open files as far as it may; IDLE + SILENT + 200 must fit into it, here and in the exporter.
+While they do, scrapes and health probes are made 50 times a second, each over a connection of its own. Then
+wrk scrapes without a pause, in turns beside the idle ones and without them: what a scrape costs is the
+processor time that the exporter took for each. Raises the limit of open files as far as it may;
+IDLE + SILENT + 200 must fit into it, here and in the exporter.
 """
 
 import asyncio
+import re
+import statistics
 import sys
 import tempfile
 import time
@@ -15,9 +19,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import uvloop
+from bench_serving import wrk
 from serving import Running, exporter, raise_open_files
 
 _PACE = 0.02
+_ROUNDS = 3
 
 
 class Sitter(asyncio.Protocol):
@@ -90,6 +96,36 @@ def _told(seconds: list[float]) -> str:
     return " ".join(f"{1000 * point:8.2f}" for point in points)
 
 
+async def full(us: Running, seconds: float) -> tuple[float, float, float]:
+    """Scrapes a second under wrk, their 99th percentile and what each cost the exporter, in ms."""
+    before, start = us.cpu(), time.monotonic()
+    rate, tail = await asyncio.to_thread(wrk, f"{us.http}/metrics", max(int(seconds), 1))
+    number, unit = re.fullmatch(r"([\d.]+)(\w+)", tail).groups()  # type: ignore[union-attr]
+    cost = (us.cpu() - before) / (rate * (time.monotonic() - start))
+    return rate, float(number) * {"us": 0.001, "ms": 1, "s": 1000}[unit], 1000 * cost
+
+
+async def compare(idle: int, seconds: float) -> None:
+    """Two exporters in turns: one with idle connections, one with none."""
+    with (
+        tempfile.TemporaryDirectory() as one,
+        tempfile.TemporaryDirectory() as other,
+        exporter(Path(one)) as alone,
+        exporter(Path(other)) as beside,
+    ):
+        sitters = await sit(beside.http, idle, b"GET /-/healthy HTTP/1.1\r\nHost: bench\r\n\r\n")
+        told: dict[str, list[tuple[float, float, float]]] = {"nobody else": [], f"{idle:,} idle": []}
+        for _ in range(_ROUNDS):
+            for title, us in zip(told, (alone, beside), strict=True):
+                told[title].append(await full(us, seconds))
+        print(f"\n{'wrk, 16 connections':<34}{'scrapes/s':>11}{'p99, ms':>11}{'cost of one, ms':>18}")
+        for title, rounds in told.items():
+            rate, tail, cost = (statistics.median(each) for each in zip(*rounds, strict=True))
+            print(f"{title:<34}{rate:>11,.0f}{tail:>11.1f}{cost:>18.3f}")
+        for sitter in sitters:
+            sitter.transport.close()
+
+
 async def main(idle: int, silent: int, seconds: float) -> None:
     """Without them, with them, after them."""
     files = raise_open_files()
@@ -115,6 +151,7 @@ async def main(idle: int, silent: int, seconds: float) -> None:
             sitter.transport.close()
         await asyncio.sleep(2)
         await measure(us, "after they have gone", seconds)
+    await compare(idle, max(seconds / 5, 1))
 
 
 if __name__ == "__main__":

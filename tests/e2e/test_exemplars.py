@@ -60,10 +60,13 @@ def test_prometheus_stores_the_exemplars(tmp_path: Path) -> None:
             (tmp_path / "prometheus.yml").write_text(json.dumps(conf))
             listen = f"127.0.0.1:{free_port()}"
             command = [
-                "prometheus", f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/tsdb",
-                "--enable-feature=exemplar-storage", f"--web.listen-address={listen}", "--log.level=warn",
+                "prometheus", f"--config.file={tmp_path}/prometheus.yml",
+                f"--storage.tsdb.path={tmp_path}/tsdb", "--enable-feature=exemplar-storage", f"--web.listen-address={listen}", "--log.level=warn",
             ]  # fmt: skip
-            with (tmp_path / "prometheus.log").open("w") as log, subprocess.Popen(command, stderr=log) as server:
+            with (
+                (tmp_path / "prometheus.log").open("w") as log,
+                subprocess.Popen(command, stderr=log) as server,
+            ):
                 try:
                     query = {
                         "query": "proxy_probe_duration_seconds_bucket",
