@@ -60,9 +60,13 @@ def test_prometheus_stores_the_exemplars(tmp_path: Path) -> None:
             (tmp_path / "prometheus.yml").write_text(json.dumps(conf))
             listen = f"127.0.0.1:{free_port()}"
             command = [
-                "prometheus", f"--config.file={tmp_path}/prometheus.yml",
-                f"--storage.tsdb.path={tmp_path}/tsdb", "--enable-feature=exemplar-storage", f"--web.listen-address={listen}", "--log.level=warn",
-            ]  # fmt: skip
+                "prometheus",
+                f"--config.file={tmp_path}/prometheus.yml",
+                f"--storage.tsdb.path={tmp_path}/tsdb",
+                f"--web.listen-address={listen}",
+                "--enable-feature=exemplar-storage",
+                "--log.level=warn",
+            ]
             with (
                 (tmp_path / "prometheus.log").open("w") as log,
                 subprocess.Popen(command, stderr=log) as server,
