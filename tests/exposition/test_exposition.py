@@ -22,6 +22,7 @@ from proxywatch.health.face import Sources as HealthSources
 from proxywatch.registry import Registry
 from proxywatch.scrape import Scrape
 from proxywatch.web.addresses import Addresses
+from proxywatch.web.message import Request
 from publishers import Puppet
 from wire import Wire
 
@@ -139,6 +140,16 @@ async def test_waits_no_longer_than_the_scraper(header: str, longest: float) -> 
         assert time.monotonic() - start < longest + 1
 
 
+@pytest.mark.parametrize(
+    ("header", "patience"),
+    [(b"10", 9.5), (b"1", 0.5), (b"0.6", 0.3), (b"0", 0), (b"-3", 0), (b"nan", None), (b"", None)],
+)
+def test_leaves_the_scraper_a_margin(header: bytes, patience: float | None) -> None:
+    """Half a second for the way, or half of the time where that is less."""
+    request = Request("GET", b"/", {b"x-prometheus-scrape-timeout-seconds": header})
+    assert exposition._patience(request) == pytest.approx(patience)
+
+
 @pytest.mark.parametrize("header", ["nan", "inf", "soon", ""])
 async def test_a_strange_timeout_is_ignored(header: str) -> None:
     """It is not a reason to fail, nor to wait for ever."""
@@ -183,6 +194,12 @@ async def test_documents() -> None:
         await rig.clock.advance(1.1)
         _, headers, body = await wire.ask("/api/v1/status", "Accept-Encoding: gzip")
         assert json.loads(zlib.decompress(body, wbits=31)) == {"told": 2}
+        assert json.loads((await wire.ask("/api/v1/status"))[2]) == {"told": 3}, "never packed unasked"
+        await rig.clock.advance(1.1)
+        await wire.ask("/api/v1/status")
+        await rig.clock.advance(1.1)
+        await wire.ask("/metrics", "Accept-Encoding: gzip")
+        assert json.loads((await wire.ask("/api/v1/status"))[2]) == {"told": 5}, "older than the metrics"
         assert json.loads((await wire.ask("/api/v1/history"))[2]) == []
         assert "$ref" in json.loads((await wire.ask("/api/v1/status/schema"))[2])
 

@@ -1,9 +1,11 @@
 """The status: the same numbers as the metrics, graded, concluded, and told in a terminal."""
 
+import asyncio
 import json
 import os
 import re
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import msgspec
@@ -15,7 +17,7 @@ from proxywatch.errors import NoData, SourceError
 from proxywatch.registry import Registry
 from proxywatch.scrape import Scrape
 from proxywatch.scrape import Settings as ScrapeSettings
-from proxywatch.status import Board, schema
+from proxywatch.status import Board, facts, schema
 from proxywatch.status.figures import Scale
 from proxywatch.status.model import Status
 from publishers import Puppet
@@ -53,6 +55,7 @@ class Rig:
         self.registry = Registry("golden-crab")
         now = self.clock.now()
         phases = {"proxy_connect": 0.001, "socks": 0.02, "tls": None, "first_byte": 0.03, "transfer": 0.001}
+        failed = {"duration": 0.001, "reason": "refused", "phases": {"proxy_connect": 0.001}}
         failure = {
             "at": now - 60,
             "kind": "latency",
@@ -68,13 +71,20 @@ class Rig:
             "text": "no",
         }
         self.history = {"probes": [], "failures": [failure]}
-        self.latency = Puppet("latency", {LATENCY: 142.0}, Probes([{"duration": 0.052, "phases": phases}]))
+        self.latency = Puppet(
+            "latency", {LATENCY: 142.0}, Probes([failed, {"duration": 0.052, "phases": phases}])
+        )
         self.sessions = Puppet("sessions", {RATE: 99.5}, Log({"recent_failures": [refused]}))
         self.speed = Puppet("speed", {SPEED: 50.0})
         self.active = Puppet("active", {ACTIVE: 3})
         self.interface = Puppet("interface", {BYTES: 1000})
         self.wireguard = Puppet(
-            "wireguard", {STATE: {"fresh": 1, "dead": 0}, UP: 1, HANDSHAKE: {("wg0", "k"): now - 20}}
+            "wireguard",
+            {
+                STATE: {"fresh": 1, "dead": 0},
+                UP: 1,
+                HANDSHAKE: {("wg0", "k"): now - 20, ("wg0", "other"): now - 900},
+            },
         )
         where = ("185.0.2.1", "Sweden", "Stockholm", "se-sto-wg-001")
         self.exit = Puppet("exit", {INFO: {where: 1}, CHECK: {"vpn": 1, "country": 1, "not_direct": 1}})
@@ -100,6 +110,7 @@ async def test_all_is_well() -> None:
     assert (figures["latency"].value, figures["latency"].grade) == (142.0, "good")
     assert figures["success_rate"].value == 99.5
     assert status.vpn.up
+    assert status.vpn.last_handshake == Rig().clock.now() - 20, "the latest of all peers"
     assert status.exit is not None
     assert status.exit.checks == {"vpn": True, "country": True, "not_direct": True}
     assert [phase.name for phase in status.phases] == ["proxy_connect", "socks", "first_byte", "transfer"]
@@ -124,6 +135,21 @@ async def test_all_is_well() -> None:
             "Traffic does not leave through the VPN",
         ),
         (
+            lambda rig: rig.exit.families.update({CHECK: {"no_leak": 0}}),
+            "bad",
+            "Traffic leaks past the VPN",
+        ),
+        (
+            lambda rig: rig.exit.families.update({CHECK: {"no_leak_ipv6": 0}}),
+            "bad",
+            "IPv6 leaks past the VPN",
+        ),
+        (
+            lambda rig: rig.exit.families.update({CHECK: {"dns": 0}}),
+            "bad",
+            "The proxy resolves no names",
+        ),
+        (
             lambda rig: rig.exit.families.update({CHECK: {"country": 0}}),
             "warning",
             "The exit is in the wrong country",
@@ -143,6 +169,21 @@ async def test_the_worst_is_said_first(break_it: Any, level: str, words: str) ->
     break_it(rig)
     verdict = (await rig.status()).verdict
     assert (verdict.level, verdict.words) == (level, words)
+    assert bool(verdict.advice) == (level in ("bad", "warning")), "what to do, when something has to be done"
+
+
+async def test_the_tunnel_comes_before_what_follows_from_it() -> None:
+    """A tunnel that is down also leaks; that the proxy answers all the same is said when it does."""
+    rig = Rig()
+    rig.wireguard.families.update({STATE: {"dead": 1}, UP: 0})
+    rig.exit.families.update({CHECK: {"not_direct": 0, "no_leak": 0}})
+    verdict = (await rig.status()).verdict
+    assert verdict.words == "The VPN is down"
+    assert "another way" in verdict.detail
+    rig.latency.error = NoData("no answer")
+    verdict = (await rig.status()).verdict
+    assert verdict.words == "The VPN is down"
+    assert "another way" not in verdict.detail
 
 
 async def test_what_is_missing_says_why() -> None:
@@ -173,6 +214,22 @@ async def test_trends_follow_the_figures() -> None:
     trends = rig.board.status().trends
     assert trends["latency"].values == [142.0] * 4
     assert trends["traffic"].values == [None, 200.0, 200.0, 200.0]
+    rig.interface.families[BYTES] = 0
+    rig.board.note(_samples(rig))
+    assert rig.board.status().trends["traffic"].values[-1] == 0, "a total that begins anew"
+
+
+async def test_trends_have_no_gaps_on_a_busy_machine() -> None:
+    """Every step has its point, though each sample is late by something else."""
+    rig, dice = Rig(), Random(1)
+    wait = rig.clock.sleep_until
+    rig.clock.sleep_until = lambda deadline: wait(deadline + dice.uniform(0, 2))  # type: ignore[method-assign]
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(rig.board.sample())
+        await rig.clock.advance(600)
+        task.cancel()
+    assert len(rig.board.status().trends["latency"].values) > 100
+    assert set(rig.board.status().trends["latency"].values) == {142.0}
 
 
 def _samples(rig: Rig) -> dict[str, Any]:
@@ -201,6 +258,21 @@ def test_grades(bounds: tuple[float, float, float], value: float, grade: str) ->
     assert Scale(bounds).grade(value) == grade
 
 
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ("web.test.25", "web.test:25"),
+        ("203.0.113.10.1", "203.0.113.10:1"),
+        ("2001:db8::1.443", "[2001:db8::1]:443"),
+        ("b:25", "b:25"),
+        ("", ""),
+    ],
+)
+def test_destinations_are_written_as_people_do(told: str, shown: str) -> None:
+    """Dante has a dot before the port."""
+    assert facts._address(told) == shown
+
+
 def test_the_published_schema_is_fresh() -> None:
     """docs/status.schema.json is what the code says; PROXYWATCH_GOLDEN=write renews it."""
     if os.environ.get("PROXYWATCH_GOLDEN") == "write":
@@ -220,6 +292,17 @@ async def test_a_terminal_shows_the_same() -> None:
     assert "policy: no: b:25" in text
     assert "\033" not in text
     assert re.sub(r"\033\[\d+m", "", terminal.render(status, colour=True)) == text
+
+
+async def test_a_terminal_is_coloured_where_colour_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal, unless its owner wants none; not in a file."""
+    status = await Rig().status()
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert "\033" not in terminal.render(status)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert "\033" in terminal.render(status)
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\033" not in terminal.render(status)
 
 
 async def test_a_terminal_bears_an_empty_status() -> None:

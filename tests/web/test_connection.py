@@ -151,6 +151,21 @@ async def test_refuses_what_is_not_http() -> None:
             await wire.close()
 
 
+async def test_a_refused_client_is_not_cut_off_before_it_has_read_why() -> None:
+    """It closes first: unread bytes of it would make the kernel drop our words."""
+    async with serving() as (server, address):
+        wire = await Wire.to(address)
+        await wire.send(b"nonsense\r\n\r\n")
+        await until(lambda: len(server.books.leaving) == 1)
+        (connection,) = server._connections
+        connection.resume_writing()
+        await wire.send(b"and more of it" * 100)
+        await asyncio.sleep(0.02)
+        assert server.connections == 1
+        assert (await wire.rest()).startswith(b"HTTP/1.1 400 ")
+        await wire.close()
+
+
 async def test_refuses_an_enormous_head() -> None:
     """A header without an end is refused at the limit, and what is held of it stays within it."""
     async with serving(limits=Limits(request_size=10_000)) as (_, address):
@@ -250,6 +265,26 @@ async def test_answers_a_client_that_has_closed_its_half() -> None:
         await wire.send(GET)
         wire.writer.write_eof()
         assert (await wire.rest()).endswith(b"/")
+        await wire.close()
+
+
+async def test_answers_what_was_asked_before_the_end_however_long_it_takes() -> None:
+    """The request that is under way when the client closes its half, and those that wait behind it."""
+    gate = asyncio.Event()
+
+    async def slow(request: Request) -> Response:
+        await gate.wait()
+        return await echo(request)
+
+    async with serving(slow) as (server, address):
+        wire = await Wire.to(address)
+        await wire.send(GET * 3 + b"GET /unfinished HTTP/1.1\r\n")
+        wire.writer.write_eof()
+        await until(lambda: any(connection._busy for connection in server._connections))
+        await asyncio.sleep(0.05)
+        gate.set()
+        assert (await wire.rest()).count(b"HTTP/1.1 200 OK") == 3
+        await until(lambda: server.connections == 0)
         await wire.close()
 
 

@@ -51,6 +51,7 @@ STREAMS: dict[str, tuple[bytes, list[int]]] = {
     "a body to the limit": (EXACT, [200]),
     "a body that is too long": (posted(160, b"\n" * 160), [413]),
     "a body that is far too long": (posted(10**12, b""), [413]),
+    "a body that is announced too long": (posted(160, b""), [413]),
     "a body that is not there": (posted(5, b""), []),
     "chunks": (chunked(b"ab", b"\r\n\r\n"), [200]),
     "too many chunks": (chunked(*[b"\n"] * 40), [413]),

@@ -1,5 +1,6 @@
 """Where a face listens: both families, one of them, unix sockets, sockets of systemd."""
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from proxywatch.parse.quantity import Address
 from proxywatch.web import sockets
 from proxywatch.web.addresses import Addresses
 from proxywatch.web.listener import Listener
+from wire import until
 
 
 def test_a_bare_port_is_for_both_families() -> None:
@@ -132,3 +134,23 @@ async def test_a_port_that_is_taken_stops_the_start() -> None:
         listener = Listener("health", lambda: pytest.fail("nobody connects"), 1)
         with pytest.raises(ConfigError, match=r"health\.listen"):
             await listener.open([address])
+
+
+async def test_connections_of_the_vanished_end() -> None:
+    """Every connection has from its listener how long the kernel waits for an acknowledgement."""
+    taken: list[socket.socket] = []
+
+    class Guest(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            taken.append(transport.get_extra_info("socket"))
+
+    listener = Listener("http", Guest, 7)
+    await listener.open([Address.parse("127.0.0.1:0")])
+    host, port = listener.addresses[0].split(":")
+    _, writer = await asyncio.open_connection(host, int(port))
+    await until(lambda: bool(taken))
+    assert taken[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 7000
+    assert taken[0].getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+    writer.close()
+    await writer.wait_closed()
+    listener.close()

@@ -46,7 +46,9 @@ class Board:
         """Note the figures every few seconds for the trends; a task of the daemon."""
         while True:
             self.note(samples(self._registry.collect(_SAMPLED)))
-            await self._clock.sleep_until(self._clock.monotonic() + _SAMPLING)
+            # The middle of the trends' next step: however late the loop is, none is left out or taken twice.
+            steps = self._clock.monotonic() // _SAMPLING
+            await self._clock.sleep_until((steps + 1.5) * _SAMPLING)
 
     def note(self, found: Samples) -> None:
         """Take the figures into the trends."""

@@ -92,10 +92,9 @@ class Connection(asyncio.BufferedProtocol):
         self._rest = self._rest + data if self._rest else data
         self._advance()
 
-    def eof_received(self) -> bool:
-        """The client sends no more; what it has asked for is still answered."""
+    def eof_received(self) -> None:
+        """The client sends no more; what it had asked for is answered, as we read on only after that."""
         self._closing = True
-        return self._busy or bool(self._rest)
 
     def pause_writing(self) -> None:
         """The client takes more slowly than we write."""
