@@ -188,6 +188,48 @@ def test_rare_states(page: Page, name: str) -> None:
     assert page.problems == []
 
 
+@pytest.mark.parametrize(
+    ("expression", "shown"),
+    [
+        ("number(1234.5)", "1,235"),
+        ("number(0.012345)", "0.0123"),
+        ("duration(0.5)", "500 ms"),
+        ("duration(119)", "119 s"),
+        ("duration(7199)", "120 min"),
+        ("duration(7201)", "2 h"),
+        ("duration(200000)", "2 days"),
+        ("ago(0.4)", "now"),
+        ("bytes(999).join(' ')", "999 B"),
+        ("bytes(1000).join(' ')", "1 kB"),
+        ("bytes(2.5e9).join(' ')", "2.5 GB"),
+        ("sentence('wg0 is dead')", "wg0 is dead"),
+        ("sentence('no answer')", "No answer"),
+        ("sentence('proxy_connect: no answer')", "Proxy connect: no answer"),
+        ("nation('se').join('')", "\U0001f1f8\U0001f1ea Sweden"),
+        ("nation('Sweden').join('')", "\U0001f1f8\U0001f1ea Sweden"),
+        ("nation('Atlantis').join('')", "Atlantis"),
+    ],
+)
+def test_words(page: Page, expression: str, shown: str) -> None:
+    """Numbers, times, sizes, sentences and countries as people write them."""
+    assert page.evaluate(expression) == shown
+
+
+def test_what_is_shown_of_tunnel_exit_and_failures(page: Page) -> None:
+    """Checks that passed and that did not, one word of a handshake, the moment of a failure on hover."""
+    paint(page, "usual")
+    told = page.evaluate("document.getElementById('exit').innerText")
+    assert "VPN confirmed" in told
+    assert "not the VPN" not in told
+    assert page.evaluate("document.getElementById('vpn').innerText").count("handshake") == 1
+    paint(page, "many-failures")
+    told = page.evaluate("document.getElementById('exit').innerText")
+    assert "not the VPN" in told
+    assert "VPN confirmed" not in told
+    assert ":" in page.evaluate("document.querySelector('#failures time').title")
+    assert page.evaluate("document.querySelector('#failures time').dateTime").endswith("Z")
+
+
 def test_it_can_be_heard_and_felt(page: Page) -> None:
     """Landmarks, names of what is no text, the grade in words, the trend by keys, no unwanted motion."""
     paint(page, "usual")
@@ -195,7 +237,7 @@ def test_it_can_be_heard_and_felt(page: Page) -> None:
         assert page.evaluate(f"document.querySelectorAll('{landmark}').length") >= 1, landmark
     unnamed = "document.querySelectorAll('[role=img]:not([aria-label]), [role=img][aria-label=\"\"]').length"
     assert page.evaluate(unnamed) == 0
-    assert "5 to" in page.evaluate(
+    assert "5 to 123,456 in 3 h" in page.evaluate(
         "document.querySelector('#figure-active .trend').getAttribute('aria-label')"
     )
     assert page.evaluate("document.querySelector('#figure-latency .grade').textContent") == "fair"

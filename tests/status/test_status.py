@@ -305,6 +305,13 @@ async def test_a_terminal_is_coloured_where_colour_is_seen(monkeypatch: pytest.M
     assert "\033" not in terminal.render(status)
 
 
+def test_a_line_of_bars_fills_its_range() -> None:
+    """From the lowest to the highest that there is, a blank for nothing."""
+    assert terminal._sparkline([100.0, None, 101.0, 100.5]) == "▁ █▅"
+    assert terminal._sparkline([7.0, 7.0]) == "▁▁"
+    assert terminal._sparkline([]) == ""
+
+
 async def test_a_terminal_bears_an_empty_status() -> None:
     """A moment after the start, with everything switched off."""
     clock = FakeClock()
