@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import jsonschema
 import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -140,6 +141,8 @@ def the_api_says_what_the_metrics_say(running: Exporter) -> Status:
         told = [told_by_metrics(found, status) for found in (before, after)]
         if told[0] == told[1]:
             assert told_by_status(status) == told[0]
+            schema = json.loads(running.get("/api/v1/status/schema").body)
+            jsonschema.validate(json.loads(msgspec.json.encode(status)), schema)
             return status
     pytest.fail("it never stood still")
 

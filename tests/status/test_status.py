@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import jsonschema
 import msgspec
 import pytest
 
@@ -98,7 +99,13 @@ class Rig:
     async def status(self) -> Status:
         for collector in self.registry.collectors.values():
             await self.scrape.update(collector)
-        return self.board.status()
+        return valid(self.board.status())
+
+
+def valid(status: Status) -> Status:
+    """The same, once it has been held against the schema that is published."""
+    jsonschema.validate(json.loads(msgspec.json.encode(status)), json.loads(SCHEMA.read_text()))
+    return status
 
 
 async def test_all_is_well() -> None:
@@ -201,7 +208,7 @@ async def test_what_is_missing_says_why() -> None:
     assert (status.vpn.up, status.vpn.words) == (None, "no device wg0")
     states = {collector.name: collector.state for collector in status.collectors}
     assert (states["sessions"], states["wireguard"]) == ("failing", "nothing")
-    assert Rig().board.status().collectors[0].state == "waiting"
+    assert valid(Rig().board.status()).collectors[0].state == "waiting"
 
 
 async def test_trends_follow_the_figures() -> None:
@@ -317,7 +324,7 @@ async def test_a_terminal_bears_an_empty_status() -> None:
     clock = FakeClock()
     registry = Registry("empty")
     board = Board(registry, Scrape(registry, ScrapeSettings(), clock), clock)
-    text = terminal.render(board.status(), colour=False)
+    text = terminal.render(valid(board.status()), colour=False)
     assert "latency is switched off" in text
     assert "not watched" in text
 
