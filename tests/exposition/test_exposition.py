@@ -74,6 +74,7 @@ async def test_metrics() -> None:
         status, headers, body = await wire.ask("/metrics")
         assert status == 200
         assert headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+        assert headers["vary"] == "accept, accept-encoding"
         assert b'proxy_bytes_transferred_total{proxy_name="golden-crab"} 1.0\n' in body
 
 
@@ -231,7 +232,8 @@ async def test_the_page_is_kept_to_itself() -> None:
             status, headers, body = await wire.ask(path)
             assert status == 200
             policy = headers["content-security-policy"]
-            assert "default-src 'none'" in policy
+            for directive in ("default-src", "base-uri", "form-action", "frame-ancestors"):
+                assert f"{directive} 'none'" in policy
             assert "unsafe" not in policy
             assert headers["x-content-type-options"] == "nosniff"
             text = body.decode().replace("http://www.w3.org/2000/svg", "")

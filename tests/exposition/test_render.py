@@ -118,6 +118,7 @@ async def test_renders_once() -> None:
         (PROMETHEUS, "openmetrics"),
         ("application/openmetrics-text", "openmetrics"),
         ("application/openmetrics-text;q=0.3, text/plain;q=0.5", "text"),
+        ("text/plain, application/openmetrics-text", "openmetrics"),
         ("application/openmetrics-text;q=0", "text"),
         ("application/openmetrics-text;q=none", "text"),
         ("Application/OpenMetrics-Text; version=1.0.0", "openmetrics"),

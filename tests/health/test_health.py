@@ -114,6 +114,8 @@ async def test_tells_why() -> None:
         _, body = await ask(address, b"GET /healthz?verbose HTTP/1.1\r\n\r\n")
         health = msgspec.json.decode(body, type=Health)
         assert [check.ok for check in health.checks] == [False, False]
+        for path in (b"/healthz", b"/readyz?verbose"):
+            assert (await ask(address, b"GET %s HTTP/1.1\r\n\r\n" % path))[1] == body
         assert health.checks[0].age_seconds == 1000
 
 
