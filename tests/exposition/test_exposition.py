@@ -196,6 +196,9 @@ async def test_documents() -> None:
         _, headers, body = await wire.ask("/api/v1/status", "Accept-Encoding: gzip")
         assert json.loads(zlib.decompress(body, wbits=31)) == {"told": 2}
         assert json.loads((await wire.ask("/api/v1/status"))[2]) == {"told": 3}, "never packed unasked"
+        _, headers, body = await wire.ask("/api/v1/status", "Accept-Encoding: gzip")
+        assert headers["content-encoding"] == "gzip"
+        assert json.loads(zlib.decompress(body, wbits=31)) == {"told": 2}, "kept apart"
         await rig.clock.advance(1.1)
         await wire.ask("/api/v1/status")
         await rig.clock.advance(1.1)
