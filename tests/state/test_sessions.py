@@ -92,6 +92,19 @@ def test_memory_is_bounded_and_the_oldest_goes() -> None:
     assert next(iter(sessions.connections)) == b"10.0.0.1.20"
 
 
+def test_memory_is_bounded_when_sessions_that_were_given_up_come_back() -> None:
+    """Those of another server that writes the same log."""
+    log = Log(capacity=10)
+    for name in ("10.0.0.1", "10.0.0.9"):
+        for port in range(10):
+            log.tell(ACCEPT.replace(C, f"{name}.{port}"))
+        log.tell("Dante/server[1/1] v1.4.4 running") if name == "10.0.0.1" else None
+    for port in range(10):
+        log.tell(CONNECT.replace(C, f"10.0.0.1.{port}"))
+        assert len(log.account.sessions.connections) <= 10
+    assert log.account.sessions.setups.count == 10
+
+
 def test_a_server_that_was_killed_leaves_nothing_open() -> None:
     """It starts anew without having said good-bye: nobody is left to write the ends."""
     sessions = Log().tell(ACCEPT, CONNECT, "Dante/server[1/1] v1.4.4 running")

@@ -161,7 +161,7 @@ _running = re.compile(rb"Dante/server\[\d+/\d+\] v(\S+) running").match
 _died = re.compile(rb"(?:EOF from|sigchld\(\):) io-child (\d+)").match
 _HEAD = rb"[^(\[\n]*+\((\d{1,11}\.\d{1,9})\) [^\s\[]++\[(\d+)\]: info: "
 _LATER_HEAD = rb"[^(\[\n]*+\((\d{1,11}\.\d{1,9})\) [^\s\[]++\[\d+\]: info: "
-_PLAIN = rb"[0-9a-f:.]++"
+_PLAIN = rb"[0-9a-f:.]++(?<=\d)"
 _PLAIN_BEFORE_COLON = rb"[0-9a-f:.]*\.\d+"
 _USER = rb"(?:\w++%[\w.-]++@)?"
 _DURATION = rb"\.  Session duration: \d+s"

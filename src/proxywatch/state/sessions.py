@@ -229,6 +229,8 @@ class Sessions:
         connection = self._orphans.pop(client, None)
         if connection is None:
             return self._appear(client, time)
+        if len(self.connections) >= self._capacity:
+            self._evict()
         self.connections[client] = connection
         self.totals.ended -= 1
         return connection
