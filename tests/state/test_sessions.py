@@ -92,6 +92,25 @@ def test_memory_is_bounded_and_the_oldest_goes() -> None:
     assert next(iter(sessions.connections)) == b"10.0.0.1.20"
 
 
+def test_not_many_more_go_than_must() -> None:
+    """They go by the dozen, as the first of so many is costly to find; a sixty-fourth at most."""
+    log = Log(capacity=640)
+    for port in range(700):
+        log.tell(ACCEPT.replace(C, f"10.0.0.1.{port}"))
+        assert port < 640 or 630 <= len(log.account.sessions.connections) <= 640
+
+
+def test_a_child_that_served_an_association_serves_others_too() -> None:
+    """The end of a connection is that of an association only when the sums are the same."""
+    end = f"pass(2): udp/udpassociate ]: 70/1 -> 10.0.0.1.9 {P} -> 60/1: local client closed."
+    end += "  Session duration: 1s"
+    totals = Log().tell(end, ACCEPT_END).totals
+    assert (totals.opened["udpassociate", "client"], totals.opened["connect", "client"]) == (1, 1)
+    own = ACCEPT_END.replace("58 ->", "70 ->").replace("-> 50", "-> 0")
+    totals = Log().tell(end, own).totals
+    assert (totals.opened["udpassociate", "client"], totals.opened["connect", "client"]) == (1, 0)
+
+
 def test_memory_is_bounded_when_sessions_that_were_given_up_come_back() -> None:
     """Those of another server that writes the same log."""
     log = Log(capacity=10)
@@ -135,6 +154,9 @@ def test_two_servers_that_share_a_log_double_nothing() -> None:
     assert (totals.opened["connect", "client"], totals.closed["connect", "client"]) == (4, 4)
     assert (totals.lost["server_killed"], totals.lost["port_reused"]) == (3, 0)
     assert totals.accepted - totals.ended == len(sessions.connections) == 0
+    log.tell(CONNECT, "Dante/server[1/1] v1.4.4 running", CONNECT, CONNECT_END)  # accepts are not logged
+    assert (totals.opened["connect", "client"], totals.closed["connect", "client"]) == (6, 6)
+    assert (totals.lost["server_killed"], totals.lost["port_reused"]) == (4, 0)
     log.tell(udp, "Dante/server[1/1] v1.4.4 running")
     assert totals.closed["udpassociate", "client"] == totals.opened["udpassociate", "client"] == 1
 

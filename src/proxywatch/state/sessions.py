@@ -164,7 +164,7 @@ class Sessions:
         connection = self.connections.get(client)
         if connection is None:
             connection = self._known(client, time)
-        elif connection.outcome:
+        if connection.outcome:
             self._lose(client, "port_reused")
             connection = self._appear(client, time)
         connection.pid = pid
