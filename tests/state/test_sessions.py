@@ -92,6 +92,18 @@ def test_memory_is_bounded_and_the_oldest_goes() -> None:
     assert next(iter(sessions.connections)) == b"10.0.0.1.20"
 
 
+def test_a_request_that_is_refused_twice_ends_no_connection() -> None:
+    """Only the end of the accept does, however many requests its client makes."""
+    log = Log()
+    for _ in range(10):
+        log.tell(ACCEPT, CONNECT, CONNECT_END, ACCEPT_END)
+    refused = f"block(1): tcp/connect ]: {C} {P} -> 0.0.0.0.0 {T}"
+    sessions = log.tell(ACCEPT, refused, refused)
+    assert (sessions.active(), sessions.totals.failed) == (1, 1)
+    log.tell(f"block(1): tcp/accept ]: {C} {P}: blocked by higher-level socks-rule #1")
+    assert (sessions.active(), sessions.totals.failed) == (0, 1)
+
+
 def test_not_many_more_go_than_must() -> None:
     """They go by the dozen, as the first of so many is costly to find; a sixty-fourth at most."""
     log = Log(capacity=640)
