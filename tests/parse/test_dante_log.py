@@ -283,6 +283,11 @@ RULED = b"block(2): tcp/connect ]: 10.0.0.1.5 10.0.0.2.1080 -> 0.0.0.0.0 %s.80"
 
 
 @example(b"10.0.0.9.80: no route", RULED)
+@example(
+    b" -> 0",
+    b"pass(2): tcp/connect ]: 1 -> 10.0.0.1.5 10.0.0.2.1080 -> 2, 2 -> 10.0.0.3.5 10.0.0.4.80 -> 1: local c%s"
+    b": local client closed.  Session duration: 0s",
+)
 @given(
     st.lists(
         st.sampled_from(

@@ -171,7 +171,7 @@ _plain_lines = re.compile(
     rb"(" + _HEAD + rb"(?:pass\(\d+\): (?:tcp|udp)/(accept|connect|bind|udpassociate) (?:"
     rb"\[: " + _USER + rb"(" + _PLAIN + rb") (" + _PLAIN + rb")(?: -> " + _OUTSIDE + rb" (" + _PLAIN + rb"))?"
     rb"|\]: " + _NUMBER + rb" -> " + _USER + rb"(?P<client>" + _PLAIN + rb") (" + _PLAIN + rb") -> " + _NUMBER
-    + rb"(?:, " + _NUMBER + rb" -> " + _OUTSIDE + rb" (" + _PLAIN + rb") -> " + _NUMBER + rb")?: ([^.\n]*+)"
+    + rb"(?:, " + _NUMBER + rb" -> " + _OUTSIDE + rb" (" + _PLAIN + rb") -> " + _NUMBER + rb")?: ([^.>\n]*+)"
     + _DURATION + rb"(?:\n" + _LATER_HEAD + rb"pass\(\d+\): tcp/accept \]: \d+ -> (?P=client) " + _PLAIN
     + rb" -> \d+: [^.\n]*+" + _DURATION + rb")?)"
     # A name that a client asked for could look like a target with a reason; but then a port ends the line.
