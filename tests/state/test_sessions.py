@@ -269,6 +269,21 @@ def test_the_clock_of_the_log() -> None:
     assert log.account.now(50.0) == sessions.clock
     log.account.caught_up(age=7.0, monotonic=100.0)
     assert log.account.now(103.0) == sessions.clock + 10
+    log.tell(ACCEPT)
+    assert log.account.now(200.0) == sessions.clock
+    log.account.caught_up(age=0.0, monotonic=200.0)
+    log.account.caught_up(age=50.0, monotonic=250.0)  # nothing came: the log's clock ran on by itself
+    assert log.account.now(251.0) == sessions.clock + 51
+
+
+def test_what_is_kept_of_long_lines_is_cut() -> None:
+    """An unparsed one, and the words of a failure: a name may be long, a line a megabyte."""
+    log = Log()
+    log.account.take(b"x" * 100_000 + b"\n")
+    assert log.account.example == b"x" * 500
+    log.tell(ACCEPT, f'block(1): tcp/connect ]: {C} {P}: could not resolve hostname "{"x" * 900}": Try again')
+    [failure] = log.account.sessions.recent()
+    assert (len(failure.text), failure.reason) == (200, "dns_temporary")
 
 
 @pytest.mark.parametrize("name", ["main", "disconnect", "tcpinfo", "lifecycle.log.1"])
