@@ -213,6 +213,17 @@ def test_two_rotations_between_two_looks(log: Path) -> None:
     assert tail.rotations == 2
 
 
+def test_a_copy_beside_the_log_is_not_read_again(log: Path) -> None:
+    """Somebody saved it, then it was rotated: it begins as a file does that was read."""
+    append(log, "one")
+    tail = follow(log)
+    drain(tail)
+    shutil.copyfile(log, f"{log}.saved")
+    log.rename(f"{log}.1")
+    append(log, "two")
+    assert drain(tail) == [b"two"]
+
+
 def test_rotated_files_of_before_are_not_read(log: Path) -> None:
     """Only what came since."""
     append(Path(f"{log}.1"), "ancient")
