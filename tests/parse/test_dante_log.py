@@ -5,7 +5,7 @@ from collections import Counter
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from corpora import FIXTURES, read
@@ -253,6 +253,41 @@ def assert_the_row_says_what_the_parser_says(row: tuple[bytes, ...]) -> None:
         assert (after.command, after.client, after.time) == ("accept", client, float(gone))
 
 
+@pytest.mark.parametrize("ids", [b"", b" [10.9.9.9]", b" [10.9.9.9] [10.9.9.8]"])
+def test_host_ids_after_the_target_are_no_target(ids: bytes) -> None:
+    """They stand in brackets."""
+    client = b"10.0.0.1.5 10.0.0.2.1080 -> "
+    begun = parse(b"pass(6): tcp/connect [: " + client + b"10.0.0.3.5 10.0.0.4.80" + ids)
+    ended = parse(
+        b"pass(6): tcp/connect ]: 9 -> " + client + b"7, 7 -> 10.0.0.3.5 10.0.0.4.80" + ids
+        + b" -> 9: remote peer closed.  Session duration: 0s"
+    )  # fmt: skip
+    refused = parse(b"block(6): tcp/connect ]: " + client + b"10.0.0.3.5 a.test.80" + ids + b": x failed: y")
+    for record, target in ((begun, b"10.0.0.4.80"), (ended, b"10.0.0.4.80"), (refused, b"a.test.80")):
+        assert isinstance(record, Opened | Closed)
+        assert record.target == target
+
+
+def test_an_association_that_relayed_nothing() -> None:
+    """What a client sent reached no target."""
+    for line in (HEAD, b"Nov  1 12:04:52 danted[7]: info: "):
+        record = dante_log.parse(
+            line + b"pass(6): udp/udpassociate ]: 0/0 -> 10.0.0.1.5 10.0.0.2.9 -> 70/1: local client closed."
+            b"  Session duration: 1s"
+        )
+        assert isinstance(record, Closed)
+        assert record.moved == Moved(0, 0, 0)
+
+
+RULED = b"block(2): tcp/connect ]: 10.0.0.1.5 10.0.0.2.1080 -> 0.0.0.0.0 %s.80"
+
+
+@example(b"10.0.0.9.80: no route", RULED)
+@example(
+    b" -> 0",
+    b"pass(2): tcp/connect ]: 1 -> 10.0.0.1.5 10.0.0.2.1080 -> 2, 2 -> 10.0.0.3.5 10.0.0.4.80 -> 1: local c%s"
+    b": local client closed.  Session duration: 0s",
+)
 @given(
     st.lists(
         st.sampled_from(
@@ -261,7 +296,7 @@ def assert_the_row_says_what_the_parser_says(row: tuple[bytes, ...]) -> None:
         ), max_size=8,
     ).map(b"".join),
     st.sampled_from(
-        [b"block(2): tcp/connect ]: 10.0.0.1.5 10.0.0.2.1080 -> 0.0.0.0.0 %s.80",
+        [RULED,
          b"block(2): tcp/connect ]: 10.0.0.1.5 10.0.0.2.1080 -> 10.0.0.3.4 %s.80: Host is down",
          b"block(2): tcp/connect ]: 10.0.0.1.5 10.0.0.2.1080: could not resolve hostname '%s': Try again",
          b"block(2): tcp/accept ]: 10.0.0.1.5 10.0.0.2.1080: %s",

@@ -92,6 +92,50 @@ def test_memory_is_bounded_and_the_oldest_goes() -> None:
     assert next(iter(sessions.connections)) == b"10.0.0.1.20"
 
 
+def test_a_request_that_is_refused_twice_ends_no_connection() -> None:
+    """Only the end of the accept does, however many requests its client makes."""
+    log = Log()
+    for _ in range(10):
+        log.tell(ACCEPT, CONNECT, CONNECT_END, ACCEPT_END)
+    refused = f"block(1): tcp/connect ]: {C} {P} -> 0.0.0.0.0 {T}"
+    sessions = log.tell(ACCEPT, refused, refused)
+    assert (sessions.active(), sessions.totals.failed) == (1, 1)
+    log.tell(f"block(1): tcp/accept ]: {C} {P}: blocked by higher-level socks-rule #1")
+    assert (sessions.active(), sessions.totals.failed) == (0, 1)
+
+
+def test_not_many_more_go_than_must() -> None:
+    """They go by the dozen, as the first of so many is costly to find; a sixty-fourth at most."""
+    log = Log(capacity=640)
+    for port in range(700):
+        log.tell(ACCEPT.replace(C, f"10.0.0.1.{port}"))
+        assert port < 640 or 630 <= len(log.account.sessions.connections) <= 640
+
+
+def test_a_child_that_served_an_association_serves_others_too() -> None:
+    """The end of a connection is that of an association only when the sums are the same."""
+    end = f"pass(2): udp/udpassociate ]: 70/1 -> 10.0.0.1.9 {P} -> 60/1: local client closed."
+    end += "  Session duration: 1s"
+    totals = Log().tell(end, ACCEPT_END).totals
+    assert (totals.opened["udpassociate", "client"], totals.opened["connect", "client"]) == (1, 1)
+    own = ACCEPT_END.replace("58 ->", "70 ->").replace("-> 50", "-> 0")
+    totals = Log().tell(end, own).totals
+    assert (totals.opened["udpassociate", "client"], totals.opened["connect", "client"]) == (1, 0)
+
+
+def test_memory_is_bounded_when_sessions_that_were_given_up_come_back() -> None:
+    """Those of another server that writes the same log."""
+    log = Log(capacity=10)
+    for name in ("10.0.0.1", "10.0.0.9"):
+        for port in range(10):
+            log.tell(ACCEPT.replace(C, f"{name}.{port}"))
+        log.tell("Dante/server[1/1] v1.4.4 running") if name == "10.0.0.1" else None
+    for port in range(10):
+        log.tell(CONNECT.replace(C, f"10.0.0.1.{port}"))
+        assert len(log.account.sessions.connections) <= 10
+    assert log.account.sessions.setups.count == 10
+
+
 def test_a_server_that_was_killed_leaves_nothing_open() -> None:
     """It starts anew without having said good-bye: nobody is left to write the ends."""
     sessions = Log().tell(ACCEPT, CONNECT, "Dante/server[1/1] v1.4.4 running")
@@ -122,6 +166,9 @@ def test_two_servers_that_share_a_log_double_nothing() -> None:
     assert (totals.opened["connect", "client"], totals.closed["connect", "client"]) == (4, 4)
     assert (totals.lost["server_killed"], totals.lost["port_reused"]) == (3, 0)
     assert totals.accepted - totals.ended == len(sessions.connections) == 0
+    log.tell(CONNECT, "Dante/server[1/1] v1.4.4 running", CONNECT, CONNECT_END)  # accepts are not logged
+    assert (totals.opened["connect", "client"], totals.closed["connect", "client"]) == (6, 6)
+    assert (totals.lost["server_killed"], totals.lost["port_reused"]) == (4, 0)
     log.tell(udp, "Dante/server[1/1] v1.4.4 running")
     assert totals.closed["udpassociate", "client"] == totals.opened["udpassociate", "client"] == 1
 
@@ -222,6 +269,21 @@ def test_the_clock_of_the_log() -> None:
     assert log.account.now(50.0) == sessions.clock
     log.account.caught_up(age=7.0, monotonic=100.0)
     assert log.account.now(103.0) == sessions.clock + 10
+    log.tell(ACCEPT)
+    assert log.account.now(200.0) == sessions.clock
+    log.account.caught_up(age=0.0, monotonic=200.0)
+    log.account.caught_up(age=50.0, monotonic=250.0)  # nothing came: the log's clock ran on by itself
+    assert log.account.now(251.0) == sessions.clock + 51
+
+
+def test_what_is_kept_of_long_lines_is_cut() -> None:
+    """An unparsed one, and the words of a failure: a name may be long, a line a megabyte."""
+    log = Log()
+    log.account.take(b"x" * 100_000 + b"\n")
+    assert log.account.example == b"x" * 500
+    log.tell(ACCEPT, f'block(1): tcp/connect ]: {C} {P}: could not resolve hostname "{"x" * 900}": Try again')
+    [failure] = log.account.sessions.recent()
+    assert (len(failure.text), failure.reason) == (200, "dns_temporary")
 
 
 @pytest.mark.parametrize("name", ["main", "disconnect", "tcpinfo", "lifecycle.log.1"])

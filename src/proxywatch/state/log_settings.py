@@ -76,9 +76,7 @@ class LogSettings(msgspec.Struct):
     @property
     def tells_active(self) -> bool:
         """Whether begins and ends of connections are both logged."""
-        return (
-            self.begins > 0 and self.disconnect is not False and (self.accept_ends > 0 or self.begins < MANY)
-        )
+        return self.begins > 0 and self.disconnect is not False and (self.ends > 0 or self.begins < MANY)
 
     @property
     def _only_reads(self) -> bool:

@@ -11,119 +11,25 @@ end cannot come any more is counted closed, without a duration, and as lost: its
 killed, the client's port came again, or more than `capacity` connections were open and it was the oldest.
 """
 
-from collections import deque
-from collections.abc import Callable
 from itertools import islice
 from math import isfinite, nan
 
 from proxywatch.parse import dante_reason
 from proxywatch.parse.dante_log import Closed, Datagram, Moved, Opened, Record, Relayed, Server
-from proxywatch.state.dante_books import (
-    FAILED,
-    GRANTED,
-    UNDECIDED,
-    UNSEEN,
-    Association,
-    Connection,
-    Failure,
-    Saved,
-    Totals,
-)
-from proxywatch.state.distribution import Distribution
+from proxywatch.state.dante_books import FAILED, GRANTED, UNDECIDED, UNSEEN, Association, Connection
+from proxywatch.state.ledger import Ledger
 from proxywatch.state.log_settings import ENOUGH, LogSettings
-from proxywatch.state.sketch import TopKeys
-from proxywatch.state.window import Window
-
-DURATION_BOUNDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3600.0)
-SETUP_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 _PORTS = {b"80": "http", b"443": "https", b"53": "dns"}
 _NOTHING = Moved(0, 0, 0)
-_SKETCH = 512
-_RECENT = 50
 _WENT_BACK = 60.0  # lines out of order are late by less
 _UNIX = 1e9  # a stamp below is none of Unix time: syslog's, which begins anew with the year
 _YEAR = 31_622_400.0
 _LONG = 31 * 86400.0
 
 
-class Sessions:
-    """The account of one log.
-
-    Attributes:
-        totals: The counters.
-        settings: What the log's settings let it tell.
-        clock: The latest time of the log, in seconds; 0 before the first record.
-        version: Of Dante, once it said so.
-        durations: Sessions from accept to accept, in seconds.
-        setups: From accept to connect, in seconds.
-        last_durations: Of the last 100 sessions.
-        window: Requests by second.
-        by_bytes, by_failures: The heaviest destinations.
-        connections: Those accepted and not ended, by the client's endpoint, the oldest first.
-    """
-
-    def __init__(
-        self,
-        is_own: Callable[[bytes, float], bool],
-        *,
-        span: float = 300.0,
-        include_own: bool = True,
-        capacity: int = 65536,
-    ) -> None:
-        """Start empty.
-
-        Args:
-            is_own: Whether a client's endpoint was one of our own probes' at a time.
-            span: How far back the window must reach, in seconds.
-            include_own: Whether requests of our own count among the requests.
-            capacity: The most connections that are remembered.
-        """
-        self.totals = Totals()
-        self.settings = LogSettings()
-        self.clock = 0.0
-        self.version = ""
-        self.durations = Distribution(DURATION_BOUNDS)
-        self.setups = Distribution(SETUP_BOUNDS)
-        self.last_durations: deque[float] = deque(maxlen=100)
-        self.window = Window(span)
-        self.by_bytes = TopKeys(_SKETCH)
-        self.by_failures = TopKeys(_SKETCH)
-        self._recent: deque[tuple[Closed, str]] = deque(maxlen=_RECENT)
-        self._is_own = is_own
-        self._include_own = include_own
-        self._capacity = capacity
-        self.connections: dict[bytes, Connection] = {}
-        self._associations: dict[bytes, Association] = {}
-        self._association_ends: dict[bytes, tuple[bytes, int, int]] = {}
-        self._ending = False
-        self._orphans: dict[bytes, Connection] = {}
-
-    def recent(self) -> list[Failure]:
-        """The last failures, the latest last."""
-        return [Failure.of(record, reason) for record, reason in self._recent]
-
-    def success_rate(self, now: float, window: float) -> float | None:
-        """Percent of the requests of the last seconds; None without any, or where outcomes are hidden."""
-        if not self.settings.tells_rate:
-            return None
-        successful, failed = self.window.since(now - window)
-        return 100 * successful / (successful + failed) if successful + failed else None
-
-    def request_rate(self, now: float) -> int | None:
-        """Requests decided in the last 60 seconds; None where outcomes are hidden."""
-        if not (self.settings.tells_failures and self.settings.tells_successes):
-            return None
-        return sum(self.window.since(now - 60))
-
-    def mean_duration(self) -> float | None:
-        """Of the last 100 sessions, in seconds; None before the first."""
-        last = self.last_durations
-        return sum(last) / len(last) if last and self.settings.tells_failures else None
-
-    def active(self) -> int | None:
-        """Connections accepted and not ended; None where begins or ends are hidden."""
-        return len(self.connections) if self.settings.tells_active else None
+class Sessions(Ledger):
+    """The account of one log, as its records change it."""
 
     def add(self, record: Record) -> None:
         """Account for one record."""
@@ -164,7 +70,7 @@ class Sessions:
         connection = self.connections.get(client)
         if connection is None:
             connection = self._known(client, time)
-        elif connection.outcome:
+        if connection.outcome:
             self._lose(client, "port_reused")
             connection = self._appear(client, time)
         connection.pid = pid
@@ -229,6 +135,8 @@ class Sessions:
         connection = self._orphans.pop(client, None)
         if connection is None:
             return self._appear(client, time)
+        if len(self.connections) >= self._capacity:
+            self._evict()
         self.connections[client] = connection
         self.totals.ended -= 1
         return connection
@@ -423,38 +331,6 @@ class Sessions:
         if connection.outcome == GRANTED:
             self.totals.closed[connection.command, connection.origin] += 1
             connection.lost = True
-
-    def save(self) -> Saved:
-        """Everything, for `restore`; shares its parts with the account, so encode it at once."""
-        return Saved(
-            totals=self.totals,
-            settings=self.settings,
-            clock=self.clock,
-            ending=self._ending,
-            version=self.version,
-            connections=self.connections,
-            associations=self._associations,
-            durations=(self.durations.counts, self.durations.sum),
-            setups=(self.setups.counts, self.setups.sum),
-            last_durations=list(self.last_durations),
-            window=self.window.save(),
-            by_bytes=self.by_bytes.save(),
-            by_failures=self.by_failures.save(),
-            recent=list(self._recent),
-        )
-
-    def restore(self, saved: Saved) -> None:
-        """Go on from what `save` gave."""
-        self.totals, self.settings, self.clock = saved.totals, saved.settings, saved.clock
-        self._ending, self.version = saved.ending, saved.version
-        self.connections, self._associations = saved.connections, saved.associations
-        self.durations.counts, self.durations.sum = saved.durations
-        self.setups.counts, self.setups.sum = saved.setups
-        self.last_durations.extend(saved.last_durations)
-        self.window.restore(saved.window)
-        self.by_bytes.restore(saved.by_bytes)
-        self.by_failures.restore(saved.by_failures)
-        self._recent.extend(saved.recent)
 
 
 def _elapsed(since: float, until: float) -> float:
