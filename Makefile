@@ -4,6 +4,8 @@
 # Beside them: install, verify (the long checks), bench, bench-check, faults, soak, fuzz, format, reference, dashboards, lock.
 
 BIN := .venv/bin
+# After a measurement, whatever it found: the goals on docs/proof.md anew.
+PROOF = status=$$?; $(BIN)/python bench/proof.py; exit $$status
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: run test install lint verify bench bench-check faults soak fuzz format reference dashboards lock clean
@@ -36,8 +38,7 @@ verify: test
 # BENCH="--only together,startup" measures these anew; BENCH="--quick --write /tmp/page.md" is a smoke test.
 bench: install
 	@scripts/need-packages bench
-	$(BIN)/python bench/run.py --write docs/benchmarks.md $(BENCH)
-	$(BIN)/python bench/proof.py
+	$(BIN)/python bench/run.py --write docs/benchmarks.md $(BENCH); $(PROOF)
 
 # The figures that have budgets, judged; by hand, as a busy machine misses them.
 bench-check: install
@@ -48,15 +49,13 @@ bench-check: install
 # FAULTS="--only 28,41 --explain" tries these sequences again.
 faults: install
 	@scripts/need-packages bench
-	PYTHONPATH=src:tests:. $(BIN)/python -m faults --write docs/faults.md $(FAULTS)
-	$(BIN)/python bench/proof.py
+	PYTHONPATH=src:tests:. $(BIN)/python -m faults --write docs/faults.md $(FAULTS); $(PROOF)
 
 # A day in accelerated time, and MINUTES in real time in a pod (root); writes docs/soak.md.
 MINUTES ?= 60
 soak: install
 	@scripts/need-packages bench
-	PYTHONPATH=src:tests:. $(BIN)/python -m soak --minutes $(MINUTES) --write docs/soak.md $(SOAK)
-	$(BIN)/python bench/proof.py
+	PYTHONPATH=src:tests:. $(BIN)/python -m soak --minutes $(MINUTES) --write docs/soak.md $(SOAK); $(PROOF)
 
 # Every harness for SECONDS.
 SECONDS ?= 60

@@ -4,7 +4,8 @@
 
 All of them in the same pod (real WireGuard, real Dante, a client with two requests a second), at their
 default cadence, scraped every 15 s. Needs root, and Debian's prometheus-node-exporter, -blackbox-exporter,
--process-exporter, -smokeping-prober and mtail; what is missing is left out, and said.
+-process-exporter, -smokeping-prober and mtail; what is missing is left out, and said. A plot is put into the
+folder that PLOTS names.
 """
 
 import os
@@ -28,7 +29,7 @@ from testbed.pod import WEB, Pod
 
 _SCRAPE = 15.0
 _WARM = 45.0
-_IMAGE = Path(__file__).parents[1] / "docs" / "images" / "memory.svg"
+_IMAGE = "memory.svg"
 _ANSWER = '{"ip": "203.0.113.77", "country": "Sweden", "mullvad_exit_ip": true}'
 _BLACKBOX = {
     "modules": {
@@ -187,9 +188,9 @@ def tell(running: list[Subject], percent: dict[str, float], minutes: float) -> N
     print(table(head, [(str(row[0]), *(f"{value:.2f}" for value in row[1:])) for row in rows]))
     together = [(us.resident[i][0], sum(p.resident[i][1] for p in peers)) for i in range(len(us.resident))]
     lines = {s.name: s.resident for s in running} | {"the five together": together}
-    _IMAGE.parent.mkdir(exist_ok=True)
-    _IMAGE.write_text(chart("Resident memory", "minutes", "MB", lines))
-    print(f"\n![Resident memory](images/{_IMAGE.name})")
+    if folder := os.environ.get("PLOTS"):
+        (Path(folder) / _IMAGE).write_text(chart("Resident memory", "minutes", "MB", lines))
+        print(f"\n![Resident memory](images/{_IMAGE})")
 
 
 def main() -> None:

@@ -60,12 +60,15 @@ def versions() -> str:
     return ", ".join([*found, f"prometheus_client {client}"])
 
 
-def run(name: str, arguments: list[str]) -> tuple[str, bool]:
-    """One bench: its section of the page, and whether it ran to its end."""
+def run(name: str, arguments: list[str], plots: Path | None) -> tuple[str, bool]:
+    """One bench: its section of the page, and whether it ran to its end; its plots go into a folder."""
     script = HERE / f"bench_{name}.py"
     print(f"== {name} {' '.join(arguments)}", flush=True)
     start = time.monotonic()
     environ = os.environ | {"PYTHONPATH": f"{HERE.parent / 'src'}:{HERE.parent / 'tests'}:{HERE}"}
+    if plots is not None:
+        plots.mkdir(exist_ok=True)
+        environ |= {"PLOTS": str(plots)}
     command = [sys.executable, str(script), *arguments]
     try:
         done = subprocess.run(
@@ -106,11 +109,12 @@ def main() -> int:
         arguments.write.read_text() if arguments.only and arguments.write and arguments.write.exists() else ""
     )
     head = f"Written by `make bench`. {machine()}\nPeers: {versions()}."
+    plots = arguments.write.parent / "images" if arguments.write else None
     new: dict[str, str] = {}
     good = True
     for name in chosen(arguments.only, check=arguments.check):
         words = _ARGUMENTS.get(name, ("", "", ""))[2 if arguments.quick else 1 if arguments.check else 0]
-        new[name], ran = run(name, words.format(minutes=arguments.minutes).split())
+        new[name], ran = run(name, words.format(minutes=arguments.minutes).split(), plots)
         good = good and ran
         if arguments.write:
             arguments.write.write_text(document.page(head, old, new))

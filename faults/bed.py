@@ -196,6 +196,14 @@ class Bed(AbstractContextManager["Bed"]):
         process.send_signal(signal.SIGCONT)
         os.kill(process.pid, signal.SIGCONT)
 
+    def supervise_dante(self) -> None:
+        """Start it if it has ended, as whoever runs its container does.
+
+        Told to open its log anew while wg0 is gone, Dante cannot resolve `external: wg0`, and ends.
+        """
+        if not self.dante_pids():
+            self.start_dante()
+
     def restart_dante(self) -> None:
         """End all of it, however it is, and start it anew."""
         for _ in range(20):

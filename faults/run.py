@@ -83,6 +83,7 @@ class Runner:
         dice.shuffle(contexts)
         for _, context in contexts:
             context.close()
+        self._bed.supervise_dante()
         return saw
 
     def _recover(self) -> float | None:

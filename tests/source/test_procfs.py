@@ -1,6 +1,7 @@
 """Processes and tables of the real /proc."""
 
 import asyncio
+import errno
 import os
 import socket
 import subprocess
@@ -35,6 +36,17 @@ def test_named() -> None:
     with sleeping() as child:
         assert procfs.Process(child.pid, os.getpid()) in asyncio.run(procfs.named(["sleep"]))
     assert procfs.Process(child.pid, os.getpid()) not in asyncio.run(procfs.named(["sleep"]))
+
+
+def test_a_table_that_cannot_be_listed_is_an_error_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when there is no descriptor left."""
+
+    def full(_path: str) -> list[str]:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(os, "listdir", full)
+    with pytest.raises(SourceError, match="/proc: Too many open files"):
+        asyncio.run(procfs.named(["sleep"]))
 
 
 def test_one_process() -> None:

@@ -23,9 +23,17 @@ class Process(NamedTuple):
 
 
 async def named(names: Collection[str]) -> list[Process]:
-    """Every process of one of the names, as far as we may see them; yields to the loop on the way."""
+    """Every process of one of the names, as far as we may see them; yields to the loop on the way.
+
+    Raises:
+        SourceError: /proc cannot be listed, for want of descriptors for example.
+    """
     found = []
-    for index, entry in enumerate(os.listdir("/proc")):  # noqa: PTH208 - as everywhere in this room
+    try:
+        entries = os.listdir("/proc")  # noqa: PTH208 - as everywhere in this room
+    except OSError as error:
+        raise file.unreadable("/proc", error) from error
+    for index, entry in enumerate(entries):
         if index % _BATCH == 0:
             await asyncio.sleep(0)
         if entry.isdigit() and name(int(entry)) in names:
