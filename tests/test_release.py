@@ -92,6 +92,12 @@ def test_workflow_runs_what_is_here_and_knows_no_secret() -> None:
     workflow = yaml.safe_load(text)
     assert workflow["permissions"] == {"contents": "read"}
     assert "secrets." not in text
+    jobs = workflow["jobs"]
+    assert {name: job.get("needs") for name, job in jobs.items()} == {
+        "test": None, "long": "test", "package": "test"
+    }  # fmt: skip
+    (agreed,) = [step for step in jobs["package"]["steps"] if "scripts/version" in step.get("run", "")]
+    assert agreed["if"] == "startsWith(github.ref, 'refs/tags/')"
     runs = "\n".join(step.get("run", "") for job in workflow["jobs"].values() for step in job["steps"])
     for path in re.findall(r"(?:scripts|docker|helm|\.ci)/[\w./-]+", runs):
         assert (ROOT / path).exists(), path

@@ -55,6 +55,46 @@ def test_compose_file_mounts_what_is_there() -> None:
             assert (ROOT / service["build"]["dockerfile"]).exists()
 
 
+def test_sidecar_image_is_nobodys_and_tells_of_its_health() -> None:
+    """What an orchestrator reads from it; its packages are known by their hashes."""
+    text = (DOCKER / "sidecar/Dockerfile").read_text()
+    final = text[text.rindex("\nFROM ") :]
+    assert "\nFROM scratch\n" in final
+    assert re.findall(r"^USER (.*)$", final, re.MULTILINE) == ["65532:65532"]
+    assert re.findall(r"^EXPOSE (.*)$", final, re.MULTILINE) == ["9090 9999"]
+    assert re.search(r'^HEALTHCHECK .*CMD \["/usr/bin/proxywatch", "healthcheck"\]$', final, re.MULTILINE)
+    assert "--require-hashes" in text
+    assert "--only-binary :all:" in text
+
+
+def test_compose_file_serves_this_machine_alone() -> None:
+    """Each port once, on loopback, where the file's head says that it is."""
+    text = (DOCKER / "compose.yaml").read_text()
+    ports = [port for service in _compose()["services"].values() for port in service.get("ports", [])]
+    inner = {"1080": "1080", "9090": "9090", "9999": "9999", "9091": "9090", "3000": "3000"}
+    assert sorted(ports) == sorted(f"127.0.0.1:{here}:{there}" for here, there in inner.items())
+    assert all(f"localhost:{port}" in text for port in inner)
+
+
+def test_compose_file_gives_the_proxy_three_capabilities() -> None:
+    """And no service more than it needs; nobody is privileged."""
+    services = _compose()["services"]
+    assert {name: each["cap_add"] for name, each in services.items() if "cap_add" in each} == {
+        "proxy": ["NET_ADMIN", "SETUID", "SETGID"],
+        "far": ["NET_ADMIN"],
+    }
+    assert not [name for name, each in services.items() if "privileged" in each]
+    assert services["proxy"]["cap_drop"] == ["ALL"]
+    assert services["proxy"]["read_only"]
+
+
+def test_prometheus_scrapes_the_network_that_the_sidecar_is_in() -> None:
+    """The proxy's, as the sidecar has none of its own."""
+    (job,) = yaml.safe_load((DOCKER / "prometheus.yml").read_text())["scrape_configs"]
+    (target,) = job["static_configs"][0]["targets"]
+    assert target == f"{_compose()['services']['proxywatch']['network_mode'].removeprefix('service:')}:9090"
+
+
 def test_compose_file_gives_the_sidecar_nothing() -> None:
     """It reads the log, shares the proxy's namespaces, and has no capability."""
     sidecar = _compose()["services"]["proxywatch"]

@@ -18,6 +18,45 @@ OLDEST, PLAIN, NATIVE, NEWEST = "1.25", "1.28", "1.29", "1.37"
 POOL: dict[str, Any] = {
     "proxies": [{"name": "golden-crab", "secret": "crab"}, {"name": "free-salmon", "secret": "salmon"}]
 }
+EVERYTHING: dict[str, Any] = {
+    "proxy": {
+        "nameservers": ["10.64.0.1"],
+        "usersSecret": "users",
+        "wireguard": {"implementation": "userspace"},
+        "extraEnv": [{"name": "TZ", "value": "UTC"}],
+    },
+    "sidecar": {
+        "login": {"username": "probe", "secret": "probe"},
+        "extraEnv": [{"name": "TZ", "value": "UTC"}],
+    },
+    "monitor": {"kind": "pod", "labels": {"release": "kps"}},
+    "rules": {"enabled": True, "labels": {"release": "kps"}},
+    "dashboards": {"enabled": True, "annotations": {"grafana_folder": "VPN"}},
+    "networkPolicy": {
+        "enabled": True,
+        "egress": [
+            {"to": [{"ipBlock": {"cidr": "192.0.2.1/32"}}], "ports": [{"port": 51820, "protocol": "UDP"}]}
+        ],
+    },
+    "service": {"type": "LoadBalancer", "annotations": {"a": "b"}},
+    "podAnnotations": {"a": "b"},
+    "podLabels": {"team": "net"},
+    "tolerations": [{"key": "vpn", "operator": "Exists"}],
+    "nodeSelector": {"vpn": "yes"},
+    "priorityClassName": "high",
+    "imagePullSecrets": [{"name": "registry"}],
+}
+MATRIX: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "pool": POOL,
+    "everything": POOL | EVERYTHING,
+    "service monitor": POOL | {"monitor": {"kind": "service"}},
+    "native by force": POOL | {"sidecar": {"native": True}},
+    "plain by force": POOL | {"sidecar": {"native": False}},
+    "nobody may come": POOL | {"networkPolicy": {"enabled": True, "clients": [], "monitoring": []}},
+    "no restarts": POOL | {"proxy": {"restartWhenTunnelIsDead": False}, "service": {"pool": False}},
+    "by digest": POOL | {"sidecar": {"image": {"repository": "a/b", "digest": "sha256:" + "0" * 64}}},
+}
 
 Manifest = dict[str, Any]
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

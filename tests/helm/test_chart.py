@@ -10,6 +10,7 @@ import yaml
 
 from helm.charts import (
     CHART,
+    MATRIX,
     NATIVE,
     NEWEST,
     OLDEST,
@@ -31,45 +32,6 @@ from proxywatch.daemon import SECTIONS
 from proxywatch.source.proxy import Proxy
 
 MAJORS = ("3", "4")
-EVERYTHING: dict[str, Any] = {
-    "proxy": {
-        "nameservers": ["10.64.0.1"],
-        "usersSecret": "users",
-        "wireguard": {"implementation": "userspace"},
-        "extraEnv": [{"name": "TZ", "value": "UTC"}],
-    },
-    "sidecar": {
-        "login": {"username": "probe", "secret": "probe"},
-        "extraEnv": [{"name": "TZ", "value": "UTC"}],
-    },
-    "monitor": {"kind": "pod", "labels": {"release": "kps"}},
-    "rules": {"enabled": True, "labels": {"release": "kps"}},
-    "dashboards": {"enabled": True, "annotations": {"grafana_folder": "VPN"}},
-    "networkPolicy": {
-        "enabled": True,
-        "egress": [
-            {"to": [{"ipBlock": {"cidr": "192.0.2.1/32"}}], "ports": [{"port": 51820, "protocol": "UDP"}]}
-        ],
-    },
-    "service": {"type": "LoadBalancer", "annotations": {"a": "b"}},
-    "podAnnotations": {"a": "b"},
-    "podLabels": {"team": "net"},
-    "tolerations": [{"key": "vpn", "operator": "Exists"}],
-    "nodeSelector": {"vpn": "yes"},
-    "priorityClassName": "high",
-    "imagePullSecrets": [{"name": "registry"}],
-}
-MATRIX: dict[str, dict[str, Any]] = {
-    "nothing": {},
-    "pool": POOL,
-    "everything": POOL | EVERYTHING,
-    "service monitor": POOL | {"monitor": {"kind": "service"}},
-    "native by force": POOL | {"sidecar": {"native": True}},
-    "plain by force": POOL | {"sidecar": {"native": False}},
-    "nobody may come": POOL | {"networkPolicy": {"enabled": True, "clients": [], "monitoring": []}},
-    "no restarts": POOL | {"proxy": {"restartWhenTunnelIsDead": False}, "service": {"pool": False}},
-    "by digest": POOL | {"sidecar": {"image": {"repository": "a/b", "digest": "sha256:" + "0" * 64}}},
-}
 
 
 @pytest.mark.parametrize(
@@ -138,33 +100,6 @@ def test_sidecar_is_native_from_1_29_on(major: str) -> None:
     for pod in pods(render(POOL, major=major, kubernetes=PLAIN)):
         assert "initContainers" not in pod["spec"]
         assert "restartPolicy" not in containers(pod)["proxywatch"]
-
-
-def test_sidecar_has_no_privilege_and_the_proxy_three() -> None:
-    """The sidecar is nobody with nothing; the proxy may make a device and drop its children's rights."""
-    for pod in pods(render(POOL | EVERYTHING)):
-        sidecar, proxy = (containers(pod)[name]["securityContext"] for name in ("proxywatch", "proxy"))
-        assert sidecar["capabilities"] == {"drop": ["ALL"]}
-        assert sidecar["runAsUser"] == 65532
-        assert proxy["capabilities"] == {"drop": ["ALL"], "add": ["NET_ADMIN", "SETGID", "SETUID"]}
-        for context in (sidecar, proxy):
-            assert context["readOnlyRootFilesystem"]
-            assert not context["allowPrivilegeEscalation"]
-        assert "privileged" not in str(pod)
-        assert not pod["spec"]["automountServiceAccountToken"]
-
-
-def test_each_probe_asks_the_endpoint_that_is_its_own() -> None:
-    """Liveness is the loop, readiness the proxy; a dead tunnel restarts the VPN, not the sidecar."""
-    pod = pods(render(POOL))[0]
-    sidecar, proxy = (containers(pod)[name] for name in ("proxywatch", "proxy"))
-    assert sidecar["livenessProbe"]["httpGet"] == {"path": "/livez", "port": 9999}
-    assert sidecar["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": 9999}
-    assert proxy["livenessProbe"]["httpGet"] == {"path": "/vpnz", "port": 9999}
-    patience = proxy["livenessProbe"]["failureThreshold"] * proxy["livenessProbe"]["periodSeconds"]
-    assert patience >= 180  # seconds; a sidecar that is restarted does not end the tunnel
-    quiet = pods(render(MATRIX["no restarts"]))[0]
-    assert not {"livenessProbe", "startupProbe"} & set(containers(quiet)["proxy"])
 
 
 @pytest.mark.parametrize("name", MATRIX)
