@@ -42,6 +42,7 @@ READING = b"error after reading 18 bytes in 0 seconds: "
         (b"could not bind address to use on external side: none of the addresses", "no_external_address"),
         (b"could not create socket: Too many open files", "proxy_error"),
         (b"something new: Too many open files", "proxy_error"),
+        (b"something new: No file descriptors available", "proxy_error"),
         (b"something new", "other"),
         (b"eof from client", "client_gone"),
     ],

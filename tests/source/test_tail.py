@@ -213,6 +213,28 @@ def test_two_rotations_between_two_looks(log: Path) -> None:
     assert tail.rotations == 2
 
 
+def test_no_more_than_eight_files_are_kept_open(log: Path) -> None:
+    """However often it is rotated; the oldest that is read goes first."""
+    tail = follow(log)
+    for number in range(20):
+        append(log, f"{number}")
+        assert drain(tail) == [b"%d" % number]
+        log.rename(f"{log}.{number}")
+    append(log, "last")
+    assert drain(tail) == [b"last"]
+    assert len(tail.places()) <= 9
+
+
+def test_a_file_that_was_cut_before_any_of_it_was_read(log: Path) -> None:
+    """It is known by how it began."""
+    log.write_text("a line without an end" * 20)
+    tail = follow(log)
+    assert drain(tail) == []
+    log.write_text("another\n")
+    assert drain(tail) == [b"another"]
+    assert tail.truncations == 1
+
+
 def test_a_copy_beside_the_log_is_not_read_again(log: Path) -> None:
     """Somebody saved it, then it was rotated: it begins as a file does that was read."""
     append(log, "one")
