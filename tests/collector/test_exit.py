@@ -77,6 +77,17 @@ async def test_a_leak_is_told() -> None:
     assert [finding.text.partition(":")[0] for finding in faults] == ["no_leak", "no_leak_ipv6"]
 
 
+async def test_where_the_proxy_alone_uses_the_tunnel_its_exit_is_judged_all_the_same() -> None:
+    """What gets out beside it is no leak there, but an exit that is this host's own address is wrong."""
+    services = FakeServices()
+    services.beside = {4: NODE, 6: None}
+    collector = _collector(services, leaks=False)
+    await collector.update()
+    seen = samples(collector)
+    assert seen['proxy_exit_check{check="not_direct"}'] == 1
+    assert not [name for name in seen if "no_leak" in name]
+
+
 async def test_a_proxy_that_does_not_use_the_tunnel() -> None:
     """The exit is this host's own address, which is no VPN's."""
     services = FakeServices()

@@ -178,12 +178,12 @@ def test_settings_of_one_proxy_win_over_those_of_all() -> None:
     assert first[wireguard.Settings].sockets == "/run/tunnel"
 
 
-def test_a_pod_that_may_get_out_is_not_asked_for_leaks() -> None:
+def test_a_pod_that_may_get_out_does_not_leak() -> None:
     """Dante alone goes by the tunnel: only where a policy locks the pod in is its own way out a leak."""
-    assert not _settings(POOL)[exit_.Settings].direct
-    assert not _settings(POOL | {"networkPolicy": {"enabled": True}})[exit_.Settings].direct
-    assert _settings(MATRIX["everything"])[exit_.Settings].direct
-    assert _settings(POOL | {"sidecar": {"settings": {"exit": {"direct": True}}}})[exit_.Settings].direct
+    assert not _settings(POOL)[exit_.Settings].leaks
+    assert not _settings(POOL | {"networkPolicy": {"enabled": True}})[exit_.Settings].leaks
+    assert _settings(MATRIX["everything"])[exit_.Settings].leaks
+    assert _settings(POOL | {"sidecar": {"settings": {"exit": {"leaks": True}}}})[exit_.Settings].leaks
 
 
 def test_secret_of_a_login_is_mounted_where_the_settings_seek_it() -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -186,6 +187,16 @@ def test_a_fault_has_its_stage_and_reason(fault: str, pki: Certificates) -> None
     assert stage not in reached or reason in {"status", "redirect", "malformed"}, (
         "a phase that failed has no duration"
     )
+
+
+@pytest.mark.parametrize("fault", ["silence at CONNECT", "silence before an answer", "silence in the body"])
+def test_a_transfer_that_stands_still_is_given_up(fault: str) -> None:
+    """Long before all of its time is over, and told by the stage at which it stands."""
+    url, script, stage, reason = FAULTS[fault]
+    with faulty(script) as port:
+        seen = probe(Proxy(url=f"socks5h://127.0.0.1:{port}"), replace(request(url, 60), patience=1))
+    assert (seen.stage, seen.reason) == (stage, reason)
+    assert seen.duration < 30
 
 
 @pytest.mark.parametrize(

@@ -80,12 +80,16 @@ def test_not_direct(seen: Identity, direct: Identity | None, asked: bool, verdic
 )
 def test_leaks(direct: Identity | None, tunnel: bool, same_family: bool, verdict: bool | None) -> None:  # noqa: FBT001
     """What leaves beside the tunnel is one; without the VPN's device here it cannot be told."""
-    assert exit_check.leak(EXIT, direct, asked=True, tunnel=tunnel, same_family=same_family).passed is verdict
+    assert (
+        exit_check.leak(EXIT, direct, asked=True, barred=True, tunnel=tunnel, same_family=same_family).passed
+        is verdict
+    )
 
 
 def test_a_leak_that_was_not_looked_for() -> None:
     """Nothing is concluded."""
-    assert exit_check.leak(EXIT, None, asked=False, tunnel=True).passed is None
+    assert exit_check.leak(EXIT, None, asked=False, barred=True, tunnel=True).passed is None
+    assert exit_check.leak(EXIT, None, asked=True, barred=False, tunnel=True).passed is None
 
 
 @pytest.mark.parametrize(

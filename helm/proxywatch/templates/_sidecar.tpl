@@ -29,7 +29,7 @@ true
   "http" (dict "listen" ":9090")
   "health" (dict "listen" ":9999")
 -}}
-{{- if .pool }}{{ $_ := set $ours "exit" (dict "direct" (and $values.networkPolicy.enabled (not (empty $values.networkPolicy.egress)))) }}{{ end -}}
+{{- if .pool }}{{ $_ := set $ours "exit" (dict "leaks" (and $values.networkPolicy.enabled (not (empty $values.networkPolicy.egress)))) }}{{ end -}}
 {{- with $values.sidecar.tunnelVolume }}{{ $_ := set $ours "wireguard" (dict "sockets" "/run/tunnel") }}{{ end -}}
 {{- with $values.sidecar.login }}{{ if .username -}}
 {{- $_ := set $ours.proxy "username" .username }}{{ $_ = set $ours.proxy "password_file" "/etc/proxywatch/login/password" -}}

@@ -73,6 +73,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             that knows most goes first.
         direct: Whether to ask them without the proxy too, which the checks for leaks need; they then see this
             host's own address if something leaks.
+        leaks: Whether what gets out beside the tunnel is a leak; false where the proxy alone is to use it.
         expect: Where traffic should come out.
     """
 
@@ -85,6 +86,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Url("https://api64.ipify.org/?format=json"),
     )
     direct: bool = True
+    leaks: bool = True
     expect: Expect = Expect()
 
     def __post_init__(self) -> None:
@@ -215,14 +217,18 @@ class ExitCollector:
     async def _check(self, seen: Identity) -> tuple[Check, ...]:
         asked, tunnel = self._settings.direct, self._tunnel()
         direct, direct6 = await asyncio.gather(self._directly(4), self._directly(6))
-        six = ":" in seen.address
+        barred, six = self._settings.leaks, ":" in seen.address
         expect = self._settings.expect
         verdicts: dict[str, Verdict] = {
             "vpn": exit_check.vpn(seen, expected=expect.mullvad),
             "country": exit_check.country(seen, expect.country),
             "not_direct": exit_check.not_direct(seen, direct6 if six else direct, asked=asked),
-            "no_leak": exit_check.leak(seen, direct, asked=asked, tunnel=tunnel, same_family=not six),
-            "no_leak_ipv6": exit_check.leak(seen, direct6, asked=asked, tunnel=tunnel, same_family=six),
+            "no_leak": exit_check.leak(
+                seen, direct, asked=asked, barred=barred, tunnel=tunnel, same_family=not six
+            ),
+            "no_leak_ipv6": exit_check.leak(
+                seen, direct6, asked=asked, barred=barred, tunnel=tunnel, same_family=six
+            ),
             "dns": exit_check.dns(self._prober.proxy.scheme),
         }
         return tuple(Check(name, *verdict) for name, verdict in verdicts.items())

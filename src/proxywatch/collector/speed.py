@@ -62,6 +62,7 @@ _FIRST = 10.0
 _SLACK = 5.0
 _LOOK = 1.0
 _BUSY = 0.5
+_PATIENCE = 10  # latency probes wait meanwhile
 
 Positive = Annotated[Duration, msgspec.Meta(gt=0)]
 Counter = Callable[[], int | None]
@@ -80,7 +81,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         enabled: Whether to make them.
         interval: From one test to the next.
-        timeout: The longest that one test may take.
+        timeout: The longest that one test may take; one that stands still for ten seconds is given up.
         url: What to fetch, http or https; `{bytes}` in it becomes the number of bytes that may be read.
         bytes: The body to read at least, where `max_bytes` allows it; a shorter one is a failure.
         min_duration: Read on until the body has taken this long, up to `max_bytes`, so that a far exit is
@@ -226,6 +227,7 @@ class SpeedCollector:
                 enough=True,
                 min_duration=settings.min_duration,
                 least=settings.least,
+                patience=_PATIENCE,
             )
         )
         self._count(test)

@@ -36,6 +36,7 @@ class Request:
         min_duration: Go on past `least` bytes until the body has taken as many seconds.
         least: With `min_duration`, the bytes to read at least.
         family: 4 or 6 to insist on one family for a connection made from here; 0 for either.
+        patience: The longest that it may stand still, in whole seconds; 0 for as long as all of it may take.
     """
 
     kind: str
@@ -47,6 +48,7 @@ class Request:
     min_duration: float = 0.0
     least: int = 0
     family: int = 0
+    patience: int = 0
 
 
 @dataclass(slots=True)

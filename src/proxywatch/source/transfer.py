@@ -91,7 +91,9 @@ def _prepare(curl: pycurl.Curl, request: Request, attempt: Attempt, bundle: str 
         _SOCKS5_AUTH: pycurl.HTTPAUTH_BASIC,  # no GSSAPI, which a probe could not finish
         pycurl.NOPROXY: "",
         pycurl.TIMEOUT_MS: max(1, round(request.timeout * 1000)),
-        pycurl.CONNECTTIMEOUT_MS: max(1, round(request.timeout * 1000)),
+        pycurl.CONNECTTIMEOUT_MS: max(1, round((request.patience or request.timeout) * 1000)),
+        pycurl.LOW_SPEED_LIMIT: 1 if request.patience else 0,
+        pycurl.LOW_SPEED_TIME: request.patience,
         pycurl.FRESH_CONNECT: 1,
         pycurl.FORBID_REUSE: 1,
         pycurl.SSL_SESSIONID_CACHE: 0,  # a resumed session would verify no certificate

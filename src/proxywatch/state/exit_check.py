@@ -76,7 +76,13 @@ def not_direct(seen: Identity, direct: Identity | None, *, asked: bool) -> Verdi
 
 
 def leak(
-    seen: Identity, direct: Identity | None, *, asked: bool, tunnel: bool, same_family: bool = True
+    seen: Identity,
+    direct: Identity | None,
+    *,
+    asked: bool,
+    barred: bool,
+    tunnel: bool,
+    same_family: bool = True,
 ) -> Verdict:
     """Does a connection made beside the proxy fail, or leave through the tunnel?
 
@@ -84,15 +90,22 @@ def leak(
         seen: Through the proxy.
         direct: Beside it; None when that failed.
         asked: Whether that was tried.
+        barred: Whether nothing is meant to get out beside the tunnel.
         tunnel: Whether the VPN's device is on this host, so that all of its traffic should go through it.
         same_family: Whether the two addresses can be compared.
     """
     if not asked:
         return _unjudged("connections beside the proxy are not tried (`exit.direct`)")
+    if not barred:
+        return _unjudged("this host may get out beside the tunnel (`exit.leaks`)")
     if not tunnel:
         return _unjudged("the VPN's device is not here: this host's own traffic need not go through it")
     if direct is None:
         return _passed("nothing gets out beside the tunnel")
+    return _way_out(seen, direct, same_family=same_family)
+
+
+def _way_out(seen: Identity, direct: Identity, *, same_family: bool) -> Verdict:
     if direct.vpn or (same_family and direct.address == seen.address):
         return _passed("it leaves through the tunnel")
     if direct.vpn is None and not same_family:
