@@ -1,14 +1,19 @@
 """Bring about faults in a real pod, and hold the exporter to its invariants.
 
-python -m faults [--sequences 100] [--seed 1] [--minutes 40] [--only WORDS|N,...] [--write docs/faults.md]
+python -m faults [--sequences 100] [--seed 1] [--minutes 40] [--beds 3] [--only WORDS|N,...]
+                 [--write docs/faults.md]
 
 A sequence is told by the seed and its number alone: `--only 28,41` tries those two again, and no single
-faults. With --only no page is written.
+faults. With --only no page is written. They are shared out among so many pods that stand side by side.
 """
 
 import argparse
 import sys
 import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 
@@ -22,6 +27,22 @@ from testbed.pod import missing
 
 _LASTS = 3.0
 _HEAD = ("fault", "recovered s", "requests", "slowest answer s", "what readiness said", "verdict")
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one pod bore.
+
+    Attributes:
+        singles: By the fault's name.
+        sequences: By number.
+        first, last: What the exporter took before the sequences and after.
+    """
+
+    singles: dict[str, Result]
+    sequences: dict[int, Result]
+    first: dict[str, int]
+    last: dict[str, int]
 
 
 def _row(result: Result) -> tuple[str, ...]:
@@ -40,6 +61,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--sequences", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=40, help="no sequence begins after that")
+    parser.add_argument("--beds", type=int, default=3, help="pods side by side")
     parser.add_argument("--only", default="", help="single faults whose name has these words; or numbers")
     parser.add_argument("--write", type=Path, help="a Markdown page")
     parser.add_argument("--explain", action="store_true", help="print the journal after a broken invariant")
@@ -59,44 +81,63 @@ def main() -> int:
     if missing():
         print(f"faults: a pod needs {', '.join(missing())}")
         return 1
-    end = time.monotonic() + 60 * arguments.minutes
     alone, numbers = _plan(arguments.only, arguments.sequences)
-    singles: list[Result] = []
+    beds = min(arguments.beds, len(alone) + len(numbers))
+    shares = [([fault.name for fault in alone[bed::beds]], numbers[bed::beds]) for bed in range(beds)]
+    with ProcessPoolExecutor(beds, get_context("spawn")) as pool:
+        parts = list(pool.map(_bear, [arguments] * beds, shares))
+    singles = {name: result for part in parts for name, result in part.singles.items()}
+    sequences = {number: result for part in parts for number, result in part.sequences.items()}
+    page = _page(
+        arguments.seed,
+        [singles[fault.name] for fault in alone],
+        dict(sorted(sequences.items())),
+        parts,
+    )
+    if arguments.write and not arguments.only:
+        arguments.write.write_text(page)
+    print(page)
+    return int(any(result.broken for result in (*singles.values(), *sequences.values())))
+
+
+def _bear(arguments: argparse.Namespace, share: tuple[list[str], list[int]]) -> Part:
+    """Run a share of them in a pod; a process of its own."""
+    end = time.monotonic() + 60 * arguments.minutes
+    names, numbers = share
+    by_name = {fault.name: fault for fault in FAULTS.values()}
+    singles: dict[str, Result] = {}
     sequences: dict[int, Result] = {}
     with Bed() as bed, Clients(bed.pod, seed=arguments.seed) as clients:
         runner = Runner(bed, clients)
         bed.until("the first round", lambda: bed.value("proxy_latency_ms"), 30)
-        for fault in alone:
-            singles.append(runner.run([fault], _LASTS, Random(arguments.seed)))
-            print(*_row(singles[-1]), singles[-1].usage, sep=" | ", flush=True)
+        for name in names:
+            result = singles[name] = runner.run([by_name[name]], _LASTS, Random(arguments.seed))
+            print(*_row(result), result.usage, sep=" | ", flush=True)
         first = measure(bed)
         for number in numbers:
             if time.monotonic() < end:
                 dice = Random(f"{arguments.seed}-{number}")
-                result = runner.run(draw(dice), dice.uniform(0.5, _LASTS), dice)
-                sequences[number] = result
+                result = sequences[number] = runner.run(draw(dice), dice.uniform(0.5, _LASTS), dice)
                 print(*_sequence_row(number, result), result.usage, sep=" | ", flush=True)
                 if result.broken and arguments.explain:
                     print(explain(bed), flush=True)
-        last = measure(bed)
-    page = _page(arguments.seed, singles, sequences, first, last)
-    if arguments.write and not arguments.only:
-        arguments.write.write_text(page)
-    print(page)
-    return int(any(result.broken for result in (*singles, *sequences.values())))
+        return Part(singles, sequences, first, measure(bed))
 
 
 def _page(
     seed: int,
     singles: list[Result],
     sequences: dict[int, Result],
-    first: dict[str, int],
-    last: dict[str, int],
+    parts: Sequence[Part],
 ) -> str:
     held = sum(not result.broken for result in sequences.values())
     growth = table(
-        ("", *first),
-        [("before the sequences", *map(str, first.values())), ("after", *map(str, last.values()))],
+        ("", *parts[0].first),
+        [
+            (f"pod {number}, {when}", *map(str, measured.values()))
+            for number, part in enumerate(parts, 1)
+            for when, measured in (("before the sequences", part.first), ("after", part.last))
+        ],
     )
     return "\n".join(
         (
