@@ -159,23 +159,23 @@ _target = re.compile(rb"\S+ (.*?\.\d+)(?: \[\S*\])*: (.*)", re.DOTALL).fullmatch
 _bare_target = re.compile(rb"\S+ (.*\.\d+)", re.DOTALL).fullmatch
 _running = re.compile(rb"Dante/server\[\d+/\d+\] v(\S+) running").match
 _died = re.compile(rb"(?:EOF from|sigchld\(\):) io-child (\d+)").match
-_HEAD = rb"[^(\[\n]*+\((\d{1,11}\.\d{1,9})\) [^\s\[]++\[(\d+)\]: info: "
-_LATER_HEAD = rb"[^(\[\n]*+\((\d{1,11}\.\d{1,9})\) [^\s\[]++\[\d+\]: info: "
+_HEAD = rb"[^(\[\n]*+\((\d{1,11}+\.\d{1,9}+)\) [^\s\[]++\[(\d++)\]: info: "
+_LATER_HEAD = rb"[^(\[\n]*+\((\d{1,11}+\.\d{1,9}+)\) [^\s\[]++\[\d++\]: info: "
 _PLAIN = rb"[0-9a-f:.]++(?<=\d)"
 _OUTSIDE = rb"[0-9a-f:.]++"
 _PLAIN_BEFORE_COLON = rb"[0-9a-f:.]*\.\d+"
 _USER = rb"(?:\w++%[\w.-]++@)?"
 _DURATION = rb"\.  Session duration: \d+s"
-_NUMBER = rb"(\d{1,19})(?:/\d+)?"
+_NUMBER = rb"(\d{1,19}+)(?:/\d+)?"
 _plain_lines = re.compile(
-    rb"(" + _HEAD + rb"(?:pass\(\d+\): (?:tcp|udp)/(accept|connect|bind|udpassociate) (?:"
+    rb"(" + _HEAD + rb"(?:pass\(\d++\): (?:tcp|udp)/(accept|connect|bind|udpassociate) (?:"
     rb"\[: " + _USER + rb"(" + _PLAIN + rb") (" + _PLAIN + rb")(?: -> " + _OUTSIDE + rb" (" + _PLAIN + rb"))?"
     rb"|\]: " + _NUMBER + rb" -> " + _USER + rb"(?P<client>" + _PLAIN + rb") (" + _PLAIN + rb") -> " + _NUMBER
     + rb"(?:, " + _NUMBER + rb" -> " + _OUTSIDE + rb" (" + _PLAIN + rb") -> " + _NUMBER + rb")?: ([^.>\n]*+)"
-    + _DURATION + rb"(?:\n" + _LATER_HEAD + rb"pass\(\d+\): tcp/accept \]: \d+ -> (?P=client) " + _PLAIN
+    + _DURATION + rb"(?:\n" + _LATER_HEAD + rb"pass\(\d++\): tcp/accept \]: \d+ -> (?P=client) " + _PLAIN
     + rb" -> \d+: [^.\n]*+" + _DURATION + rb")?)"
     # A name that a client asked for could look like a target with a reason; but then a port ends the line.
-    rb"|block\(\d+\): tcp/(accept|connect) \]: (" + _PLAIN + rb") (" + _PLAIN_BEFORE_COLON
+    rb"|block\(\d++\): tcp/(accept|connect) \]: (" + _PLAIN + rb") (" + _PLAIN_BEFORE_COLON
     + rb")(?: -> " + _OUTSIDE + rb" (" + _PLAIN_BEFORE_COLON + rb"))?(?:: ([^\n]*+)(?<=[a-z]))?)|[^\n]*+)\n"
 ).findall  # fmt: skip
 
