@@ -84,7 +84,7 @@ def main() -> int:
     alone, numbers = _plan(arguments.only, arguments.sequences)
     beds = min(arguments.beds, len(alone) + len(numbers))
     shares = [([fault.name for fault in alone[bed::beds]], numbers[bed::beds]) for bed in range(beds)]
-    with ProcessPoolExecutor(beds, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(beds, get_context("fork")) as pool:
         parts = list(pool.map(_bear, [arguments] * beds, shares))
     singles = {name: result for part in parts for name, result in part.singles.items()}
     sequences = {number: result for part in parts for number, result in part.sequences.items()}
