@@ -62,6 +62,7 @@ _FIRST = 10.0
 _SLACK = 5.0
 _LOOK = 1.0
 _BUSY = 0.5
+_MOST_BUSY = 2  # in a row: the speed that clients are compared with may have been a bad moment's
 _PATIENCE = 10  # latency probes wait meanwhile
 
 Positive = Annotated[Duration, msgspec.Meta(gt=0)]
@@ -164,6 +165,7 @@ class SpeedCollector:
         self._failures: dict[metric.Labels, float] = dict.fromkeys(REASONS, 0)
         self._skips: dict[metric.Labels, float] = dict.fromkeys(("budget", "busy"), 0)
         self._skip = ""
+        self._busy_in_row = 0
 
     def describe(self) -> Sequence[Family]:
         """The last test, and what was counted since the start."""
@@ -197,7 +199,8 @@ class SpeedCollector:
         """The reason to skip this test; empty for none."""
         if self._budget.left(self._clock.now()) < self._settings.least:
             return "budget"
-        return "busy" if await self._busy() else ""
+        self._busy_in_row = self._busy_in_row + 1 if await self._busy() else 0
+        return "busy" if 0 < self._busy_in_row <= _MOST_BUSY else ""
 
     async def _busy(self) -> bool:
         """Whether clients use half of what the last good test saw: a test would measure what they leave."""
@@ -218,6 +221,7 @@ class SpeedCollector:
             if settings.min_duration
             else settings.least
         )
+        self._busy_in_row = 0
         test = await self._prober.probe(
             Request(
                 "speed",
