@@ -45,7 +45,7 @@ bench-check: install
 	@scripts/need-packages bench
 	$(BIN)/python bench/run.py --check --minutes 5 $(BENCH)
 
-# Faults and a hundred sequences of them in a real pod; writes docs/faults.md. Needs root; half an hour.
+# Faults and a hundred sequences of them in a real pod; writes docs/faults.md. Needs root; a quarter of one.
 # FAULTS="--only 28,41 --explain" tries these sequences again.
 faults: install
 	@scripts/need-packages bench
