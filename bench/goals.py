@@ -62,6 +62,12 @@ GOALS = (
         0.5,
         rf"^mtail, four counters  .* {_NUMBER} of it",
     ),
+    Goal(
+        "log",
+        "the same, its patterns unanchored",
+        0.5,
+        rf"^mtail, four counters, unanchored .* {_NUMBER} of it",
+    ),
     Goal("probe", "CPU per probe, beside a curl process", 0.1, rf"^ +curl process .* ours {_NUMBER} of it"),
     Goal(
         "probe",
