@@ -53,10 +53,12 @@ def test_the_worst_of_several_figures_counts() -> None:
     rows, good = judge({"children": printed + "process-exporter  90.0 ms   ours / it = 0.07\n"})
     assert [row[3:] for row in rows] == [("0.07", "met"), ("0.2", "MISSED")]
     assert not good
-    assert judge({"log": "mtail is not installed\n"}) == (
-        [("log", "CPU per line, beside mtail with four counters", "≤ 0.5", "not measured", "MISSED")],
-        False,
-    )
+    rows, good = judge({"log": "mtail is not installed\n"})
+    assert rows[0] == (
+        "log", "CPU per line, beside mtail with four counters", "≤ 0.5", "not measured", "MISSED",
+    )  # fmt: skip
+    assert {row[3:] for row in rows} == {("not measured", "MISSED")}
+    assert not good
 
 
 @pytest.mark.parametrize("goal", GOALS, ids=lambda goal: f"{goal.bench}: {goal.what}")
