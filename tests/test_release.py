@@ -94,6 +94,7 @@ def test_workflow_runs_what_is_here_and_knows_no_secret() -> None:
     assert "secrets." not in text
     jobs = workflow["jobs"]
     assert {name: job.get("needs") for name, job in jobs.items()} == {
+        "fuzz": "test",
         "test": None, "long": "test", "package": "test"
     }  # fmt: skip
     (agreed,) = [step for step in jobs["package"]["steps"] if "scripts/version" in step.get("run", "")]
