@@ -104,14 +104,13 @@ def _bear(arguments: argparse.Namespace, share: tuple[list[str], list[int]]) -> 
     """Run a share of them in a pod; a process of its own."""
     end = time.monotonic() + 60 * arguments.minutes
     names, numbers = share
-    by_name = {fault.name: fault for fault in FAULTS.values()}
     singles: dict[str, Result] = {}
     sequences: dict[int, Result] = {}
     with Bed() as bed, Clients(bed.pod, seed=arguments.seed) as clients:
         runner = Runner(bed, clients)
         bed.until("the first round", lambda: bed.value("proxy_latency_ms"), 30)
         for name in names:
-            result = singles[name] = runner.run([by_name[name]], _LASTS, Random(arguments.seed))
+            result = singles[name] = runner.run([FAULTS[name]], _LASTS, Random(arguments.seed))
             print(*_row(result), result.usage, sep=" | ", flush=True)
         first = measure(bed)
         for number in numbers:

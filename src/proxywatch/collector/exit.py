@@ -5,6 +5,7 @@ Two or more services are asked through the proxy; the address that most of them 
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from random import Random
 from typing import Annotated, Protocol
 
@@ -217,18 +218,15 @@ class ExitCollector:
     async def _check(self, seen: Identity) -> tuple[Check, ...]:
         asked, tunnel = self._settings.direct, self._tunnel()
         direct, direct6 = await asyncio.gather(self._directly(4), self._directly(6))
-        barred, six = self._settings.leaks, ":" in seen.address
+        six = ":" in seen.address
+        leak = partial(exit_check.leak, seen, asked=asked, barred=self._settings.leaks, tunnel=tunnel)
         expect = self._settings.expect
         verdicts: dict[str, Verdict] = {
             "vpn": exit_check.vpn(seen, expected=expect.mullvad),
             "country": exit_check.country(seen, expect.country),
             "not_direct": exit_check.not_direct(seen, direct6 if six else direct, asked=asked),
-            "no_leak": exit_check.leak(
-                seen, direct, asked=asked, barred=barred, tunnel=tunnel, same_family=not six
-            ),
-            "no_leak_ipv6": exit_check.leak(
-                seen, direct6, asked=asked, barred=barred, tunnel=tunnel, same_family=six
-            ),
+            "no_leak": leak(direct, same_family=not six),
+            "no_leak_ipv6": leak(direct6, same_family=six),
             "dns": exit_check.dns(self._prober.proxy.scheme),
         }
         return tuple(Check(name, *verdict) for name, verdict in verdicts.items())

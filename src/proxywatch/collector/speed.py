@@ -199,8 +199,9 @@ class SpeedCollector:
         """The reason to skip this test; empty for none."""
         if self._budget.left(self._clock.now()) < self._settings.least:
             return "budget"
-        self._busy_in_row = self._busy_in_row + 1 if await self._busy() else 0
-        return "busy" if 0 < self._busy_in_row <= _MOST_BUSY else ""
+        left_out = self._busy_in_row < _MOST_BUSY and await self._busy()
+        self._busy_in_row = self._busy_in_row + 1 if left_out else 0
+        return "busy" if left_out else ""
 
     async def _busy(self) -> bool:
         """Whether clients use half of what the last good test saw: a test would measure what they leave."""
@@ -221,7 +222,6 @@ class SpeedCollector:
             if settings.min_duration
             else settings.least
         )
-        self._busy_in_row = 0
         test = await self._prober.probe(
             Request(
                 "speed",
