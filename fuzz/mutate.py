@@ -4,6 +4,7 @@ An input that breaks an invariant is kept in `corpus/HARNESS/`; whatever is ther
 mutated too.
 """
 
+import gc
 import hashlib
 import sys
 import time
@@ -11,6 +12,7 @@ from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from random import Random
+from types import FunctionType
 
 KEPT = Path(__file__).parent / "corpus"
 _WORDS = (b"\0", b"\n", b" ", b":", b"/", b"-1", b"99999999999999999999")
@@ -20,13 +22,19 @@ def fuzz(one: Callable[[bytes], None], corpus: Sequence[bytes], words: Sequence[
     """Call `one` with mutations of the corpus, and print how many it took.
 
     The first argument of the command line is the time in seconds (10), the second the seed (0). With
-    `atheris`
-    as the first, that engine drives instead, and takes the rest of the command line.
+    `atheris` as the first, that engine drives instead, watches which of our code an input reaches, and takes
+    the rest of the command line.
     """
     if sys.argv[1:2] == ["atheris"] and find_spec("atheris"):
         import atheris  # noqa: PLC0415 - optional
 
-        atheris.Setup([sys.argv[0], *sys.argv[2:]], one)
+        def another(data: bytes, most: int, seed: int) -> bytes:
+            dice = Random(seed)
+            return mutated(dice, [data, dice.choice(corpus)], words)[:most]
+
+        for function in _ours():
+            atheris.instrument_func(function)
+        atheris.Setup([sys.argv[0], *sys.argv[2:]], one, custom_mutator=another)
         atheris.Fuzz()
     seconds, seed = (float(a) for a in (sys.argv[1:] + ["10", "0"][len(sys.argv) - 1 :])[:2])
     name = Path(sys.argv[0]).stem.removeprefix("fuzz_")
@@ -42,6 +50,12 @@ def fuzz(one: Callable[[bytes], None], corpus: Sequence[bytes], words: Sequence[
             _try(one, mutated(dice, everything, words), name, seed)
         count += 100
     print(f"{name}: {count} inputs, none broke the invariant")
+
+
+def _ours() -> list[FunctionType]:
+    """The functions of ours that were imported."""
+    names = [name for name in sys.modules if name.startswith("proxywatch.")]
+    return [it for it in gc.get_objects() if isinstance(it, FunctionType) and it.__module__ in names]
 
 
 def _try(one: Callable[[bytes], None], data: bytes, name: str, seed: float) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from corpora import GRANTED, REASONS, UNLOGGED, Corpus, corpus, lines_of_each, read
+from proxywatch.parse import dante_log
 from proxywatch.parse.dante_reason import REASONS as BLAME
 from proxywatch.state.dante_account import DanteAccount
 from proxywatch.state.sessions import Sessions
@@ -99,6 +100,25 @@ def test_a_log_of_errors_shows_the_errors() -> None:
     assert not sessions.settings.tells_successes
     assert not sessions.settings.tells_failures
     assert (sessions.success_rate(sessions.clock, 300), sessions.active()) == (None, None)
+
+
+@pytest.mark.parametrize("name", ["main", "disconnect", "ioop", "tcpinfo", "connect", "error"])
+def test_the_quick_way_through_a_chunk_changes_nothing(name: str) -> None:
+    """Line by line and record by record the account is the same."""
+    log = corpus(name).log
+    whole, slow = account_of(log).sessions, Sessions(lambda _endpoint, _at: False)
+    for line in log.splitlines():
+        record = dante_log.parse(line)
+        if record is not None:
+            slow.add(record)
+    quick, slowly = whole.save(), slow.save()
+    for one, other in ((quick.durations, slowly.durations), (quick.setups, slowly.setups)):
+        assert one[0] == other[0]
+        assert one[1] == pytest.approx(other[1], abs=1e-3)
+    assert quick.last_durations == pytest.approx(slowly.last_durations, abs=1e-5)
+    assert quick.clock == pytest.approx(slowly.clock, abs=0.01)  # a chunk's last line may be late
+    for part in ("totals", "settings", "window", "by_bytes", "by_failures", "connections", "associations"):
+        assert getattr(quick, part) == getattr(slowly, part), part
 
 
 def sessions_apart(chosen: Corpus) -> list[tuple[dict[str, Any], bytes]]:

@@ -165,7 +165,7 @@ def test_two_servers_that_share_a_log_double_nothing() -> None:
     log.tell(ACCEPT, CONNECT, CONNECT_END, ACCEPT_END)
     assert (totals.opened["connect", "client"], totals.closed["connect", "client"]) == (4, 4)
     assert (totals.lost["server_killed"], totals.lost["port_reused"]) == (3, 0)
-    assert totals.accepted - totals.ended == len(sessions.connections) == 0
+    assert not sessions.connections
     log.tell(CONNECT, "Dante/server[1/1] v1.4.4 running", CONNECT, CONNECT_END)  # accepts are not logged
     assert (totals.opened["connect", "client"], totals.closed["connect", "client"]) == (6, 6)
     assert (totals.lost["server_killed"], totals.lost["port_reused"]) == (4, 0)
@@ -337,4 +337,3 @@ def test_in_any_order_no_more_is_closed_than_was_opened(messages: list[str]) -> 
     sessions = Log().tell(*messages)
     totals = sessions.totals
     assert 0 <= sum(totals.closed.values()) <= sum(totals.opened.values())
-    assert totals.accepted - totals.ended == len(sessions.connections)

@@ -159,24 +159,37 @@ _target = re.compile(rb"\S+ (.*?\.\d+)(?: \[\S*\])*: (.*)", re.DOTALL).fullmatch
 _bare_target = re.compile(rb"\S+ (.*\.\d+)", re.DOTALL).fullmatch
 _running = re.compile(rb"Dante/server\[\d+/\d+\] v(\S+) running").match
 _died = re.compile(rb"(?:EOF from|sigchld\(\):) io-child (\d+)").match
-_HEAD = rb"[^(\[\n]*+\((\d{1,11}+\.\d{1,9}+)\) [^\s\[]++\[(\d++)\]: info: "
-_LATER_HEAD = rb"[^(\[\n]*+\((\d{1,11}+\.\d{1,9}+)\) [^\s\[]++\[\d++\]: info: "
-_PLAIN = rb"[0-9a-f:.]++(?<=\d)"
+# Sets of characters, where \d and \s would be looked up byte by byte.
+_HEAD = rb"[^(\[\n]*+\((?P<second>[0-9]{1,11}+)\.([0-9]{6})\) [^ \t\n\r\f\v\[]++\[(?P<pid>[0-9]++)\]: info: "
+_NEXT_HEAD = rb"[^(\[\n]*+\((?P=second)\.([0-9]{6})\) [^ \t\n\r\f\v\[]++\[(?P=pid)\]: info: "
+_PLAIN = rb"[0-9a-f:.]++(?<=[0-9])"
 _OUTSIDE = rb"[0-9a-f:.]++"
-_PLAIN_BEFORE_COLON = rb"[0-9a-f:.]*\.\d+"
-_USER = rb"(?:\w++%[\w.-]++@)?"
-_DURATION = rb"\.  Session duration: \d+s"
-_NUMBER = rb"(\d{1,19}+)(?:/\d+)?"
+_PLAIN_BEFORE_COLON = rb"[0-9a-f:.]*\.[0-9]+"
+_USER = rb"(?:[a-z]++%[A-Za-z0-9_.-]++@)?"
+_DURATION = rb"\.  Session duration: [0-9]++s"
+_NUMBER = rb"[0-9]{1,19}+"
+_PACKETS = rb"(?:/[0-9]++)?"
+_ACCEPT_END = (
+    rb"\n" + _NEXT_HEAD + rb"pass\([0-9]++\): tcp/accept \]: (?P=sent) -> (?P=client) (?P=inside) -> "
+    rb"(?P=written): (?P=reason)" + _DURATION
+)  # fmt: skip
+_BEGIN_OR_END = (
+    rb"pass\([0-9]++\): (?:tcp|udp)/(accept|connect|bind|udpassociate) "
+    rb"(?:\[: |\]: (?P<sent>" + _NUMBER + rb")" + _PACKETS + rb" -> )"
+    + _USER + rb"(?P<client>" + _PLAIN + rb") (?P<inside>" + _PLAIN + rb")"
+    rb"(?(sent) -> (" + _NUMBER + rb")" + _PACKETS
+    + rb"(?:, (?P<written>" + _NUMBER + rb")" + _PACKETS + rb" -> " + _OUTSIDE + rb" (" + _PLAIN + rb") -> ("
+    + _NUMBER + rb")" + _PACKETS + rb")?: (?P<reason>[^.>\n]*+)" + _DURATION + rb"(?:" + _ACCEPT_END + rb")?"
+    rb"|(?: -> " + _OUTSIDE + rb" (" + _PLAIN + rb"))?)"
+)  # fmt: skip
+# A name that a client asked for could look like a target with a reason; but then a port ends the line.
+_BLOCK = (
+    rb"block\([0-9]++\): tcp/(accept|connect) \]: (" + _PLAIN + rb") (" + _PLAIN_BEFORE_COLON
+    + rb")(?: -> " + _OUTSIDE + rb" (?P<asked>" + _PLAIN_BEFORE_COLON + rb"))?"
+    rb"(?:: ([^\n]*+)(?(asked)(?<=[a-z])|))?"
+)  # fmt: skip
 _plain_lines = re.compile(
-    rb"(" + _HEAD + rb"(?:pass\(\d++\): (?:tcp|udp)/(accept|connect|bind|udpassociate) (?:"
-    rb"\[: " + _USER + rb"(" + _PLAIN + rb") (" + _PLAIN + rb")(?: -> " + _OUTSIDE + rb" (" + _PLAIN + rb"))?"
-    rb"|\]: " + _NUMBER + rb" -> " + _USER + rb"(?P<client>" + _PLAIN + rb") (" + _PLAIN + rb") -> " + _NUMBER
-    + rb"(?:, " + _NUMBER + rb" -> " + _OUTSIDE + rb" (" + _PLAIN + rb") -> " + _NUMBER + rb")?: ([^.>\n]*+)"
-    + _DURATION + rb"(?:\n" + _LATER_HEAD + rb"pass\(\d++\): tcp/accept \]: \d+ -> (?P=client) " + _PLAIN
-    + rb" -> \d+: [^.\n]*+" + _DURATION + rb")?)"
-    # A name that a client asked for could look like a target with a reason; but then a port ends the line.
-    rb"|block\(\d++\): tcp/(accept|connect) \]: (" + _PLAIN + rb") (" + _PLAIN_BEFORE_COLON
-    + rb")(?: -> " + _OUTSIDE + rb" (" + _PLAIN_BEFORE_COLON + rb"))?(?:: ([^\n]*+)(?<=[a-z]))?)|[^\n]*+)\n"
+    _HEAD + rb"(?:" + _BEGIN_OR_END + rb"|" + _BLOCK + rb")\n|([^\n]*+)\n"
 ).findall  # fmt: skip
 
 _continuation = re.compile(rb"\s*$|tcpi_\w+ *:|\s*TCP_INFO:|\s+\S|\"|[a-z][\w /-]{0,60}:|[{}]").match
@@ -217,7 +230,7 @@ def parse(line: bytes) -> Record | None:
 
 
 def split(chunk: bytes) -> list[tuple[bytes, ...]]:
-    """Every line of a chunk, and what is in those in which nothing is unusual, without records.
+    """What is in every line of a chunk in which nothing is unusual, without records; the other lines whole.
 
     Nearly all lines of a busy log are of three forms, and a record for each would cost more than to account
     for them. `parse` gives the same for the same line.
@@ -226,18 +239,45 @@ def split(chunk: bytes) -> list[tuple[bytes, ...]]:
         chunk: Complete lines.
 
     Returns:
-        For each line, or for a `]` together with the accept `]` that its child wrote next:
+        For each line, or for a `]` together with the accept `]` that its child wrote next and that says the
+        same:
 
-        - the lines; the stamp and the pid of the first, empty in a line of another form
-        - of a `[` or a `]` with counters the command
-        - of a `[`: the client's endpoint, the proxy's, the target
-        - of a `]` with counters: the bytes to the client, the client's endpoint, the proxy's, the bytes from
-          the client, those to the target, the target, the bytes from it, the reason, the accept `]`'s stamp
+        - the stamp's seconds, its microseconds, and the pid; empty in a line of another form
+        - of a `[` or a `]` with counters: the command, the bytes to the client (empty in a `[`), the client's
+          endpoint, the proxy's
+        - of a `]` with counters: the bytes from the client, those to the target, the target, the bytes from
+          it, the reason, the accept `]`'s microseconds in the same second
+        - of a `[`: the target
         - of a `]` that blocks: the command, the client's endpoint, the proxy's, the target, the reason
+        - a line of another form
 
         What a line has not is empty.
     """
     return _plain_lines(chunk)
+
+
+def records(row: tuple[bytes, ...]) -> list[Opened | Closed]:
+    """What `parse` gives for the lines of a row of `split`, one or two; none for a line of another form."""
+    (
+        second, micros, pid, begun, sent, client, inside, read, written, target, returned, reason, gone,
+        wanted, refused, blocked, proxy, asked, why, _,
+    ) = row  # fmt: skip
+    if not second:
+        return []
+    time = int(second) + int(micros) * 1e-6
+    if refused:
+        return [Closed(time, pid, COMMANDS[refused], blocked, proxy, asked, why, passed=False)]
+    command = COMMANDS[begun]
+    if not sent:
+        return [Opened(time, pid, command, client, inside, wanted)]
+    received = written or (read if command == "accept" else 0)
+    moved = Moved(int(sent), int(received), int(returned or 0))
+    end = Closed(time, pid, command, client, inside, target, reason, passed=True, moved=moved)
+    if not gone:
+        return [end]
+    time = int(second) + int(gone) * 1e-6
+    moved = Moved(int(sent), int(written), 0)
+    return [end, Closed(time, pid, "accept", client, inside, b"", reason, passed=True, moved=moved)]
 
 
 def _opened(time: float, pid: bytes, command: Command, rest: bytes) -> Opened:

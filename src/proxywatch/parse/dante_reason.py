@@ -8,6 +8,7 @@ error`, something answered, or nothing did, out there.
 """
 
 import re
+from functools import lru_cache
 from typing import Final, Literal
 
 Blame = Literal["client", "policy", "proxy", "tunnel", "destination"]
@@ -160,6 +161,7 @@ def of_dial(text: bytes) -> str | None:
     return None
 
 
+@lru_cache(maxsize=256)  # few texts make up nearly all refusals
 def of_refusal(text: bytes) -> str:
     """The reason of a `block ... ]` of a request."""
     text = text.removeprefix(_DURING_REQUEST)

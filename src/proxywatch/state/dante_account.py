@@ -6,9 +6,9 @@ import msgspec
 
 from proxywatch.errors import ParseError
 from proxywatch.parse import dante_log
-from proxywatch.parse.dante_log import COMMANDS, Closed, Moved, Opened
-from proxywatch.state.dante_books import Saved
-from proxywatch.state.sessions import Sessions
+from proxywatch.state.dante_books import GRANTED, UNDECIDED, Saved
+from proxywatch.state.log_settings import ENOUGH
+from proxywatch.state.sessions import SERVICES, Sessions
 
 _EXAMPLE = 500
 _FORMAT = 1
@@ -56,50 +56,70 @@ class DanteAccount:
         self.example = b""
         self._anchor: tuple[float, float] | None = None
 
-    def take(self, chunk: bytes) -> None:  # noqa: C901, PLR0912 - each kind of line in turn; calls cost
+    def take(self, chunk: bytes) -> None:  # noqa: C901 - the course of a session in one loop: calls cost
         """Account for complete lines.
 
-        What is usual in the course of a session by TCP goes straight to the account; other lines make a
-        record, and those of another form than nearly all are parsed for it.
+        What is usual in the course of a client's CONNECT is accounted for here; all else makes records.
         """
         sessions = self.sessions
+        connections, settings, totals = sessions.connections, sessions.settings, sessions.totals
+        setups: list[float] = []
+        durations: list[float] = []
+        last, start, time = b"", 0, 0.0
         self.lines += chunk.count(b"\n")
         self._anchor = None
-        for (
-            lines, stamp, pid, command,
-            beginner, door, wanted,
-            sent, client, inside, read, written, target, returned, reason, gone,
-            refused, blocked, proxy, asked, why,
-        ) in dante_log.split(chunk):  # fmt: skip
-            if beginner:
-                if command == b"accept":
-                    sessions.accepted(beginner, float(stamp))
-                elif command == b"connect":
-                    sessions.granted(beginner, float(stamp), pid, "connect")
-                else:
-                    what = COMMANDS[command]
-                    sessions.add(Opened(float(stamp), pid, what, beginner, door, wanted))
-            elif client:
-                if command == b"connect":
-                    done = sessions.relayed(client, target, written, sent)
-                else:
-                    done = command == b"accept" and sessions.disconnected(client, float(stamp))
-                if not done:
-                    time, what = float(stamp), COMMANDS[command]
-                    received = written or (read if what == "accept" else 0)
-                    moved = Moved(int(sent), int(received), int(returned or 0))
-                    sessions.add(
-                        Closed(time, pid, what, client, inside, target, reason, passed=True, moved=moved)
-                    )
-                if gone and not sessions.disconnected(client, float(gone)):
-                    self._take_any(lines.partition(b"\n")[2])
-            elif blocked:
-                time = float(stamp)
-                if refused == b"connect" or not sessions.disconnected(blocked, time):
-                    what = COMMANDS[refused]
-                    sessions.add(Closed(time, pid, what, blocked, proxy, asked, why, passed=False))
-            else:
-                self._take_any(lines)
+        for row in dante_log.split(chunk):
+            (
+                second, micros, pid, command, sent, client, _, _, written, target, _, _, gone, _,
+                refused, blocked, _, _, _, other,
+            ) = row  # fmt: skip
+            if second != last or not second:
+                sessions.settle(time, setups, durations)
+                last = second
+                if not second:
+                    self._take_any(other)
+                    settings = sessions.settings
+                    continue
+                start = int(second)
+            time = start + int(gone or micros) * 1e-6
+            if gone:
+                connection = connections.get(client)
+                if (
+                    connection is not None
+                    and connection.outcome == GRANTED
+                    and not connection.ended
+                    and connection.origin == "client"
+                    and 0 <= connection.accepted <= time
+                    and settings.ends >= ENOUGH
+                ):
+                    upload, download = int(written), int(sent)
+                    service = SERVICES.get(target[target.rfind(b".") + 1 :], "other")
+                    totals.received[service] += upload
+                    totals.sent[service] += download
+                    sessions.by_bytes.add(target, upload + download)
+                    durations.append(time - connection.accepted)
+                    sessions.last_durations.append(durations[-1])
+                    del connections[client]
+                    continue
+            elif command == b"connect" and not sent:
+                connection = connections.get(client)
+                if (
+                    connection is not None
+                    and connection.outcome == UNDECIDED
+                    and connection.origin == "client"
+                    and 0 <= connection.accepted <= time
+                ):
+                    connection.outcome, connection.command, connection.pid = GRANTED, "connect", pid
+                    setups.append(time - connection.accepted)
+                    continue
+            elif command == b"accept" and not sent:
+                sessions.accepted(client, time)
+                continue
+            elif refused == b"accept" and sessions.disconnected(blocked, time):
+                continue
+            for record in dante_log.records(row):
+                sessions.add(record)
+        sessions.settle(time, setups, durations)
 
     def _take_any(self, line: bytes) -> None:
         try:

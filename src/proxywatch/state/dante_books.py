@@ -89,7 +89,6 @@ class Totals(msgspec.Struct):
         failures: Failed requests by reason.
         dns: Names that did not resolve, requests' and datagrams', by kind.
         lost: Sessions whose end never came, by cause.
-        accepted, ended: Clients' connections, health checks included.
         probes: Connections that ended without a byte.
         blocked_datagrams: Datagrams that were not forwarded.
     """
@@ -102,8 +101,6 @@ class Totals(msgspec.Struct):
     failures: dict[str, int] = msgspec.field(default_factory=lambda: dict.fromkeys(dante_reason.REASONS, 0))
     dns: dict[str, int] = msgspec.field(default_factory=lambda: dict.fromkeys(DNS_KINDS, 0))
     lost: dict[str, int] = msgspec.field(default_factory=lambda: dict.fromkeys(CAUSES, 0))
-    accepted: int = 0
-    ended: int = 0
     probes: int = 0
     blocked_datagrams: int = 0
 

@@ -40,6 +40,13 @@ class Distribution:
         if exemplar is not None:
             self._exemplars[bucket] = exemplar
 
+    def observe_all(self, values: Sequence[float]) -> None:
+        """Count observations, all finite."""
+        counts, bounds = self.counts, self.bounds
+        for value in values:
+            counts[bisect_left(bounds, value)] += 1
+        self.sum += sum(values)
+
     @property
     def count(self) -> int:
         """All observations."""

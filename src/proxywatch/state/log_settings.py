@@ -27,7 +27,6 @@ class LogSettings(msgspec.Struct):
         grants: `[` lines of requests.
         ends: `]` lines that only `disconnect` writes.
         errors: `]` lines that `error` or `disconnect` write.
-        accept_ends: `]` lines of accepted connections, of either sort.
         refusals: `]` lines of rules and limits, which every keyword but `error` writes.
         reads: `-` lines of data.
     """
@@ -36,7 +35,6 @@ class LogSettings(msgspec.Struct):
     grants: int = 0
     ends: int = 0
     errors: int = 0
-    accept_ends: int = 0
     refusals: int = 0
     reads: int = 0
 

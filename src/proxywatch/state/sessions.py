@@ -20,7 +20,7 @@ from proxywatch.state.dante_books import FAILED, GRANTED, UNDECIDED, UNSEEN, Ass
 from proxywatch.state.ledger import Ledger
 from proxywatch.state.log_settings import ENOUGH, LogSettings
 
-_PORTS = {b"80": "http", b"443": "https", b"53": "dns"}
+SERVICES = {b"80": "http", b"443": "https", b"53": "dns"}
 _NOTHING = Moved(0, 0, 0)
 _WENT_BACK = 60.0  # lines out of order are late by less
 _UNIX = 1e9  # a stamp below is none of Unix time: syslog's, which begins anew with the year
@@ -33,9 +33,7 @@ class Sessions(Ledger):
 
     def add(self, record: Record) -> None:
         """Account for one record."""
-        time = record.time
-        if time > self.clock or time < self.clock - _WENT_BACK:
-            self.clock = time
+        self._tick(record.time)
         if isinstance(record, Closed):
             self._closed(record)
         elif isinstance(record, Opened):
@@ -47,82 +45,66 @@ class Sessions(Ledger):
         else:
             self._server(record)
 
-    # The next four are called for nearly every line: they call little, and repeat themselves instead.
+    def _tick(self, time: float) -> None:
+        if time > self.clock or time < self.clock - _WENT_BACK:
+            self.clock = time
 
     def accepted(self, client: bytes, time: float) -> None:
         """A connection was accepted."""
-        if time > self.clock or time < self.clock - _WENT_BACK:
-            self.clock = time
         self.settings.begins += 1
         connections = self.connections
         if client in connections:
             self._lose(client, "port_reused")
         if len(connections) >= self._capacity:
             self._evict()
-        self.totals.accepted += 1
         connections[client] = Connection(time, "self" if self._is_own(client, time) else "client")
 
-    def granted(self, client: bytes, time: float, pid: bytes, command: str) -> None:
-        """A CONNECT or a BIND was granted."""
-        if time > self.clock or time < self.clock - _WENT_BACK:
-            self.clock = time
-        self.settings.grants += 1
-        connection = self.connections.get(client)
-        if connection is None:
-            connection = self._known(client, time)
-        if connection.outcome:
-            self._lose(client, "port_reused")
-            connection = self._appear(client, time)
-        connection.pid = pid
-        self._grant(connection, command, time)
-        accepted = connection.accepted
-        if command == "connect" and accepted >= 0:
-            self.setups.observe(time - accepted if time >= accepted else _elapsed(accepted, time))
-
-    def relayed(self, client: bytes, target: bytes, received: bytes, sent: bytes) -> bool:
-        """A CONNECT ended, having moved these bytes; False where its record must be looked at."""
-        connection = self.connections.get(client)
-        if connection is None or connection.outcome != GRANTED or connection.ended or not received:
-            return False
-        if self.settings.ends < ENOUGH:
-            return False  # it proves something about the settings
-        connection.ended = True
-        totals, upload, download = self.totals, int(received), int(sent)
-        totals.closed[connection.command, connection.origin] += 1
-        service = _PORTS.get(target[target.rfind(b".") + 1 :], "other")
-        totals.received[service] += upload
-        totals.sent[service] += download
-        self.by_bytes.add(target, upload + download)
-        return True
-
     def disconnected(self, client: bytes, time: float) -> bool:
-        """A connection ended; False where its record must be looked at."""
+        """A connection ended; False where its record must tell."""
         connection = self.connections.get(client)
         if connection is None or not (connection.ended or connection.outcome == FAILED):
             return False
         if self.settings.ends < ENOUGH:
             return False  # it proves something about the settings
-        if time > self.clock or time < self.clock - _WENT_BACK:
-            self.clock = time
         self._disconnected(client, connection, time)
         return True
+
+    def settle(self, time: float, setups: list[float], durations: list[float]) -> None:
+        """Count clients' CONNECTs that were granted, and such that ended, and empty the lists of them.
+
+        Args:
+            time: Of the last line, in seconds; 0 for none.
+            setups: From accept to connect of each that was granted in that second, in seconds.
+            durations: Of each that ended, in seconds.
+        """
+        if time:
+            self._tick(time)
+        if setups:
+            count = len(setups)
+            self.settings.grants += count
+            self.totals.opened["connect", "client"] += count
+            self.totals.successful += count
+            self.window.add(time, successful=True, count=count)
+            self.setups.observe_all(setups)
+            setups.clear()
+        if durations:
+            self.totals.closed["connect", "client"] += len(durations)
+            self.durations.observe_all(durations)
+            durations.clear()
 
     def _disconnected(self, client: bytes, connection: Connection, time: float) -> None:
         accepted = connection.accepted
         if connection.outcome == GRANTED and accepted >= 0:
-            duration = time - accepted if time >= accepted else _elapsed(accepted, time)
+            duration = _elapsed(accepted, time)
             if isfinite(duration):
                 self.durations.observe(duration)
                 self.last_durations.append(duration)
         del self.connections[client]
-        self.totals.ended += 1
-        self.settings.accept_ends += 1
 
     def _appear(self, client: bytes, time: float, accepted: float = UNSEEN) -> Connection:
         connections = self.connections
         if len(connections) >= self._capacity:
             self._evict()
-        self.totals.accepted += 1
         origin = "self" if self._is_own(client, time) else "client"
         connections[client] = connection = Connection(accepted, origin)
         return connection
@@ -138,7 +120,6 @@ class Sessions(Ledger):
         if len(self.connections) >= self._capacity:
             self._evict()
         self.connections[client] = connection
-        self.totals.ended -= 1
         return connection
 
     def _evict(self) -> None:
@@ -151,7 +132,7 @@ class Sessions(Ledger):
         if command == "accept":
             self.accepted(record.client, record.time)
         elif command in {"connect", "bind"}:
-            self.granted(record.client, record.time, record.pid, command)
+            self._granted(record)
         elif command == "udpassociate":
             self.settings.grants += 1
             if len(self._associations) >= self._capacity:
@@ -160,6 +141,19 @@ class Sessions(Ledger):
                 self.totals.lost["evicted"] += 1
             self._associations[record.proxy] = Association(record.client.rpartition(b".")[0])
             self._grant(Connection(UNSEEN, "client"), command, record.time)
+
+    def _granted(self, record: Opened) -> None:
+        self.settings.grants += 1
+        client, time = record.client, record.time
+        connection = self._known(client, time)
+        if connection.outcome:
+            self._lose(client, "port_reused")
+            connection = self._appear(client, time)
+        connection.pid = record.pid
+        self._grant(connection, record.command, time)
+        accepted = connection.accepted
+        if record.command == "connect" and accepted >= 0:
+            self.setups.observe(_elapsed(accepted, time))
 
     def _grant(self, connection: Connection, command: str, time: float) -> None:
         connection.outcome = GRANTED
@@ -205,7 +199,12 @@ class Sessions(Ledger):
             self._end(connection, "other", 0, 0)
 
     def _relayed(self, connection: Connection, target: bytes, received: int, sent: int) -> None:
-        self._end(connection, _service(target), received, sent)
+        connection.ended = True
+        totals, service = self.totals, SERVICES.get(target[target.rfind(b".") + 1 :], "other")
+        if not connection.lost:
+            totals.closed[connection.command, connection.origin] += 1
+        totals.received[service] += received
+        totals.sent[service] += sent
         self.by_bytes.add(target, received + sent)
 
     def _decide(self, connection: Connection, command: str, record: Closed) -> None:
@@ -324,7 +323,6 @@ class Sessions(Ledger):
 
     def _lose(self, client: bytes, cause: str) -> None:
         connection = self.connections.pop(client)
-        self.totals.ended += 1
         if connection.ended or connection.lost:
             return
         self.totals.lost[cause] += 1
@@ -334,12 +332,12 @@ class Sessions(Ledger):
 
 
 def _elapsed(since: float, until: float) -> float:
-    """Seconds over a time that seems to have gone back; NaN when the clock was set meanwhile."""
+    """Seconds; NaN when the clock was set back meanwhile."""
     if until >= since - 1:
-        return 0.0
+        return max(0.0, until - since)
     into_the_new_year = until - since + _YEAR
     return into_the_new_year if since < _UNIX and into_the_new_year < _LONG else nan
 
 
 def _service(target: bytes) -> str:
-    return _PORTS.get(target[target.rfind(b".") + 1 :], "other")
+    return SERVICES.get(target[target.rfind(b".") + 1 :], "other")

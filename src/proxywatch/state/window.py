@@ -10,23 +10,23 @@ class Window:
         span: The longest that may be asked for, in seconds; what is older is dropped.
     """
 
-    __slots__ = ("_from", "_seconds", "_until", "span")
+    __slots__ = ("_from", "_latest", "_seconds", "_until", "span")
 
     def __init__(self, span: float) -> None:
         self.span = span
         self._seconds: deque[list[int]] = deque()
+        self._latest = [0, 0, 0]
         self._from = self._until = 0.0
 
-    def add(self, time: float, *, successful: bool) -> None:
-        """Count one request.
+    def add(self, time: float, *, successful: bool, count: int = 1) -> None:
+        """Count requests.
 
         Lines that are late by some milliseconds count for the latest second; a clock that went back by more
         than the span starts the window anew.
         """
-        seconds = self._seconds
-        if not (seconds and self._from <= time < self._until):
+        if not self._from <= time < self._until:
             self._turn(int(time))
-        seconds[-1][1 if successful else 2] += 1
+        self._latest[1 if successful else 2] += count
 
     def _turn(self, second: int) -> None:
         seconds = self._seconds
@@ -36,7 +36,8 @@ class Window:
             seconds.append([second, 0, 0])
         while seconds[0][0] < second - self.span:
             seconds.popleft()
-        last = seconds[-1][0]
+        self._latest = seconds[-1]
+        last = self._latest[0]
         self._from, self._until = last - self.span, last + 1
 
     def since(self, start: float) -> tuple[int, int]:
