@@ -158,6 +158,31 @@ async def test_a_checkpoint_takes_up_counters_and_place(log: Path, tmp_path: Pat
     await second.close()
 
 
+async def test_a_checkpoint_is_taken_up_once_while_the_log_cannot_be_opened(
+    log: Path, tmp_path: Path
+) -> None:
+    """However often it is tried: the last failures and durations would come again and again."""
+    log.write_bytes(corpus("main").log[:100_000])
+    checkpoint = str(tmp_path / "checkpoint")
+    first = build(log, start="beginning", checkpoint=checkpoint)
+    await drain(first)
+    before, failures = series(first), first.status().report.recent_failures
+    await first.close()
+    log.rename(tmp_path / "kept")
+    log.symlink_to(log)
+    second = build(log, checkpoint=checkpoint)
+    for _ in range(3):
+        with pytest.raises(SourceError, match="symbolic links"):
+            await second.update()
+    log.unlink()
+    (tmp_path / "kept").rename(log)
+    await drain(second)
+    assert 0 < len(failures) < 50
+    assert second.status().report.recent_failures == failures
+    assert series(second) == before
+    await second.close()
+
+
 async def test_a_checkpoint_that_is_none_is_not_used(log: Path, tmp_path: Path) -> None:
     """A damaged file costs the past, not the present."""
     (tmp_path / "checkpoint").write_bytes(b"garbage")

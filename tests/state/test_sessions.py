@@ -152,7 +152,6 @@ def test_a_server_that_ended_leaves_its_sessions_to_its_children() -> None:
 
 def test_two_servers_that_share_a_log_double_nothing() -> None:
     """When the second one starts, the first one's sessions seem lost; their ends come all the same."""
-    udp = f"pass(2): udp/udpassociate [: 10.0.0.1.99 {P}"
     log = Log()
     sessions = log.tell(ACCEPT, CONNECT, "Dante/server[1/1] v1.4.4 running", CONNECT_END, ACCEPT_END)
     totals = sessions.totals
@@ -169,8 +168,34 @@ def test_two_servers_that_share_a_log_double_nothing() -> None:
     log.tell(CONNECT, "Dante/server[1/1] v1.4.4 running", CONNECT, CONNECT_END)  # accepts are not logged
     assert (totals.opened["connect", "client"], totals.closed["connect", "client"]) == (6, 6)
     assert (totals.lost["server_killed"], totals.lost["port_reused"]) == (4, 0)
-    log.tell(udp, "Dante/server[1/1] v1.4.4 running")
-    assert totals.closed["udpassociate", "client"] == totals.opened["udpassociate", "client"] == 1
+
+
+def test_an_association_that_was_given_up_is_not_counted_twice_when_it_ends() -> None:
+    """Another server started meanwhile; its bytes count all the same, also after a restart of ours."""
+    begun = f"pass(2): udp/udpassociate [: 10.0.0.1.99 {P}"
+    moved = f"10.0.0.1.99 {P} -> 40/1, 30/1 -> {OUT} 10.0.0.4.53 -> 10/1"
+    ended = f"pass(2): udp/udpassociate ]: 20/1 -> {moved}: local client closed.  Session duration: 9s"
+    goodbye = f"pass(1): tcp/accept ]: 20 -> {C} {P} -> 30: local client closed.  Session duration: 9s"
+    running = "Dante/server[1/1] v1.4.4 running"
+    log, later = Log(), Log()
+    log.tell(ACCEPT, begun, running, running)
+    later.account.restore(log.account.save([], taken=0, read_bytes=0, rotations=0, truncations=0, gaps=0))
+    for each in (log, later):
+        totals = each.tell(ended, goodbye).totals
+        assert totals.opened["udpassociate", "client"] == totals.closed["udpassociate", "client"] == 1
+        assert (totals.received["dns"], totals.sent["dns"], totals.lost["server_killed"]) == (30, 10, 1)
+        assert (totals.successful, totals.failed, totals.opened["connect", "client"]) == (1, 0, 0)
+        assert not each.account.sessions.connections
+
+
+def test_a_session_that_was_given_up_is_known_after_a_restart_of_ours() -> None:
+    """Its end comes from another server's orphaned child."""
+    log, later = Log(), Log()
+    log.tell(ACCEPT, CONNECT, "Dante/server[1/1] v1.4.4 running")
+    later.account.restore(log.account.save([], taken=0, read_bytes=0, rotations=0, truncations=0, gaps=0))
+    totals = later.tell(CONNECT_END, ACCEPT_END).totals
+    assert totals.opened["connect", "client"] == totals.closed["connect", "client"] == 1
+    assert (totals.received["https"], totals.sent["https"]) == (50, 58)
 
 
 def syslog(stamp: str, message: str) -> bytes:

@@ -43,9 +43,15 @@ class Connection(msgspec.Struct, array_like=True, gc=False):
 
 
 class Association(msgspec.Struct, array_like=True, gc=False):
-    """One granted UDP ASSOCIATE: the client's address, without the port."""
+    """One granted UDP ASSOCIATE.
+
+    Attributes:
+        client: The client's address, without the port.
+        lost: As in Connection.
+    """
 
     client: bytes
+    lost: bool = False
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -127,3 +133,4 @@ class Saved(msgspec.Struct):
     by_bytes: tuple[int, dict[bytes, int]]
     by_failures: tuple[int, dict[bytes, int]]
     recent: list[tuple[Closed, str]]
+    orphans: dict[bytes, Connection] = {}

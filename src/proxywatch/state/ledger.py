@@ -112,6 +112,7 @@ class Ledger:
             by_bytes=self.by_bytes.save(),
             by_failures=self.by_failures.save(),
             recent=list(self._recent),
+            orphans=self._orphans,
         )
 
     def restore(self, saved: Saved) -> None:
@@ -126,3 +127,4 @@ class Ledger:
         self.by_bytes.restore(saved.by_bytes)
         self.by_failures.restore(saved.by_failures)
         self._recent.extend(saved.recent)
+        self._orphans = saved.orphans

@@ -136,8 +136,7 @@ class Sessions(Ledger):
         elif command == "udpassociate":
             self.settings.grants += 1
             if len(self._associations) >= self._capacity:
-                del self._associations[next(iter(self._associations))]
-                self.totals.closed["udpassociate", "client"] += 1
+                self._lose_association(self._associations.pop(next(iter(self._associations))))
                 self.totals.lost["evicted"] += 1
             self._associations[record.proxy] = Association(record.client.rpartition(b".")[0])
             self._grant(Connection(UNSEEN, "client"), command, record.time)
@@ -246,10 +245,12 @@ class Sessions(Ledger):
     def _association_ended(self, record: Closed) -> None:
         association = self._associations.pop(record.proxy, None)
         connection = Connection(UNSEEN, "client", GRANTED, "udpassociate")
-        if association is None:
-            if not record.passed:
-                return  # never granted: the end of its connection says so too
+        if association is not None:
+            connection.lost = association.lost
+        elif record.passed:
             self._grant(connection, "udpassociate", record.time)
+        else:
+            return  # never granted: the end of its connection says so too
         moved, target = record.moved or _NOTHING, record.target
         # What the target sent, without the headers that the client got with it.
         self._end(connection, _service(target), moved.received, moved.returned)
@@ -284,7 +285,9 @@ class Sessions(Ledger):
         end = self._association_ends.pop(record.pid, None)
         if end != (address, moved.sent, moved.received):
             # Its own end may not be logged. Whoever has an association open is not dialling.
-            proxy = next((key for key, it in self._associations.items() if it.client == address), None)
+            proxy = next(
+                (key for key, it in self._associations.items() if it.client == address and not it.lost), None
+            )
             if proxy is None:
                 return False
             del self._associations[proxy]
@@ -316,10 +319,14 @@ class Sessions(Ledger):
                 for client in orphans:
                     self._lose(client, "server_killed")
                 self._orphans = orphans
-                for _ in range(len(self._associations)):
-                    self.totals.closed["udpassociate", "client"] += 1
-                self._associations.clear()
+                for association in self._associations.values():
+                    self._lose_association(association)  # its connection was counted as lost
             self._ending = False
+
+    def _lose_association(self, association: Association) -> None:
+        if not association.lost:
+            association.lost = True
+            self.totals.closed["udpassociate", "client"] += 1
 
     def _lose(self, client: bytes, cause: str) -> None:
         connection = self.connections.pop(client)
