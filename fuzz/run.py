@@ -15,7 +15,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 PARSERS = HERE.parent / "src" / "proxywatch" / "parse"
 _COUNT = re.compile(r": (\d+) inputs")
-_NO_INPUT = {"__init__", "tcp_socket", "outcome", "dante_reason"}  # tables, and what other parsers hand over
+_NO_INPUT = {"__init__", "tcp_socket", "outcome"}  # tables
+_FUZZED_WITH = {"dante_rows": "dante_log", "dante_reason": "dante_log"}
 
 
 def run(harness: Path, seconds: str, seed: str) -> tuple[bool, str]:
@@ -41,7 +42,8 @@ def run(harness: Path, seconds: str, seed: str) -> tuple[bool, str]:
 def without_harness() -> list[str]:
     """Parsers that no harness is named after."""
     named = {harness.stem.removeprefix("fuzz_") for harness in HERE.glob("fuzz_*.py")}
-    return sorted({path.stem for path in PARSERS.glob("*.py")} - named - _NO_INPUT)
+    parsers = {_FUZZED_WITH.get(path.stem, path.stem) for path in PARSERS.glob("*.py")}
+    return sorted(parsers - named - _NO_INPUT)
 
 
 def main() -> int:

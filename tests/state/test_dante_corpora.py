@@ -244,7 +244,7 @@ def test_restarts_kills_and_rotations() -> None:
     totals = account.sessions.totals
     assert totals.successful == 26  # of 29: three were cut out of the recording
     assert totals.closed["connect", "client"] == 26
-    assert totals.lost == {"child_died": 2, "server_killed": 0, "port_reused": 0, "evicted": 0}
+    assert {cause: n for cause, n in totals.lost.items() if n} == {"child_died": 2}
     assert account.sessions.durations.count == 23
     assert (len(account.sessions.connections), account.unparsed) == (0, 0)
 

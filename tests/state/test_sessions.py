@@ -65,12 +65,19 @@ def test_a_session_whose_begin_was_not_seen_is_counted_once_without_a_duration(s
 
 
 def test_a_client_that_uses_its_port_again() -> None:
-    """The session of before, whose end was never logged, is lost and closed."""
-    sessions = Log().tell(ACCEPT, CONNECT, ACCEPT, CONNECT, CONNECT_END, ACCEPT_END)
+    """The session of before, whose end is never logged, is lost and closed minutes later."""
+    log = Log()
+    log.tell(ACCEPT, CONNECT, pid=8)
+    sessions = log.tell(ACCEPT, CONNECT, CONNECT_END, ACCEPT_END)
     totals = sessions.totals
-    assert (totals.opened["connect", "client"], totals.closed["connect", "client"]) == (2, 2)
-    assert totals.lost["port_reused"] == 1
+    assert (totals.opened["connect", "client"], totals.closed["connect", "client"]) == (2, 1)
     assert sessions.durations.count == 1
+    assert sessions.durations.sum == pytest.approx(3)
+    log.time += 400
+    log.tell(ACCEPT.replace(C, "10.0.0.9.9"))
+    assert totals.closed["connect", "client"] == 2
+    assert totals.lost["port_reused"] == 1
+    assert not sessions.table.doubtful
 
 
 def test_where_accepts_are_not_logged_a_port_that_comes_again_is_a_new_session() -> None:
@@ -89,7 +96,7 @@ def test_memory_is_bounded_and_the_oldest_goes() -> None:
     sessions = log.account.sessions
     assert len(sessions.connections) == 10
     assert sessions.totals.lost["evicted"] == 20
-    assert next(iter(sessions.connections)) == b"10.0.0.1.20"
+    assert next(iter(sessions.connections)) == f"10.0.0.1.20 {P}".encode()
 
 
 def test_a_request_that_is_refused_twice_ends_no_connection() -> None:
@@ -125,15 +132,31 @@ def test_a_child_that_served_an_association_serves_others_too() -> None:
 
 def test_memory_is_bounded_when_sessions_that_were_given_up_come_back() -> None:
     """Those of another server that writes the same log."""
-    log = Log(capacity=10)
-    for name in ("10.0.0.1", "10.0.0.9"):
-        for port in range(10):
-            log.tell(ACCEPT.replace(C, f"{name}.{port}"))
-        log.tell("Dante/server[1/1] v1.4.4 running") if name == "10.0.0.1" else None
+    log = Log(capacity=40)
+    for port in range(10):
+        log.tell(ACCEPT.replace(C, f"10.0.0.1.{port}"))
+    log.tell("Dante/server[1/1] v1.4.4 running")
+    for port in range(40):
+        log.tell(ACCEPT.replace(C, f"10.0.0.9.{port}"))
     for port in range(10):
         log.tell(CONNECT.replace(C, f"10.0.0.1.{port}"))
-        assert len(log.account.sessions.connections) <= 10
+        assert len(log.account.sessions.connections) <= 40
     assert log.account.sessions.setups.count == 10
+
+
+def test_memory_is_bounded_whatever_comes_again_or_is_given_up() -> None:
+    """Ports that come again and again, and servers that start again and again."""
+    log = Log(capacity=40)
+    for times in range(30):
+        for port in range(40):
+            log.tell(ACCEPT.replace(C, f"10.0.0.1.{port}"), CONNECT.replace(C, f"10.0.0.1.{port}"))
+        if times % 10 == 9:
+            log.tell("Dante/server[1/1] v1.4.4 running")
+        table = log.account.sessions.table
+        assert max(len(table.last) / 4, len(table.doubtful), len(table.given_up)) <= 10
+        assert all(len(some) <= 8 for some in (*table.doubtful.values(), *table.given_up.values()))
+    totals = log.account.sessions.totals
+    assert totals.opened["connect", "client"] == totals.closed["connect", "client"] == 30 * 40
 
 
 def test_a_server_that_was_killed_leaves_nothing_open() -> None:
@@ -143,11 +166,31 @@ def test_a_server_that_was_killed_leaves_nothing_open() -> None:
     assert sessions.version == "1.4.4"
 
 
+ENDING, RUNNING = "mother[1/1]: shutting down", "Dante/server[1/1] v1.4.2 running"
+
+
 def test_a_server_that_ended_leaves_its_sessions_to_its_children() -> None:
-    """They drain them."""
-    sessions = Log().tell(ACCEPT, CONNECT, "mother[1/1]: shutting down", "Dante/server[1/1] v1.4.2 running")
-    assert len(sessions.connections) == 1
-    assert sessions.totals.lost["server_killed"] == 0
+    """They drain them; what they have not written in minutes, nobody will."""
+    log = Log()
+    log.tell(ACCEPT, CONNECT, ACCEPT.replace(C, "10.0.0.1.6"), CONNECT.replace(C, "10.0.0.1.6"), ENDING)
+    totals = log.tell(RUNNING, pid=8).totals
+    assert (totals.closed["connect", "client"], log.account.sessions.active()) == (0, None)
+    log.tell(CONNECT_END, ACCEPT_END)
+    assert (totals.closed["connect", "client"], log.account.sessions.durations.count) == (1, 1)
+    assert totals.lost["server_killed"] == 0
+    log.time += 400
+    log.tell(ACCEPT.replace(C, "10.0.0.9.9"))
+    assert (totals.closed["connect", "client"], totals.lost["server_killed"]) == (2, 1)
+    log.tell(CONNECT_END.replace(C, "10.0.0.1.6"), ACCEPT_END.replace(C, "10.0.0.1.6"))
+    assert (totals.opened["connect", "client"], totals.closed["connect", "client"]) == (2, 2)
+    assert totals.received["https"] == 100
+
+
+def test_a_container_that_is_started_anew_has_none_of_the_former_one() -> None:
+    """Its server has the same number, so there is nobody to drain anything."""
+    sessions = Log().tell(RUNNING, ACCEPT, CONNECT, ENDING, RUNNING)
+    assert (sessions.totals.lost["server_killed"], sessions.totals.closed["connect", "client"]) == (1, 1)
+    assert not sessions.table.doubtful
 
 
 def test_two_servers_that_share_a_log_double_nothing() -> None:
@@ -333,7 +376,7 @@ def test_what_is_no_checkpoint_is_refused() -> None:
     account = DanteAccount(Sessions(lambda _endpoint, _at: False))
     counters = {"read_bytes": 1, "rotations": 2, "truncations": 3, "gaps": 4}
     saved = account.save([], taken=5.0, **counters)
-    later = msgspec.msgpack.encode(msgspec.msgpack.decode(saved) | {"format": 2})
+    later = msgspec.msgpack.encode(msgspec.msgpack.decode(saved) | {"format": 3})
     torn = saved[: len(saved) // 2]
     for content in (b"", b"garbage", msgspec.msgpack.encode({"format": 99}), later, torn):
         with pytest.raises(ParseError):

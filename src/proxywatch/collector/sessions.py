@@ -88,8 +88,8 @@ FAILURES = metric.counter(
 )
 LOST = metric.counter(
     "proxy_sessions_lost_total",
-    "Connections whose end will never be logged: child_died, server_killed, port_reused, or evicted because "
-    "too many were open.",
+    "Connections whose end will never be logged: child_died, server_killed, port_reused, unlogged under the "
+    "settings of then, or evicted because too many were open.",
     ["cause"],
 )
 DNS = metric.counter(
@@ -319,15 +319,15 @@ class SessionsCollector:
         """What the log's settings can tell, and how the log is read."""
         sessions = self._account.sessions
         totals, settings = sessions.totals, sessions.settings
-        now, ends = self._now(), settings.tells_failures
+        now, ends = self._now(), settings.tells_ends
         yield SUCCESS_RATE.value(sessions.success_rate(now, self._settings.window))
         yield SUCCESSFUL.value(totals.successful if settings.tells_successes else None)
-        yield FAILED.value(totals.failed if ends else None)
+        yield FAILED.value(totals.failed if settings.tells_failures else None)
         yield RATE.value(sessions.request_rate(now))
         yield AVERAGE.value(sessions.mean_duration())
         yield OPENED.values(_series(totals.opened if settings.tells_successes else {}))
         yield CLOSED.values(_series(totals.closed if ends else {}))
-        yield DURATION.distributions({(): sessions.durations} if ends else {})
+        yield DURATION.distributions({(): sessions.durations} if settings.tells_durations else {})
         yield SETUP.distributions({(): sessions.setups} if settings.connect is not False else {})
         yield RECEIVED.values(_series(totals.received if ends else {}))
         yield SENT.values(_series(totals.sent if ends else {}))

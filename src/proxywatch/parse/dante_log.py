@@ -65,11 +65,13 @@ class Moved(msgspec.Struct, frozen=True, gc=False):
         sent: Bytes written to the client; for UDP with the headers of SOCKS.
         received: Bytes from the client that were written to the target.
         returned: Bytes read from the target; not in an accept line.
+        packets: Datagrams to the client; 0 for TCP.
     """
 
     sent: int
     received: int
     returned: int
+    packets: int = 0
 
 
 class Closed(msgspec.Struct, frozen=True, gc=False, tag=True):
@@ -137,62 +139,41 @@ _WRITER = rb"[^\s\[]++\[(\d+)\]: "
 _WRITER_OF_SYSLOG = rb"[^\s\[]++[\[ ](\d+)(?:\]:| \S+ -) "
 _RULE = rb"info: (pass|block)\(\d+\): (?:tcp|udp)/([a-z]+) ([\[\]-]): (.*)"
 _ENDPOINT = rb"[0-9a-fA-F:.]+(?:%\w+\.\d+)?(?<=\d)"
-_CLIENT = rb"(?:\[\S*\] )*(?:[\w./-]++%.*?@)?(" + _ENDPOINT + rb") (" + _ENDPOINT + rb")"
+_BEFORE_CLIENT = rb"(?:\[\S*\] )*(?:[\w./-]++%.*?@)?"
+_CLIENT = _BEFORE_CLIENT + rb"(" + _ENDPOINT + rb") (" + _ENDPOINT + rb")"
+# What a client announces that it will send datagrams from may be a name.
+_CLIENT_OF_UDP = _BEFORE_CLIENT + rb"(\S*\.\d+) (" + _ENDPOINT + rb")"
 _COUNT = rb"(\d{1,19})(?:/\d+)?"
+_COUNTS = rb"(\d{1,19})(?:/(\d{1,19}))?"
 
 _rule_line = re.compile(_STAMP + _WRITER + _RULE, re.DOTALL).fullmatch
 _rule_line_of_syslog = re.compile(_SYSLOG + _WRITER_OF_SYSLOG + _RULE, re.DOTALL).fullmatch
 _other_line = re.compile(_STAMP + _WRITER + rb"([a-z]+): (.*)", re.DOTALL).fullmatch
 _other_line_of_syslog = re.compile(_SYSLOG + _WRITER_OF_SYSLOG + rb"([a-z]+): (.*)", re.DOTALL).fullmatch
+_WITH_COUNTERS = (
+    rb" -> " + _COUNT
+    + rb"(?:, " + _COUNT + rb" -> (.*) -> " + _COUNT + rb")?: (.*)\.  Session duration: \d+s.*"
+)  # fmt: skip
 _begin = re.compile(_CLIENT + rb"(?: -> (.*))?", re.DOTALL).fullmatch
-_end_with_counters = re.compile(
-    _COUNT + rb" -> " + _CLIENT + rb" -> " + _COUNT
-    + rb"(?:, " + _COUNT + rb" -> (.*) -> " + _COUNT + rb")?: (.*)\.  Session duration: \d+s.*", re.DOTALL,
-).fullmatch  # fmt: skip
+_begin_of_udp = re.compile(_CLIENT_OF_UDP + rb"(?: -> (.*))?", re.DOTALL).fullmatch
+_end_with_counters = re.compile(_COUNTS + rb" -> " + _CLIENT + _WITH_COUNTERS, re.DOTALL).fullmatch
+_end_of_udp_with_counters = re.compile(
+    _COUNTS + rb" -> " + _CLIENT_OF_UDP + _WITH_COUNTERS, re.DOTALL
+).fullmatch
 _end_of_bindreply = re.compile(
     _COUNT + rb" -> .* -> " + _COUNT + rb", " + _COUNT + rb" -> (" + _ENDPOINT + rb") .*?("
     + _ENDPOINT + rb") -> " + _COUNT + rb": (.*)\.  Session duration: \d+s.*", re.DOTALL,
 ).fullmatch  # fmt: skip
 _reply = re.compile(rb".* -> (" + _ENDPOINT + rb") .*?(" + _ENDPOINT + rb")(?:: (.*))?", re.DOTALL).fullmatch
 _end = re.compile(_CLIENT + rb"(?: -> (.*)|: (.*))?", re.DOTALL).fullmatch
+_end_of_udp = re.compile(_CLIENT_OF_UDP + rb"(?: -> (.*)|: (.*))?", re.DOTALL).fullmatch
 _target = re.compile(rb"\S+ (.*?\.\d+)(?: \[\S*\])*: (.*)", re.DOTALL).fullmatch
 _bare_target = re.compile(rb"\S+ (.*\.\d+)", re.DOTALL).fullmatch
-_running = re.compile(rb"Dante/server\[\d+/\d+\] v(\S+) running").match
-_died = re.compile(rb"(?:EOF from|sigchld\(\):) io-child (\d+)").match
-# Sets of characters, where \d and \s would be looked up byte by byte.
-_HEAD = rb"[^(\[\n]*+\((?P<second>[0-9]{1,11}+)\.([0-9]{6})\) [^ \t\n\r\f\v\[]++\[(?P<pid>[0-9]++)\]: info: "
-_NEXT_HEAD = rb"[^(\[\n]*+\((?P=second)\.([0-9]{6})\) [^ \t\n\r\f\v\[]++\[(?P=pid)\]: info: "
-_PLAIN = rb"[0-9a-f:.]++(?<=[0-9])"
-_OUTSIDE = rb"[0-9a-f:.]++"
-_PLAIN_BEFORE_COLON = rb"[0-9a-f:.]*\.[0-9]+"
-_USER = rb"(?:[a-z]++%[A-Za-z0-9_.-]++@)?"
-_DURATION = rb"\.  Session duration: [0-9]++s"
-_NUMBER = rb"[0-9]{1,19}+"
-_PACKETS = rb"(?:/[0-9]++)?"
-_ACCEPT_END = (
-    rb"\n" + _NEXT_HEAD + rb"pass\([0-9]++\): tcp/accept \]: (?P=sent) -> (?P=client) (?P=inside) -> "
-    rb"(?P=written): (?P=reason)" + _DURATION
-)  # fmt: skip
-_BEGIN_OR_END = (
-    rb"pass\([0-9]++\): (?:tcp|udp)/(accept|connect|bind|udpassociate) "
-    rb"(?:\[: |\]: (?P<sent>" + _NUMBER + rb")" + _PACKETS + rb" -> )"
-    + _USER + rb"(?P<client>" + _PLAIN + rb") (?P<inside>" + _PLAIN + rb")"
-    rb"(?(sent) -> (" + _NUMBER + rb")" + _PACKETS
-    + rb"(?:, (?P<written>" + _NUMBER + rb")" + _PACKETS + rb" -> " + _OUTSIDE + rb" (" + _PLAIN + rb") -> ("
-    + _NUMBER + rb")" + _PACKETS + rb")?: (?P<reason>[^.>\n]*+)" + _DURATION + rb"(?:" + _ACCEPT_END + rb")?"
-    rb"|(?: -> " + _OUTSIDE + rb" (" + _PLAIN + rb"))?)"
-)  # fmt: skip
-# A name that a client asked for could look like a target with a reason; but then a port ends the line.
-_BLOCK = (
-    rb"block\([0-9]++\): tcp/(accept|connect) \]: (" + _PLAIN + rb") (" + _PLAIN_BEFORE_COLON
-    + rb")(?: -> " + _OUTSIDE + rb" (?P<asked>" + _PLAIN_BEFORE_COLON + rb"))?"
-    rb"(?:: ([^\n]*+)(?(asked)(?<=[a-z])|))?"
-)  # fmt: skip
-_plain_lines = re.compile(
-    _HEAD + rb"(?:" + _BEGIN_OR_END + rb"|" + _BLOCK + rb")\n|([^\n]*+)\n"
-).findall  # fmt: skip
-
-_continuation = re.compile(rb"\s*$|tcpi_\w+ *:|\s*TCP_INFO:|\s+\S|\"|[a-z][\w /-]{0,60}:|[{}]").match
+_running = re.compile(rb"Dante/server\[1/\d+\] v(\S+) running").match  # of several mothers the first
+_died = re.compile(rb"(?:EOF from|sigchld\(\):) (?:io|negotiate|request)-child (\d+)").match
+_continuation = re.compile(
+    rb"\s*$|tcpi_\w+ *:|\s*TCP_INFO:|\s+\S|\"|[a-z][\w /-]{0,60}:|[{}]|(?:Src|Dst|Control) *: |src fd \d+ \("
+).match
 
 COMMANDS: Final[dict[bytes, Command]] = {
     b"accept": "accept", b"connect": "connect", b"bind": "bind", b"bindreply": "bindreply",
@@ -229,57 +210,6 @@ def parse(line: bytes) -> Record | None:
     return Relayed(time) if verdict == b"pass" else _datagram(time, rest)
 
 
-def split(chunk: bytes) -> list[tuple[bytes, ...]]:
-    """What is in every line of a chunk in which nothing is unusual, without records; the other lines whole.
-
-    Nearly all lines of a busy log are of three forms, and a record for each would cost more than to account
-    for them. `parse` gives the same for the same line.
-
-    Args:
-        chunk: Complete lines.
-
-    Returns:
-        For each line, or for a `]` together with the accept `]` that its child wrote next and that says the
-        same:
-
-        - the stamp's seconds, its microseconds, and the pid; empty in a line of another form
-        - of a `[` or a `]` with counters: the command, the bytes to the client (empty in a `[`), the client's
-          endpoint, the proxy's
-        - of a `]` with counters: the bytes from the client, those to the target, the target, the bytes from
-          it, the reason, the accept `]`'s microseconds in the same second
-        - of a `[`: the target
-        - of a `]` that blocks: the command, the client's endpoint, the proxy's, the target, the reason
-        - a line of another form
-
-        What a line has not is empty.
-    """
-    return _plain_lines(chunk)
-
-
-def records(row: tuple[bytes, ...]) -> list[Opened | Closed]:
-    """What `parse` gives for the lines of a row of `split`, one or two; none for a line of another form."""
-    (
-        second, micros, pid, begun, sent, client, inside, read, written, target, returned, reason, gone,
-        wanted, refused, blocked, proxy, asked, why, _,
-    ) = row  # fmt: skip
-    if not second:
-        return []
-    time = int(second) + int(micros) * 1e-6
-    if refused:
-        return [Closed(time, pid, COMMANDS[refused], blocked, proxy, asked, why, passed=False)]
-    command = COMMANDS[begun]
-    if not sent:
-        return [Opened(time, pid, command, client, inside, wanted)]
-    received = written or (read if command == "accept" else 0)
-    moved = Moved(int(sent), int(received), int(returned or 0))
-    end = Closed(time, pid, command, client, inside, target, reason, passed=True, moved=moved)
-    if not gone:
-        return [end]
-    time = int(second) + int(gone) * 1e-6
-    moved = Moved(int(sent), int(written), 0)
-    return [end, Closed(time, pid, "accept", client, inside, b"", reason, passed=True, moved=moved)]
-
-
 def _opened(time: float, pid: bytes, command: Command, rest: bytes) -> Opened:
     if command == "bindreply":
         match = _reply(rest)
@@ -287,7 +217,7 @@ def _opened(time: float, pid: bytes, command: Command, rest: bytes) -> Opened:
             raise ParseError("a bindreply that names no client")
         proxy, client, _ = match.groups()
         return Opened(time, pid, command, client, proxy, b"")
-    match = _begin(rest)
+    match = _begin_of_udp(rest) if command == "udpassociate" else _begin(rest)
     if match is None:
         raise ParseError("a session's begin that names no client")
     client, proxy, outside = match.groups()
@@ -298,15 +228,16 @@ def _closed(time: float, pid: bytes, verdict: bytes, command: Command, rest: byt
     if command == "bindreply":
         return _closed_reply(time, pid, verdict, rest)
     passed = verdict == b"pass"
-    match = _end_with_counters(rest) if passed else None  # only what passed has moved data
+    counters = _end_of_udp_with_counters if command == "udpassociate" else _end_with_counters
+    match = counters(rest) if passed else None  # only what passed has moved data
     if match is not None:
-        sent, client, proxy, read, written, outside, back, reason = match.groups()
+        sent, packets, client, proxy, read, written, outside, back, reason = match.groups()
         target, returned = (_last(outside), int(back)) if written is not None else (b"", 0)
         if written is None:
             written = read if command == "accept" else b"0"
-        moved = Moved(int(sent), int(written), returned)
+        moved = Moved(int(sent), int(written), returned, int(packets or 0))
         return Closed(time, pid, command, client, proxy, target, reason, passed=True, moved=moved)
-    match = _end(rest)
+    match = _end_of_udp(rest) if command == "udpassociate" else _end(rest)
     if match is None:
         raise ParseError("a session's end that names no client")
     client, proxy, outside, reason = match.groups()
@@ -331,7 +262,7 @@ def _closed_reply(time: float, pid: bytes, verdict: bytes, rest: bytes) -> Close
 
 
 def _datagram(time: float, rest: bytes) -> Datagram:
-    match = _end(rest)
+    match = _end_of_udp(rest)
     if match is None:
         raise ParseError("a datagram that names no client")
     client, proxy, outside, reason = match.groups()

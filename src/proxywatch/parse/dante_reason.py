@@ -29,6 +29,7 @@ REASONS: Final[dict[str, Blame]] = {
     "dns_error": "proxy",
     "proxy_error": "proxy",
     "other": "proxy",
+    "upstream": "tunnel",
     "no_external_address": "tunnel",
     "no_route": "tunnel",
     "not_permitted": "tunnel",
@@ -89,10 +90,19 @@ _IN_NEGOTIATION = re.compile(
     rb"error after reading \d+ bytes?(?:, [^:]*)? in \d+ seconds?: (.*)", re.DOTALL
 ).fullmatch
 _BY_RULE = re.compile(rb"blocked by higher-level [a-z]+-rule #\d+(?:: (.*))?", re.DOTALL).fullmatch
-_LIMITS = (b"session limit reached", b"session rate limit reached")
+_LIMITS = (b"session limit", b"session rate limit", b"per-key session")
+_FAMILY = re.compile(rb" for IPv[46] address ?").sub  # said where `external` is of one family
+_CHAINED = b"serverchain failed: "
+_BEHIND: Final = {
+    b"target refused connection by": "refused",
+    b"target unreachable by": "unreachable",
+    b"net unreachable by": "unreachable",
+    b"connection to target from proxy server timed out": "connect_timeout",
+}
 _UNRESOLVED = re.compile(rb"(?:could|can) not resolve (?:hostname|target address|host) ").match
 _AFTER_GRANT = re.compile(
-    rb"bind-reply from |expected bindreply from |eof from client$|failed to accept\(2\)"
+    rb"bind-reply from |expected bindreply |eof from client$|failed to accept\(2\)"
+    rb"|receiving request from client failed|sending bind-response to client failed"
 ).match
 _PEER_ERROR = re.compile(rb"remote peer error \((.*)\)", re.DOTALL).fullmatch
 _AUTHENTICATION = re.compile(
@@ -109,8 +119,9 @@ _NEGOTIATION: Final = {
 }
 _SERVER: Final = {
     b"negotiate timeout": "negotiation_timeout",
-    b"session limit reached": "session_limit",
-    b"session rate limit reached": "session_limit",
+    b"session limit": "session_limit",
+    b"session rate limit": "session_limit",
+    b"per-key session": "session_limit",
     b"no rules matched": "socks_rule",
     b"blocked by": "socks_rule",
     b"DNS IP/hostname mismatch": "socks_rule",
@@ -122,6 +133,7 @@ _SERVER: Final = {
     b"local client ": "client_gone",
     b"sending response to client": "client_gone",
     b"could not send": "client_gone",
+    b"receiving request from client": "client_gone",
     b"unbound ": "bad_request",
     b"unrecognized ": "bad_request",
     b"unknown ": "bad_request",
@@ -129,13 +141,14 @@ _SERVER: Final = {
     b"client is requesting": "bad_request",
     b"client says": "bad_request",
     b"client wants": "bad_request",
+    b"no IPv": "bad_request",
     b"could not create": "proxy_error",
 }
 _CUT = 3
+_LONGEST = 240
 _REFUSALS = (
     b"blocked by",
-    b"session limit",
-    b"session rate limit",
+    *_LIMITS,
     b"bind-reply from",
     b"expected bindreply",
 )
@@ -171,6 +184,8 @@ def of_refusal(text: bytes) -> str:
     if text.startswith(b"blocked by higher-level "):
         rule = _BY_RULE(text)
         return "session_limit" if rule and (rule[1] or b"").startswith(_LIMITS) else "socks_rule"
+    if text.startswith(_CHAINED):
+        return _by_begin(text.removeprefix(_CHAINED), _BEHIND) or "upstream"
     return of_resolver(text) or _of_connect(text) or _of_server(text)
 
 
@@ -178,12 +193,14 @@ def of_resolver(text: bytes) -> str | None:
     """The kind of a name that did not resolve; None when the text is about something else."""
     if _UNRESOLVED(text) is None:
         return None
-    words = text.rstrip().rpartition(b": ")[2]
+    words = _FAMILY(b"", text).rstrip().rpartition(b": ")[2]
     if words in _RESOLVER:
         return _RESOLVER[words]
-    # The server cuts its texts at 255 bytes.
-    cut = (kind for known, kind in _RESOLVER.items() if len(words) > _CUT and known.startswith(words))
-    return next(cut, "dns_error")
+    # The server cuts its texts at 255 bytes: in the words, after them, or before.
+    for known, kind in _RESOLVER.items():
+        if words.startswith(known) or (len(words) > _CUT and known.startswith(words)):
+            return kind
+    return "dns_error" if len(text) < _LONGEST else "dns_not_found"  # nobody has a name as long as that
 
 
 def _of_connect(text: bytes) -> str | None:
@@ -206,7 +223,13 @@ def _of_server(text: bytes) -> str:
         return "socks_rule"
     if b"configured for our usage on the external interface" in text:
         return "no_external_address"
-    return _by_begin(text, _SERVER) or ("proxy_error" if _RESOURCES(text) else "other")
+    begun = _by_begin(text, _SERVER)
+    if begun is not None:
+        return begun
+    if _AUTHENTICATION(text):
+        return "auth_failed"
+    # The system's words alone: a child that could not hand the request on.
+    return "proxy_error" if text in _LOCAL or _RESOURCES(text) else "other"
 
 
 def _by_begin(text: bytes, table: dict[bytes, str]) -> str | None:

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import msgspec
 
 from proxywatch.errors import ParseError
-from proxywatch.parse import dante_log
-from proxywatch.state.dante_books import GRANTED, UNDECIDED, Saved
-from proxywatch.state.log_settings import ENOUGH
+from proxywatch.parse import dante_log, dante_rows
+from proxywatch.state.connections import GRANTED, UNDECIDED
+from proxywatch.state.dante_books import Saved
 from proxywatch.state.sessions import SERVICES, Sessions
 
 _EXAMPLE = 500
-_FORMAT = 1
+_FORMAT = 2
 
 Place = tuple[int, int, int, bytes, bytes]
 
@@ -63,15 +63,16 @@ class DanteAccount:
         """
         sessions = self.sessions
         connections, settings, totals = sessions.connections, sessions.settings, sessions.totals
+        doubtful, given_up = sessions.table.doubtful, sessions.table.given_up
         setups: list[float] = []
         durations: list[float] = []
         last, start, time = b"", 0, 0.0
         self.lines += chunk.count(b"\n")
         self._anchor = None
-        for row in dante_log.split(chunk):
+        for row in dante_rows.split(chunk):
             (
-                second, micros, pid, command, sent, client, _, _, written, target, _, _, gone, _,
-                refused, blocked, _, _, _, other,
+                second, micros, pid, command, sent, _, key, _, written, target, _, _, gone,
+                _, refused, blocked, _, _, other,
             ) = row  # fmt: skip
             if second != last or not second:
                 sessions.settle(time, setups, durations)
@@ -81,16 +82,18 @@ class DanteAccount:
                     settings = sessions.settings
                     continue
                 start = int(second)
+                sessions.table.look(start)
             time = start + int(gone or micros) * 1e-6
             if gone:
-                connection = connections.get(client)
+                connection = connections.get(key)
                 if (
                     connection is not None
                     and connection.outcome == GRANTED
-                    and not connection.ended
                     and connection.origin == "client"
                     and 0 <= connection.accepted <= time
-                    and settings.ends >= ENOUGH
+                    and settings.proven
+                    and key not in doubtful
+                    and key not in given_up
                 ):
                     upload, download = int(written), int(sent)
                     service = SERVICES.get(target[target.rfind(b".") + 1 :], "other")
@@ -99,10 +102,10 @@ class DanteAccount:
                     sessions.by_bytes.add(target, upload + download)
                     durations.append(time - connection.accepted)
                     sessions.last_durations.append(durations[-1])
-                    del connections[client]
+                    del connections[key]
                     continue
             elif command == b"connect" and not sent:
-                connection = connections.get(client)
+                connection = connections.get(key)
                 if (
                     connection is not None
                     and connection.outcome == UNDECIDED
@@ -113,11 +116,11 @@ class DanteAccount:
                     setups.append(time - connection.accepted)
                     continue
             elif command == b"accept" and not sent:
-                sessions.accepted(client, time)
+                sessions.accepted(key, time, pid)
                 continue
             elif refused == b"accept" and sessions.disconnected(blocked, time):
                 continue
-            for record in dante_log.records(row):
+            for record in dante_rows.records(row):
                 sessions.add(record)
         sessions.settle(time, setups, durations)
 

@@ -1,4 +1,4 @@
-"""What is kept of a log's sessions: what is open, and every counter."""
+"""What is kept of a log: every counter, and what a restart needs."""
 
 from typing import Self
 
@@ -6,52 +6,17 @@ import msgspec
 
 from proxywatch.parse import dante_reason
 from proxywatch.parse.dante_log import Closed
+from proxywatch.state.associations import SavedAssociations
+from proxywatch.state.connections import SavedConnections
 from proxywatch.state.log_settings import LogSettings
 
 COMMANDS = ("connect", "bind", "udpassociate")
 ORIGINS = ("client", "self")
 SERVICES = ("http", "https", "dns", "other")
-CAUSES = ("child_died", "server_killed", "port_reused", "evicted")
+CAUSES = ("child_died", "server_killed", "port_reused", "unlogged", "evicted")
 DNS_KINDS = ("dns_not_found", "dns_no_address", "dns_temporary", "dns_error")
 
-UNDECIDED, GRANTED, FAILED = 0, 1, 2
-UNSEEN = -1.0
-
 _WORDS = 200
-
-
-class Connection(msgspec.Struct, array_like=True, gc=False):
-    """One client's connection.
-
-    Attributes:
-        accepted: When, in seconds; -1 when that was not seen.
-        origin: Whose.
-        outcome: What became of its request.
-        command: What was granted; else empty.
-        pid: The child that serves it; empty before one does.
-        ended: Whether the session in it has ended.
-        lost: Whether its session was counted closed because its end seemed unable to come.
-    """
-
-    accepted: float
-    origin: str
-    outcome: int = UNDECIDED
-    command: str = ""
-    pid: bytes = b""
-    ended: bool = False
-    lost: bool = False
-
-
-class Association(msgspec.Struct, array_like=True, gc=False):
-    """One granted UDP ASSOCIATE.
-
-    Attributes:
-        client: The client's address, without the port.
-        lost: As in Connection.
-    """
-
-    client: bytes
-    lost: bool = False
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -122,10 +87,11 @@ class Saved(msgspec.Struct):
     totals: Totals
     settings: LogSettings
     clock: float
-    ending: bool
     version: str
-    connections: dict[bytes, Connection]
-    associations: dict[bytes, Association]
+    mother: bytes
+    ending: bool
+    connections: SavedConnections
+    associations: SavedAssociations
     durations: tuple[list[int], float]
     setups: tuple[list[int], float]
     last_durations: list[float]
@@ -133,4 +99,3 @@ class Saved(msgspec.Struct):
     by_bytes: tuple[int, dict[bytes, int]]
     by_failures: tuple[int, dict[bytes, int]]
     recent: list[tuple[Closed, str]]
-    orphans: dict[bytes, Connection] = {}

@@ -4,7 +4,9 @@ from collections import deque
 from collections.abc import Callable
 
 from proxywatch.parse.dante_log import Closed
-from proxywatch.state.dante_books import Association, Connection, Failure, Saved, Totals
+from proxywatch.state.associations import Associations
+from proxywatch.state.connections import GRANTED, Connection, Connections
+from proxywatch.state.dante_books import Failure, Saved, Totals
 from proxywatch.state.distribution import Distribution
 from proxywatch.state.log_settings import LogSettings
 from proxywatch.state.sketch import TopKeys
@@ -30,7 +32,8 @@ class Ledger:
         last_durations: Of the last 100 sessions.
         window: Requests by second.
         by_bytes, by_failures: The heaviest destinations.
-        connections: Those accepted and not ended, by the client's endpoint, the oldest first.
+        table: Connections.
+        associations: Those by UDP.
     """
 
     def __init__(
@@ -62,12 +65,21 @@ class Ledger:
         self._recent: deque[tuple[Closed, str]] = deque(maxlen=_RECENT)
         self._is_own = is_own
         self._include_own = include_own
-        self._capacity = capacity
-        self.connections: dict[bytes, Connection] = {}
-        self._associations: dict[bytes, Association] = {}
-        self._association_ends: dict[bytes, tuple[bytes, int, int]] = {}
+        self.table = Connections(capacity, self._lost)
+        self.associations = Associations(capacity)
+        self._mother = b""
         self._ending = False
-        self._orphans: dict[bytes, Connection] = {}
+
+    @property
+    def connections(self) -> dict[bytes, Connection]:
+        """Those accepted and not ended, by the client's endpoint and the proxy's, the oldest first."""
+        return self.table.last
+
+    def _lost(self, connection: Connection) -> None:
+        self.totals.lost[connection.cause] += 1
+        if connection.outcome == GRANTED:
+            self.totals.closed[connection.command, connection.origin] += 1
+            connection.lost = True
 
     def recent(self) -> list[Failure]:
         """The last failures, the latest last."""
@@ -89,7 +101,7 @@ class Ledger:
     def mean_duration(self) -> float | None:
         """Of the last 100 sessions, in seconds; None before the first."""
         last = self.last_durations
-        return sum(last) / len(last) if last and self.settings.tells_failures else None
+        return sum(last) / len(last) if last and self.settings.tells_durations else None
 
     def active(self) -> int | None:
         """Connections accepted and not ended; None where begins or ends are hidden."""
@@ -101,10 +113,11 @@ class Ledger:
             totals=self.totals,
             settings=self.settings,
             clock=self.clock,
-            ending=self._ending,
             version=self.version,
-            connections=self.connections,
-            associations=self._associations,
+            mother=self._mother,
+            ending=self._ending,
+            connections=self.table.save(),
+            associations=self.associations.save(),
             durations=(self.durations.counts, self.durations.sum),
             setups=(self.setups.counts, self.setups.sum),
             last_durations=list(self.last_durations),
@@ -112,14 +125,14 @@ class Ledger:
             by_bytes=self.by_bytes.save(),
             by_failures=self.by_failures.save(),
             recent=list(self._recent),
-            orphans=self._orphans,
         )
 
     def restore(self, saved: Saved) -> None:
         """Go on from what `save` gave."""
         self.totals, self.settings, self.clock = saved.totals, saved.settings, saved.clock
-        self._ending, self.version = saved.ending, saved.version
-        self.connections, self._associations = saved.connections, saved.associations
+        self.version, self._mother, self._ending = saved.version, saved.mother, saved.ending
+        self.table.restore(saved.connections)
+        self.associations.restore(saved.associations)
         self.durations.counts, self.durations.sum = saved.durations
         self.setups.counts, self.setups.sum = saved.setups
         self.last_durations.extend(saved.last_durations)
@@ -127,4 +140,3 @@ class Ledger:
         self.by_bytes.restore(saved.by_bytes)
         self.by_failures.restore(saved.by_failures)
         self._recent.extend(saved.recent)
-        self._orphans = saved.orphans

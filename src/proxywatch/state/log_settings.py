@@ -6,9 +6,14 @@
     error         only a `]` that an error made: a refusal, a reset, a name; no timeout, no rule
     data, iooperation   a `-` per read; rules that block
 
+Client rules write the lines of connections (`accept`), socks rules those of requests, each by keywords of its
+own. What fails before there is a request, or while its name is resolved, only client rules write.
+
 A keyword is known to be there from the first line that only it writes. That it is missing can only be
 concluded from lines that should have come: after some of those it is taken for missing, until one comes.
 """
+
+from typing import Literal
 
 import msgspec
 
@@ -23,20 +28,50 @@ class LogSettings(msgspec.Struct):
     """Lines by what they prove.
 
     Attributes:
-        begins: `[` lines of accepted connections.
+        begins: `[` lines of connections.
         grants: `[` lines of requests.
         ends: `]` lines that only `disconnect` writes.
-        errors: `]` lines that `error` or `disconnect` write.
+        accept_ends: Those of them that are of connections.
+        accept_errors: `]` lines of connections that `error` or `disconnect` write.
+        errors: Such lines of either sort.
+        broken: Such lines of requests that had been granted.
         refusals: `]` lines of rules and limits, which every keyword but `error` writes.
         reads: `-` lines of data.
+        since: When these settings came to be in force, in seconds; 0 for before the first line. Sessions that
+            began before go by others.
+        proven: Whether more ends prove nothing new.
     """
 
     begins: int = 0
     grants: int = 0
     ends: int = 0
+    accept_ends: int = 0
     errors: int = 0
+    accept_errors: int = 0
+    broken: int = 0
     refusals: int = 0
     reads: int = 0
+    since: float = 0.0
+    proven: bool = False
+
+    def learn(self, sort: Literal["end", "error", "refusal"], *, of_connection: bool, granted: bool) -> None:
+        """Learn from a `]`.
+
+        Args:
+            sort: What writes it: `disconnect` alone, `error` too, or any keyword but `error`.
+            of_connection: Whether a client rule wrote it.
+            granted: Whether the request had been granted.
+        """
+        if sort == "end":
+            self.ends += 1
+            self.accept_ends += of_connection
+            self.proven = self.accept_ends >= ENOUGH and self.ends - self.accept_ends >= ENOUGH
+        elif sort == "error":
+            self.errors += 1
+            self.accept_errors += of_connection
+            self.broken += granted and not of_connection
+        else:
+            self.refusals += 1
 
     @property
     def connect(self) -> bool | None:
@@ -47,18 +82,31 @@ class LogSettings(msgspec.Struct):
 
     @property
     def disconnect(self) -> bool | None:
-        """Whether ends of every kind are logged; None while nothing tells."""
-        if self.ends:
+        """Whether ends of every kind are logged, by client rules at least; None while nothing tells."""
+        if self.accept_ends:
             return True
-        unended = self.grants >= MANY
+        return False if self._requests_alone or self._unended else None
+
+    @property
+    def _requests_alone(self) -> bool:
+        """Whether requests end and their connections do not."""
+        return self.ends >= ENOUGH
+
+    @property
+    def _unended(self) -> bool:
+        if self.ends:
+            return False
         only_errors = self.connect is False and self.errors >= ENOUGH
         only_reads = self.reads >= MANY and not self.begins and not self.errors
-        return False if unended or only_errors or only_reads else None
+        return self.grants - self.broken >= MANY or only_errors or only_reads
 
     @property
     def tells_successes(self) -> bool:
         """False once it is known that granted requests leave no line."""
-        return not (self.connect is False and self.disconnect is False) and not self._only_reads
+        return (
+            not (self.connect is False and self.disconnect is False and not self.ends)
+            and not self._only_reads
+        )
 
     @property
     def tells_failures(self) -> bool:
@@ -66,15 +114,25 @@ class LogSettings(msgspec.Struct):
         return self.disconnect is not False
 
     @property
+    def tells_ends(self) -> bool:
+        """False once it is known that sessions end without a line."""
+        return self.disconnect is not False or self.ends > 0
+
+    @property
+    def tells_durations(self) -> bool:
+        """Whether begins and ends of connections may both be logged."""
+        return self.disconnect is not False
+
+    @property
     def tells_rate(self) -> bool:
         """Whether both sorts of outcome are proven to leave lines."""
         successes = bool(self.begins or self.grants or self.ends)
-        return successes and bool(self.ends or self.errors) and self.tells_failures
+        return successes and bool(self.accept_ends or self.accept_errors) and self.tells_failures
 
     @property
     def tells_active(self) -> bool:
         """Whether begins and ends of connections are both logged."""
-        return self.begins > 0 and self.disconnect is not False and (self.ends > 0 or self.begins < MANY)
+        return self.begins > 0 and self.accept_ends > 0
 
     @property
     def _only_reads(self) -> bool:
@@ -85,8 +143,8 @@ class LogSettings(msgspec.Struct):
         if self.disconnect is not False:
             return True
         if reason in _BY_RULE:
-            return self.connect is True or self.reads > 0
-        return self.errors > 0 and reason not in _BY_TIME
+            return self.connect is True or self.reads > 0 or self.ends > 0
+        return self.accept_errors > 0 and reason not in _BY_TIME
 
     def cannot_tell(self) -> list[str]:
         """What the log does not show, in words; empty when it shows everything, or nothing is known yet."""
@@ -94,10 +152,14 @@ class LogSettings(msgspec.Struct):
         if not self.tells_successes:
             missing.append("requests that succeeded")
         if not self.tells_failures:
-            missing.append("timeouts" if self.errors else "failures other than a rule's")
-            missing.append("bytes, durations and ends of sessions")
+            missing.append("timeouts" if self.accept_errors else "failures other than a rule's")
+            missing.append(
+                "durations and open connections"
+                if self.ends
+                else "bytes, durations and ends of sessions (if any has ended)"
+            )
         if self.connect is False:
             missing.append("set-up times and open connections")
-        if self.disconnect is False and self.connect is not True and not self.reads:
+        if self.disconnect is False and self.connect is not True and not self.reads and not self.ends:
             missing.append("requests that rules refused")
         return missing

@@ -1,24 +1,24 @@
 """Sessions and requests out of the records of Dante's log.
 
-A connection is known by the client's endpoint, from its accept `[` to its accept `]`. The request in it is
-decided once: granted by its own `[`, or, where begins are not logged, by a `]` that cannot be a failed
-dial's; failed by a `]` that says why; no request if not a byte came. A granted request is a session until its
-`]`. An association by UDP has endpoints of its own: it is known by the proxy's, and its connection by its
-end, which the same child writes next with the same sums.
+A connection is known by the client's endpoint and the proxy's, from its accept `[` to its accept `]`. The
+request in it is decided once: granted by its own `[`, or, where begins are not logged, by a `]` that cannot
+be a failed dial's; failed by a `]` that says why; no request if not a byte came. A granted request is a
+session until its `]`. `associations` says how those by UDP are known, `connections` what a line means when
+there are several between two endpoints, and when one is given up.
 
-A session whose begin was never seen is counted, opened and closed, at its end, and has no duration. One whose
-end cannot come any more is counted closed, without a duration, and as lost: its child died, all of Dante was
-killed, the client's port came again, or more than `capacity` connections were open and it was the oldest.
+A session whose begin was never seen is counted, opened and closed, at its end, and has no duration. One that
+is given up is counted closed, without a duration, and as lost: its child died, Dante was started anew, the
+port came again, its end is not logged under the settings of then, or it was the oldest of too many.
 """
 
-from itertools import islice
 from math import isfinite, nan
 
 from proxywatch.parse import dante_reason
 from proxywatch.parse.dante_log import Closed, Datagram, Moved, Opened, Record, Relayed, Server
-from proxywatch.state.dante_books import FAILED, GRANTED, UNDECIDED, UNSEEN, Association, Connection
+from proxywatch.state.associations import Association, payload
+from proxywatch.state.connections import ENDED, FAILED, GRANTED, UNDECIDED, UNSEEN, Connection
 from proxywatch.state.ledger import Ledger
-from proxywatch.state.log_settings import ENOUGH, LogSettings
+from proxywatch.state.log_settings import LogSettings
 
 SERVICES = {b"80": "http", b"443": "https", b"53": "dns"}
 _NOTHING = Moved(0, 0, 0)
@@ -34,6 +34,7 @@ class Sessions(Ledger):
     def add(self, record: Record) -> None:
         """Account for one record."""
         self._tick(record.time)
+        self.table.look(int(record.time))
         if isinstance(record, Closed):
             self._closed(record)
         elif isinstance(record, Opened):
@@ -49,24 +50,27 @@ class Sessions(Ledger):
         if time > self.clock or time < self.clock - _WENT_BACK:
             self.clock = time
 
-    def accepted(self, client: bytes, time: float) -> None:
-        """A connection was accepted."""
+    def accepted(self, key: bytes, time: float, pid: bytes) -> None:
+        """A connection was accepted; `key` is the client's endpoint and the proxy's, a space between."""
         self.settings.begins += 1
-        connections = self.connections
-        if client in connections:
-            self._lose(client, "port_reused")
-        if len(connections) >= self._capacity:
-            self._evict()
-        connections[client] = Connection(time, "self" if self._is_own(client, time) else "client")
+        table = self.table
+        last = table.last
+        if key in last:
+            table.doubt(key, time, "port_reused")
+        if len(last) >= table.capacity:
+            table.make_room()
+        origin = "self" if self._is_own(key[: key.index(b" ")], time) else "client"
+        last[key] = Connection(time, origin, UNDECIDED, "", pid)
 
-    def disconnected(self, client: bytes, time: float) -> bool:
+    def disconnected(self, key: bytes, time: float) -> bool:
         """A connection ended; False where its record must tell."""
-        connection = self.connections.get(client)
-        if connection is None or not (connection.ended or connection.outcome == FAILED):
+        connection = self.connections.get(key)
+        if connection is None or not connection.finished:
             return False
-        if self.settings.ends < ENOUGH:
-            return False  # it proves something about the settings
-        self._disconnected(client, connection, time)
+        if not self.settings.proven or not self.table.is_alone(key):
+            return False
+        self._lasted(connection, time)
+        del self.connections[key]
         return True
 
     def settle(self, time: float, setups: list[float], durations: list[float]) -> None:
@@ -92,67 +96,55 @@ class Sessions(Ledger):
             self.durations.observe_all(durations)
             durations.clear()
 
-    def _disconnected(self, client: bytes, connection: Connection, time: float) -> None:
-        accepted = connection.accepted
-        if connection.outcome == GRANTED and accepted >= 0:
-            duration = _elapsed(accepted, time)
-            if isfinite(duration):
-                self.durations.observe(duration)
-                self.last_durations.append(duration)
-        del self.connections[client]
-
-    def _appear(self, client: bytes, time: float, accepted: float = UNSEEN) -> Connection:
-        connections = self.connections
-        if len(connections) >= self._capacity:
-            self._evict()
-        origin = "self" if self._is_own(client, time) else "client"
-        connections[client] = connection = Connection(accepted, origin)
+    def _appear(self, key: bytes, time: float) -> Connection:
+        """A connection whose begin was not seen."""
+        origin = "self" if self._is_own(key[: key.index(b" ")], time) else "client"
+        connection = Connection(UNSEEN, origin)
+        self.table.add(key, connection)
         return connection
 
-    def _known(self, client: bytes, time: float) -> Connection:
-        """The connection that a line names; one that was given up, or is new, if need be."""
-        connection = self.connections.get(client)
-        if connection is not None:
-            return connection
-        connection = self._orphans.pop(client, None)
-        if connection is None:
-            return self._appear(client, time)
-        if len(self.connections) >= self._capacity:
-            self._evict()
-        self.connections[client] = connection
-        return connection
-
-    def _evict(self) -> None:
-        # Some at once: to find the first key of a dict costs what was deleted before it.
-        for client in list(islice(self.connections, max(1, self._capacity // 64))):
-            self._lose(client, "evicted")
+    # Begins
 
     def _opened(self, record: Opened) -> None:
         command = record.command
         if command == "accept":
-            self.accepted(record.client, record.time)
+            self.accepted(_key(record), record.time, record.pid)
         elif command in {"connect", "bind"}:
             self._granted(record)
+        elif command == "bindreply":
+            connection = self.connections.get(_key(record))
+            if connection is not None:
+                connection.pid = record.pid  # from now on it is served by the child that writes this
         elif command == "udpassociate":
-            self.settings.grants += 1
-            if len(self._associations) >= self._capacity:
-                self._lose_association(self._associations.pop(next(iter(self._associations))))
-                self.totals.lost["evicted"] += 1
-            self._associations[record.proxy] = Association(record.client.rpartition(b".")[0])
-            self._grant(Connection(UNSEEN, "client"), command, record.time)
+            self._associated(record)
 
     def _granted(self, record: Opened) -> None:
         self.settings.grants += 1
-        client, time = record.client, record.time
-        connection = self._known(client, time)
-        if connection.outcome:
-            self._lose(client, "port_reused")
-            connection = self._appear(client, time)
+        connection = self._granted_one(_key(record), record.time)
         connection.pid = record.pid
-        self._grant(connection, record.command, time)
-        accepted = connection.accepted
-        if record.command == "connect" and accepted >= 0:
-            self.setups.observe(_elapsed(accepted, time))
+        self._grant(connection, record.command, record.time)
+        if record.command == "connect" and connection.accepted >= 0:
+            self.setups.observe(_elapsed(connection.accepted, record.time))
+
+    def _granted_one(self, key: bytes, time: float) -> Connection:
+        connection = self.connections.get(key) or self.table.waiting(key)
+        if connection is None:
+            return self._appear(key, time)
+        if connection.outcome == UNDECIDED:
+            return connection
+        if connection.finished:
+            del self.connections[key]  # begins and ends of connections are not logged
+        else:
+            self.table.doubt(key, time, "port_reused")
+        return self._appear(key, time)
+
+    def _associated(self, record: Opened) -> None:
+        self.settings.grants += 1
+        oldest = self.associations.add(record.proxy, record.client)
+        if oldest is not None:
+            self._lose_association(oldest)
+            self.totals.lost["evicted"] += 1
+        self._grant(Connection(UNSEEN, "client"), "udpassociate", record.time)
 
     def _grant(self, connection: Connection, command: str, time: float) -> None:
         connection.outcome = GRANTED
@@ -162,10 +154,10 @@ class Sessions(Ledger):
             self.totals.successful += 1
             self.window.add(time, successful=True)
 
+    # Ends
+
     def _closed(self, record: Closed) -> None:
         command = record.command
-        if self.settings.ends < ENOUGH:
-            self._learn(record)
         if command == "accept":
             self._connection_ended(record)
         elif command in {"connect", "bind"}:
@@ -175,46 +167,45 @@ class Sessions(Ledger):
         elif command == "bindreply" and record.moved:
             self._move("other", record.moved.received, record.moved.sent)
 
-    def _learn(self, record: Closed) -> None:
-        settings = self.settings
+    def _learn(self, record: Closed, connection: Connection) -> None:
+        if self.settings.proven or 0 <= connection.accepted < self.settings.since:
+            return
         sort = dante_reason.sort(record.reason, passed=record.passed)
-        if sort == "end":
-            settings.ends += 1
-        elif sort == "error":
-            settings.errors += 1
-        else:
-            settings.refusals += 1
+        granted = connection.outcome == GRANTED
+        self.settings.learn(sort, of_connection=record.command == "accept", granted=granted)
 
     def _request_ended(self, record: Closed) -> None:
-        client = record.client
-        connection = self._known(client, record.time)
+        key, reason = _key(record), _reason(record)
+        connection = self._ended_one(key, record, granted=reason is None)
+        self._learn(record, connection)
         if connection.outcome == UNDECIDED:
-            self._decide(connection, record.command, record)
-        if connection.outcome != GRANTED or connection.ended:
+            self._decide(connection, record.command, record, reason)
+        if connection.outcome != GRANTED:
             return
-        if record.moved:
-            self._relayed(connection, record.target, record.moved.received, record.moved.sent)
-        else:
+        moved = record.moved
+        if moved is None:
             self._end(connection, "other", 0, 0)
-
-    def _relayed(self, connection: Connection, target: bytes, received: int, sent: int) -> None:
-        connection.ended = True
-        totals, service = self.totals, SERVICES.get(target[target.rfind(b".") + 1 :], "other")
-        if not connection.lost:
-            totals.closed[connection.command, connection.origin] += 1
-        totals.received[service] += received
-        totals.sent[service] += sent
-        self.by_bytes.add(target, received + sent)
-
-    def _decide(self, connection: Connection, command: str, record: Closed) -> None:
-        """Decide a request by its end."""
-        if not record.passed:
-            granted = dante_reason.after_grant(record.reason)
-            reason = None if granted else dante_reason.of_refusal(record.reason)
-        elif record.moved and (record.moved.received or record.moved.sent or record.moved.returned):
-            reason = None
         else:
-            reason = dante_reason.of_dial(record.reason)
+            self._end(connection, _service(record.target), moved.received, moved.sent)
+            self.by_bytes.add(record.target, moved.received + moved.sent)
+
+    def _ended_one(self, key: bytes, record: Closed, *, granted: bool) -> Connection:
+        """The connection whose request ended; the child tells one that was granted from another."""
+        if self.table.is_alone(key):
+            connection = self.connections.get(key)
+        else:
+            wanted = (
+                lambda it: it.outcome == GRANTED and it.pid == record.pid,
+                lambda it: it.outcome == GRANTED,
+                lambda it: it.outcome == UNDECIDED,
+            )
+            connection = self.table.first(key, *(wanted if granted else wanted[::-1]))
+        if connection is not None and connection.finished and connection.accepted == UNSEEN:
+            self.table.forget(key, connection)  # begins and ends of connections are not logged
+            connection = None
+        return connection or self._appear(key, record.time)
+
+    def _decide(self, connection: Connection, command: str, record: Closed, reason: str | None) -> None:
         if reason is None:
             self._grant(connection, command, record.time)
         else:
@@ -233,7 +224,7 @@ class Sessions(Ledger):
         self._recent.append((record, reason))
 
     def _end(self, connection: Connection, service: str, received: int, sent: int) -> None:
-        connection.ended = True
+        connection.outcome = ENDED
         if not connection.lost:
             self.totals.closed[connection.command, connection.origin] += 1
         self._move(service, received, sent)
@@ -242,59 +233,74 @@ class Sessions(Ledger):
         self.totals.received[service] += received
         self.totals.sent[service] += sent
 
-    def _association_ended(self, record: Closed) -> None:
-        association = self._associations.pop(record.proxy, None)
-        connection = Connection(UNSEEN, "client", GRANTED, "udpassociate")
-        if association is not None:
-            connection.lost = association.lost
-        elif record.passed:
-            self._grant(connection, "udpassociate", record.time)
-        else:
-            return  # never granted: the end of its connection says so too
-        moved, target = record.moved or _NOTHING, record.target
-        # What the target sent, without the headers that the client got with it.
-        self._end(connection, _service(target), moved.received, moved.returned)
-        if target:
-            self.by_bytes.add(target, moved.received + moved.returned)
-        if len(self._association_ends) >= self._capacity:
-            self._association_ends.clear()
-        address = record.client.rpartition(b".")[0]
-        self._association_ends[record.pid] = (address, moved.sent, moved.received)
-
     def _connection_ended(self, record: Closed) -> None:
-        client, time = record.client, record.time
-        connection = self._known(client, time)
+        key, moved = _key(record), record.moved or _NOTHING
+        if self.table.is_alone(key):
+            connection = self.connections.get(key)
+        else:
+            outcome = GRANTED if moved.received or moved.sent else UNDECIDED
+            wanted = (lambda it: it.finished, lambda it: it.outcome == outcome, lambda _: True)
+            connection = self.table.first(key, *wanted)
+        if connection is None:
+            connection = self._appear(key, record.time)
+        self._learn(record, connection)
         if connection.outcome == UNDECIDED and not self._of_association(connection, record):
             if not record.passed and dante_reason.of_probe(record.reason):
                 self.totals.probes += 1
             elif not record.passed and not record.reason:
                 self._fail(connection, "client_rule", record)
             else:
-                self._decide(connection, "connect" if record.moved else "bind", record)
-        if connection.outcome == GRANTED and not connection.ended:
-            moved = record.moved or _NOTHING
+                self._decide(connection, "connect" if record.moved else "bind", record, _reason(record))
+        if connection.outcome == GRANTED:
             self._end(connection, "other", moved.received, moved.sent)
-        self._disconnected(client, connection, time)
+        self._lasted(connection, record.time)
+        self.table.forget(key, connection)
+
+    def _lasted(self, connection: Connection, time: float) -> None:
+        """Note how long a session was, if it was one."""
+        if connection.outcome == ENDED and connection.accepted >= 0:
+            duration = _elapsed(connection.accepted, time)
+            if isfinite(duration):
+                self.durations.observe(duration)
+                self.last_durations.append(duration)
+
+    # Associations by UDP
+
+    def _association_ended(self, record: Closed) -> None:
+        connection = Connection(UNSEEN, "client", GRANTED, "udpassociate")
+        association = self.associations.open.pop(record.proxy, None)
+        self._learn(record, connection)
+        if association is not None:
+            connection.lost = association.lost
+        elif self.associations.is_told(record):
+            connection.lost = True  # it was counted
+        elif record.passed:
+            self._grant(connection, "udpassociate", record.time)
+        else:
+            return  # never granted: the end of its connection says so too
+        received, sent = (record.moved or _NOTHING).received, payload(record)
+        self._end(connection, _service(record.target), received, sent)
+        if record.target:
+            self.by_bytes.add(record.target, received + sent)
+        self.associations.ended(record)
 
     def _of_association(self, connection: Connection, record: Closed) -> bool:
         """Whether a connection that ended was that of an association, which is accounted for by itself."""
-        moved = record.moved
-        if moved is None:
-            return False
-        address = record.client.rpartition(b".")[0]
-        end = self._association_ends.pop(record.pid, None)
-        if end != (address, moved.sent, moved.received):
+        if not self.associations.owns(record):
             # Its own end may not be logged. Whoever has an association open is not dialling.
-            proxy = next(
-                (key for key, it in self._associations.items() if it.client == address and not it.lost), None
-            )
-            if proxy is None:
+            relay = self.associations.of(record.client) if record.moved else None
+            if relay is None or record.moved is None:
                 return False
-            del self._associations[proxy]
+            del self.associations.open[relay]
             association = Connection(UNSEEN, "client", GRANTED, "udpassociate")
-            self._end(association, "other", moved.received, moved.sent)
-        connection.outcome, connection.command, connection.ended = GRANTED, "udpassociate", True
+            self._end(association, "other", record.moved.received, record.moved.sent)
+        connection.outcome, connection.command = ENDED, "udpassociate"
         return True
+
+    def _lose_association(self, association: Association) -> None:
+        if not association.lost:
+            association.lost = True
+            self.totals.closed["udpassociate", "client"] += 1
 
     def _blocked_datagram(self, record: Datagram) -> None:
         self.totals.blocked_datagrams += 1
@@ -302,40 +308,46 @@ class Sessions(Ledger):
         if kind is not None:
             self.totals.dns[kind] += 1
 
+    # The server
+
     def _server(self, record: Server) -> None:
-        if record.event == "reloaded":
-            self.settings = LogSettings()
-        elif record.event == "child_died":
-            for client in [key for key, it in self.connections.items() if it.pid == record.pid]:
-                self._lose(client, "child_died")
+        if record.event == "child_died":
+            self.table.child_died(record.pid, record.time)
         elif record.event == "ending":
             self._ending = True
-        elif record.event == "running":
-            self.version = record.version
-            self.settings = LogSettings()
-            if not self._ending:
-                # Nobody said good-bye, so nobody is left to write the ends; unless two servers share a log.
-                orphans = dict(self.connections)
-                for client in orphans:
-                    self._lose(client, "server_killed")
-                self._orphans = orphans
-                for association in self._associations.values():
-                    self._lose_association(association)  # its connection was counted as lost
-            self._ending = False
+        else:
+            if self.settings.disconnect is False:
+                self.table.give_up_all("unlogged")
+            elif record.event == "running":
+                self._started(record)
+            elif self.settings.disconnect is None:
+                self.table.doubt_all(record.time, "unlogged")
+            self.settings = LogSettings(since=record.time)
 
-    def _lose_association(self, association: Association) -> None:
-        if not association.lost:
-            association.lost = True
-            self.totals.closed["udpassociate", "client"] += 1
+    def _started(self, record: Server) -> None:
+        """Somebody of a server that ended may be left; nobody of one that had the same numbers."""
+        if self._ending and record.pid != self._mother:
+            self.table.doubt_all(record.time, "server_killed")
+        else:
+            self.table.give_up_all("server_killed")
+        for association in self.associations.open.values():
+            self._lose_association(association)  # its connection counts as lost
+        self._ending, self._mother, self.version = False, record.pid, record.version
 
-    def _lose(self, client: bytes, cause: str) -> None:
-        connection = self.connections.pop(client)
-        if connection.ended or connection.lost:
-            return
-        self.totals.lost[cause] += 1
-        if connection.outcome == GRANTED:
-            self.totals.closed[connection.command, connection.origin] += 1
-            connection.lost = True
+
+def _key(record: Opened | Closed) -> bytes:
+    return record.client + b" " + record.proxy
+
+
+def _reason(record: Closed) -> str | None:
+    """Why a request failed that ended like this; None when it was granted."""
+    if not record.passed:
+        granted = dante_reason.after_grant(record.reason)
+        return None if granted else dante_reason.of_refusal(record.reason)
+    moved = record.moved
+    if moved and (moved.received or moved.sent or moved.returned):
+        return None
+    return dante_reason.of_dial(record.reason)
 
 
 def _elapsed(since: float, until: float) -> float:
