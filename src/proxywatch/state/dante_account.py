@@ -82,7 +82,8 @@ class DanteAccount:
                     settings = sessions.settings
                     continue
                 start = int(second)
-                sessions.table.look(start)
+                if doubtful:
+                    sessions.table.look(start)
             time = start + int(gone or micros) * 1e-6
             if gone:
                 connection = connections.get(key)

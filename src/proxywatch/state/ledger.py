@@ -33,6 +33,7 @@ class Ledger:
         window: Requests by second.
         by_bytes, by_failures: The heaviest destinations.
         table: Connections.
+        connections: Those of them that are accepted and not ended, by the client's endpoint and the proxy's.
         associations: Those by UDP.
     """
 
@@ -66,14 +67,10 @@ class Ledger:
         self._is_own = is_own
         self._include_own = include_own
         self.table = Connections(capacity, self._lost)
+        self.connections = self.table.last
         self.associations = Associations(capacity)
         self._mother = b""
         self._ending = False
-
-    @property
-    def connections(self) -> dict[bytes, Connection]:
-        """Those accepted and not ended, by the client's endpoint and the proxy's, the oldest first."""
-        return self.table.last
 
     def _lost(self, connection: Connection) -> None:
         self.totals.lost[connection.cause] += 1
@@ -132,6 +129,7 @@ class Ledger:
         self.totals, self.settings, self.clock = saved.totals, saved.settings, saved.clock
         self.version, self._mother, self._ending = saved.version, saved.mother, saved.ending
         self.table.restore(saved.connections)
+        self.connections = self.table.last
         self.associations.restore(saved.associations)
         self.durations.counts, self.durations.sum = saved.durations
         self.setups.counts, self.setups.sum = saved.setups
