@@ -98,6 +98,22 @@ def status(url: str | None, path: str | None) -> None:
     click.echo(terminal.render(told))
 
 
+@main.command("log")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="For a program.")
+def read_logs(files: tuple[str, ...], *, as_json: bool) -> None:
+    """Say what whole logs of Dante's hold, the oldest FILE first; packed or not, - for standard input."""
+    from proxywatch import autopsy  # noqa: PLC0415
+
+    try:
+        told = autopsy.read(files)
+    except SourceError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(autopsy.text(told) if not as_json else autopsy.encoded(told), nl=as_json)
+    if not told.until:
+        raise click.ClickException("no line of these is Dante's")
+
+
 @main.command()
 @click.argument("what", type=click.Choice(["metrics", "config"]), default="metrics")
 def describe(what: str) -> None:
