@@ -142,7 +142,7 @@ _ENDPOINT = rb"[0-9a-fA-F:.]+(?:%\w+\.\d+)?(?<=\d)"
 _BEFORE_CLIENT = rb"(?:\[\S*\] )*(?:[\w./-]++%.*?@)?"
 _CLIENT = _BEFORE_CLIENT + rb"(" + _ENDPOINT + rb") (" + _ENDPOINT + rb")"
 # What a client announces that it will send datagrams from may be a name.
-_CLIENT_OF_UDP = _BEFORE_CLIENT + rb"(\S*\.\d+) (" + _ENDPOINT + rb")"
+_CLIENT_OF_UDP = _BEFORE_CLIENT + rb"(\S*\d) (" + _ENDPOINT + rb")"
 _COUNT = rb"(\d{1,19})(?:/\d+)?"
 _COUNTS = rb"(\d{1,19})(?:/(\d{1,19}))?"
 

@@ -142,7 +142,7 @@ class Connections:
             self._give_up_doubtful(next(iter(self.doubtful)))
 
     def look(self, time: float) -> None:
-        """Give up what was set aside minutes before `time`; call it when a second begins, if any is."""
+        """Give up what was set aside minutes before `time`; call it when a second begins."""
         if not 0 <= time - self._looked < _LOOK:
             self._looked = time
             for key in [key for key, some in self.doubtful.items() if time - some[-1].doubted > _DOUBT]:

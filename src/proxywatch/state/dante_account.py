@@ -82,8 +82,7 @@ class DanteAccount:
                     settings = sessions.settings
                     continue
                 start = int(second)
-                if doubtful:
-                    sessions.table.look(start)
+                sessions.table.look(start)
             time = start + int(gone or micros) * 1e-6
             if gone:
                 connection = connections.get(key)

@@ -34,8 +34,7 @@ class Sessions(Ledger):
     def add(self, record: Record) -> None:
         """Account for one record."""
         self._tick(record.time)
-        if self.table.doubtful:
-            self.table.look(int(record.time))
+        self.table.look(int(record.time))
         if isinstance(record, Closed):
             self._closed(record)
         elif isinstance(record, Opened):
