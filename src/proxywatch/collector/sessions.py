@@ -118,6 +118,7 @@ _LOOK = 1.0
 _SAVE = 5.0
 _EXAMINED = 4 << 20
 _CONFS = ("/etc/danted.conf", "/etc/sockd.conf", "/etc/dante/sockd.conf")
+_Resumed = tuple[list[Place], list[Place], float]  # places, what else is known, and since when
 _UNIX = 1e9  # a stamp below is no Unix time: syslog's, which has no year
 
 
@@ -178,7 +179,7 @@ class SessionsCollector:
         self._updated = 0.0
         self._saved = float("-inf")
         self._base = (0, 0, 0, 0)
-        self._resumed: tuple[list[Place], float] | None = None
+        self._resumed: _Resumed | None = None
 
     def _is_own(self, endpoint: bytes, at: float) -> bool:
         return self._own.includes(endpoint, at if at > _UNIX else self._clock.now())
@@ -220,10 +221,15 @@ class SessionsCollector:
         if self._lines is None:
             if self._resumed is None:
                 self._resumed = self._restore()
-            places, since = self._resumed
+            places, known, since = self._resumed
             try:
                 self._lines = lines.follow(
-                    self._settings.log, self._clock.monotonic, at_end=self._at_end, places=places, since=since
+                    self._settings.log,
+                    self._clock.monotonic,
+                    at_end=self._at_end,
+                    places=places,
+                    known=known,
+                    since=since,
                 )
             except SourceError as error:
                 # A log that appears later is read from its first line on.
@@ -233,7 +239,7 @@ class SessionsCollector:
 
     async def _read(self, source: Lines) -> None:
         begin = slice_begin = self._clock.monotonic()
-        while chunk := source.read(_CHUNK):
+        while (chunk := source.read(_CHUNK)) or source.more:
             self._account.take(chunk)
             now = self._clock.monotonic()
             if now - begin >= _BUDGET:
@@ -248,24 +254,28 @@ class SessionsCollector:
 
     # The checkpoint
 
-    def _restore(self) -> tuple[list[Place], float]:
+    def _restore(self) -> _Resumed:
         path = self._settings.checkpoint
         if not path:
-            return [], 0.0
+            return [], [], 0.0
         content = checkpoint.read(path)
         try:
             self._own.keep(f"{path}.own", self._clock.now())
         except SourceError as error:
             log.warning("our own probes are not kept for the next run", extra={"reason": str(error)})
         if content is None:
-            return [], 0.0
+            return [], [], 0.0
         try:
             saved = self._account.restore(content)
         except ParseError as error:
             log.warning("checkpoint is not used", extra={"path": path, "reason": str(error)})
-            return [], 0.0
+            return [], [], 0.0
         self._base = (saved.read_bytes, saved.rotations, saved.truncations, saved.gaps)
-        return [Place(*place) for place in saved.places], saved.taken
+        return (
+            [Place(*place) for place in saved.places],
+            [Place(*place) for place in saved.known],
+            saved.taken,
+        )
 
     async def _save(self) -> None:
         self._saved = self._clock.monotonic()
@@ -274,7 +284,8 @@ class SessionsCollector:
         read_bytes, rotations, truncations, gaps = self._reading()
         content = self._account.save(
             self._lines.places(),
-            taken=self._clock.now(),
+            self._lines.known(),
+            taken=self._lines.seen(),
             read_bytes=read_bytes,
             rotations=rotations,
             truncations=truncations,

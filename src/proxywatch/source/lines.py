@@ -25,16 +25,20 @@ class Lines(Protocol):
         read_bytes: Handed out so far.
         rotations: Times that another file took the path.
         truncations: Times that a file was cut.
-        gaps: Places of an earlier run that were not found again: lines may be missing.
+        more: Whether the last read gave nothing only because it had done enough for once.
     """
 
     read_bytes: int
     rotations: int
     truncations: int
-    gaps: int
+    more: bool
+
+    @property
+    def gaps(self) -> int:
+        """Files that were not found again, or could not be read to their end: lines may be missing."""
 
     def read(self, limit: int) -> bytes:
-        """Complete lines, about `limit` bytes at most; empty when there are none now.
+        """Complete lines, about `limit` bytes at most; empty when there are none now, or see `more`.
 
         Raises:
             SourceError: They cannot be read.
@@ -52,6 +56,12 @@ class Lines(Protocol):
     def places(self) -> list[Place]:
         """Where the reading stands, for the next run."""
 
+    def known(self) -> list[Place]:
+        """What else was read, for the next run."""
+
+    def seen(self) -> float:
+        """Up to when it was seen what was written, in Unix seconds, for the next run."""
+
     def close(self) -> None:
         """Let go of everything."""
 
@@ -62,6 +72,7 @@ def follow(
     *,
     at_end: bool,
     places: Sequence[Place] = (),
+    known: Sequence[Place] = (),
     since: float = 0.0,
 ) -> Lines:
     """The lines at a path.
@@ -71,7 +82,8 @@ def follow(
         monotonic: A clock, in seconds.
         at_end: Whether a file is read from its end on.
         places: Where an earlier run stood.
-        since: When it stood there, in Unix seconds.
+        known: What else it had read.
+        since: Up to when it had seen what was written, in Unix seconds.
 
     Raises:
         SourceError: Nothing is there, or it is not permitted.
@@ -82,11 +94,11 @@ def follow(
         mode = os.stat(path).st_mode  # noqa: PTH116 - pathlib costs 1 MB
     except OSError as error:
         if places and isinstance(error, FileNotFoundError):
-            return Tail(path, monotonic, at_end=False, places=places, since=since)
+            return Tail(path, monotonic, at_end=False, places=places, known=known, since=since)
         raise file.unreadable(path, error) from error
     if stat.S_ISFIFO(mode):
         return Pipe(_open_fifo(path))
-    return Tail(path, monotonic, at_end=at_end, places=places, since=since)
+    return Tail(path, monotonic, at_end=at_end, places=places, known=known, since=since)
 
 
 def last(path: str, size: int) -> bytes:
@@ -133,31 +145,54 @@ class Pipe:
         """Take over a file descriptor."""
         self.read_bytes = 0
         self._fd = fd
-        self._rest = b""
+        self.more = False
+        self._rest: list[bytes] = []
+        self._waiting = 0
         self._skipping = False
         self._ended = False
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN)
 
     def read(self, limit: int) -> bytes:
-        """Complete lines; of a line of more than 1 MiB, nothing but its start."""
-        if not self._poll.poll(0):
-            return b""
-        try:
-            chunk = os.read(self._fd, limit)
-        except OSError as error:
-            raise file.unreadable(STANDARD_INPUT, error) from error
-        self._ended = not chunk
+        """Complete lines; of a line of more than 1 MiB, nothing but its start.
+
+        Reads on while there are none, 1 MiB at most: who writes a long line must not wait for us.
+        """
+        self.more = False
+        taken = 0
+        while self._poll.poll(0):
+            try:
+                chunk = os.read(self._fd, limit)
+            except OSError as error:
+                raise file.unreadable(STANDARD_INPUT, error) from error
+            self._ended = not chunk
+            lines = self._complete(chunk)
+            if lines or self._ended:
+                self.read_bytes += len(lines)
+                return lines
+            taken += len(chunk)
+            if taken >= _LONGEST:
+                self.more = True
+                break
+        return b""
+
+    def _complete(self, chunk: bytes) -> bytes:
         if self._skipping:
             _, newline, chunk = chunk.partition(b"\n")
             self._skipping = not newline
         lines, newline, rest = chunk.rpartition(b"\n")
-        lines = self._rest + lines + newline if newline else b""
-        self._rest = rest if newline else self._rest + rest
-        if len(self._rest) > _LONGEST:
-            lines, self._rest, self._skipping = lines + self._rest[:4096] + b"\n", b"", True
-        self.read_bytes += len(lines)
-        return lines
+        if newline:
+            self._rest.append(lines + newline)
+            lines = b"".join(self._rest)
+            self._rest, self._waiting = [rest], len(rest)
+            return lines
+        self._rest.append(rest)
+        self._waiting += len(rest)
+        if self._waiting <= _LONGEST:
+            return b""
+        start = b"".join(self._rest)[:4096] + b"\n"
+        self._rest, self._waiting, self._skipping = [], 0, True
+        return start
 
     async def changed(self, timeout: float) -> None:  # noqa: ASYNC109 - as in the protocol
         """Return when there is something to read, or, after its end, whether there is or not."""
@@ -181,6 +216,14 @@ class Pipe:
     def places(self) -> list[Place]:
         """None."""
         return []
+
+    def known(self) -> list[Place]:
+        """None."""
+        return []
+
+    def seen(self) -> float:
+        """Never: there is no place to go back to."""
+        return 0.0
 
     def close(self) -> None:
         """Let go of it."""

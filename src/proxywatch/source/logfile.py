@@ -8,14 +8,18 @@ is told from one that grew, also when it has grown beyond the old offset since.
 import os
 import stat
 from contextlib import suppress
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from proxywatch.errors import SourceError
 from proxywatch.source import file
+from proxywatch.source.rotated import HEAD, alike
 
 _MARK = 256
 _LONGEST = 1 << 20
 _KEPT = 1 << 12
+_NULS = bytes(1 << 16)
+_STEPS = 64  # of NUL bytes, 4 MiB: about a millisecond's work
+_LONG_STEPS = 4  # of a long line, 4 MiB too
 
 
 class Place(NamedTuple):
@@ -26,14 +30,14 @@ class Place(NamedTuple):
         inode: Of the file.
         offset: Of the first line that was not handed out.
         mark: The bytes before the offset, 256 at most.
-        ahead: Where nothing was read yet, the file's first bytes.
+        head: The file's first bytes, 256 at most.
     """
 
     device: int
     inode: int
     offset: int
     mark: bytes
-    ahead: bytes = b""
+    head: bytes = b""
 
     @property
     def identity(self) -> tuple[int, int]:
@@ -50,13 +54,15 @@ class LogFile:
 
     Attributes:
         identity: (device, inode).
+        more: Whether the last read gave nothing only because it had done enough for once.
         touched: Monotonic time of the last line, in seconds; kept by who follows the file.
+        copy: Whether nobody writes to it; kept by who follows the file.
     """
 
-    __slots__ = ("_ahead", "_fd", "_mark", "_offset", "_skipping", "identity", "touched")
+    __slots__ = ("_fd", "_head", "_mark", "_offset", "_skipping", "copy", "identity", "more", "touched")
 
-    def __init__(self, path: str, *, at_end: bool = False) -> None:
-        """Open a file at its beginning or its end.
+    def __init__(self, path: str) -> None:
+        """Open a file at its beginning.
 
         Raises:
             SourceError: Absent, not permitted, or no file: a directory is what a container gets whose volume
@@ -66,109 +72,176 @@ class LogFile:
             self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             raise file.unreadable(path, error) from error
+        self.touched = 0.0
+        self.copy = False
+        self.more = False
+        try:
+            self._begin(path)
+        except OSError as error:
+            os.close(self._fd)
+            raise file.unreadable(path, error) from error
+        except SourceError:
+            os.close(self._fd)
+            raise
+
+    def _begin(self, path: str) -> None:
         state = os.fstat(self._fd)
         if not stat.S_ISREG(state.st_mode):
-            os.close(self._fd)
             raise SourceError(f"{path} is no file", temporary=True)
         self.identity = (state.st_dev, state.st_ino)
-        self.touched = 0.0
-        self._skipping = False
+        self._head = os.pread(self._fd, HEAD, 0)
         self._stand(0)
-        if at_end:
-            self._stand_at_end(state.st_size)
 
-    @classmethod
-    def resume(cls, path: str, place: Place) -> Self | None:
-        """Open a file at a place; None when it does not hold what was read before that.
-
-        Raises:
-            SourceError: Absent, or not permitted.
-        """
-        opened = cls(path)
-        opened._stand(place.offset)
-        opened._ahead = place.ahead
-        if opened._mark == place.mark and opened.head().startswith(place.ahead):
-            return opened
-        opened.close()
-        return None
+    # Where it stands
 
     def _stand(self, offset: int) -> None:
         start = max(0, offset - _MARK)
         self._mark = os.pread(self._fd, offset - start, start)
-        self._ahead = b""
         self._offset = offset
+        # Amid a line that is too long, and was handed out as far as it will be.
+        self._skipping = bool(self._mark) and self._mark[-1] not in b"\n\0"
 
-    def _stand_at_end(self, size: int) -> None:
-        # Before a last line that is still being written, unless that is a long one.
+    def to_end(self) -> None:
+        """Stand at the end: before a last line that is still being written, unless that is a long one."""
+        size = self.size()
         start = max(0, size - _LONGEST)
         newline = os.pread(self._fd, size - start, start).rfind(b"\n")
-        self._skipping = newline < 0 and start > 0
-        self._stand(size if self._skipping else start + newline + 1)
+        self._stand(size if newline < 0 and start > 0 else start + newline + 1)
 
-    def read(self, limit: int) -> bytes:
-        """Complete lines out of the next `limit` bytes; empty when no line is complete.
+    def holds(self, place: Place) -> bool:
+        """Whether the file has the bytes that were read before a place, and began as that file did."""
+        start = place.offset - len(place.mark)
+        if os.pread(self._fd, len(place.mark), start) != place.mark:
+            return False
+        if place.mark and place.identity == self.identity:
+            return True  # holes may have been punched into what was read
+        return os.pread(self._fd, HEAD, 0).startswith(place.head)
 
-        A run of NUL bytes, which a writer leaves that does not append, is passed over. Of a line of more than
-        1 MiB the first 4 KiB are handed out.
+    def go_on(self, place: Place) -> bool:
+        """Stand at a place that the file holds; of one that was shortened in front or behind, where it fits.
 
-        Raises:
-            CutError: The file was cut or written anew; `restart` reads what it holds now.
+        Returns:
+            Whether it is the same log; else nothing has changed.
         """
-        known = len(self._mark)
-        if self._ahead and not self.head().startswith(self._ahead):
-            raise CutError
-        data = os.pread(self._fd, known + limit, self._offset - known)
-        if not data.startswith(self._mark):
-            raise CutError
-        chunk = data[known:]
-        if chunk.startswith(b"\0"):
-            nuls = len(chunk) - len(chunk.lstrip(b"\0"))
-            self._stand(self._offset + nuls)
-            return self.read(limit)
-        end = chunk.rfind(b"\n") + 1
-        if not end:
-            return self._long_line(chunk, limit) if len(chunk) == limit else b""
-        self._offset += end
-        self._ahead = b""
-        self._mark = data[: known + end][-_MARK:]
-        if self._skipping:
-            self._skipping = False
-            return chunk[chunk.index(b"\n") + 1 : end]
-        return chunk[:end]
-
-    def _long_line(self, start: bytes, limit: int) -> bytes:
-        if limit < _LONGEST:
-            return self.read(_LONGEST)
-        handed = b"" if self._skipping else start[:_KEPT] + b"\n"
-        self._skipping = True
-        self._stand(self._offset + len(start))
-        return handed or self.read(limit)
+        if self.holds(place):
+            self._head = max(place.head, self._head, key=len)
+            self._stand(place.offset)
+            return True
+        if self.size() < place.offset and alike(os.pread(self._fd, HEAD, 0), place.head):
+            self.to_end()
+            return True
+        kept = os.pread(self._fd, _LONGEST, 0).find(place.mark) if len(place.mark) == _MARK else -1
+        if kept >= 0 and place.mark.count(b"\0") < _MARK:
+            self._head = os.pread(self._fd, HEAD, 0)
+            self._stand(kept + _MARK)
+            return True
+        return False
 
     def restart(self) -> None:
         """Read the file anew, from its first byte that is not in a hole."""
-        start = 0
+        self._head = os.pread(self._fd, HEAD, 0)
+        self._stand(self._data(0))
+
+    def _data(self, offset: int) -> int:
         with suppress(OSError):  # nothing but a hole, or a file system that cannot tell
-            start = os.lseek(self._fd, 0, os.SEEK_DATA)
-        self._skipping = False
-        self._stand(start)
+            return max(offset, os.lseek(self._fd, offset, os.SEEK_DATA))
+        return offset
+
+    # Reading
+
+    def read(self, limit: int) -> bytes:
+        """Complete lines out of the next `limit` bytes; empty when no line is complete, or see `more`.
+
+        A run of NUL bytes, which a writer leaves that does not append, is passed over. Of a line of more than
+        1 MiB the first 4 KiB are handed out. No call looks at more than a few MiB.
+
+        Raises:
+            CutError: The file was cut or written anew; `go_on` or `restart` read what it holds now.
+        """
+        self.more = False
+        mark = self._mark
+        known = len(mark)
+        if not known and not os.pread(self._fd, HEAD, 0).startswith(self._head):
+            raise CutError
+        data = os.pread(self._fd, known + limit, self._offset - known)
+        if not data.startswith(mark):
+            raise CutError
+        chunk = data[known:]
+        if chunk.startswith(b"\0"):
+            return self._pass_nuls(limit)
+        if self._skipping:
+            return self._pass_line(limit)
+        end = chunk.rfind(b"\n") + 1
+        if not end:
+            return self._long_line() if len(chunk) == limit else b""
+        self._offset += end
+        self._mark = data[: known + end][-_MARK:]
+        return chunk[:end]
+
+    def _pass_nuls(self, limit: int) -> bytes:
+        offset = self._data(self._offset)
+        for _ in range(_STEPS):
+            block = os.pread(self._fd, len(_NULS), offset)
+            if not block or not _NULS.startswith(block):
+                self._stand(offset + len(block) - len(block.lstrip(b"\0")))
+                return self.read(limit)
+            offset += len(block)
+        self._stand(offset)
+        self.more = True
+        return b""
+
+    def _long_line(self) -> bytes:
+        """One line that is longer than a chunk; its start when it is too long."""
+        line = os.pread(self._fd, _LONGEST, self._offset)
+        end = line.find(b"\n") + 1
+        if not end and len(line) < _LONGEST:
+            return b""
+        self._stand(self._offset + (end or len(line)))
+        return line[:end] or line[:_KEPT] + b"\n"
+
+    def _pass_line(self, limit: int) -> bytes:
+        """Go to the end of a line that is too long."""
+        for _ in range(_LONG_STEPS):
+            block = os.pread(self._fd, _LONGEST, self._offset)
+            end = block.find(b"\n") + 1
+            if end:
+                self._stand(self._offset + end)
+                return self.read(limit)
+            self._stand(self._offset + len(block))
+            if len(block) < _LONGEST:
+                return b""
+        self.more = True
+        return b""
+
+    # What is known of it
 
     @property
     def place(self) -> Place:
         """Where the reading stands."""
-        return Place(*self.identity, self._offset, self._mark, self._ahead)
+        return Place(*self.identity, self._offset, self._mark, self.head)
 
-    def look_ahead(self) -> None:
-        """Remember how an unread file begins, so that it is known when it is cut before it is read."""
-        if not self._mark and len(self._ahead) < _MARK and not self._offset:
-            self._ahead = self.head()
-
+    @property
     def head(self) -> bytes:
-        """The first bytes, by which a copy is known."""
-        return os.pread(self._fd, _MARK, 0)
+        """How the file began, as far as it was seen; by that a copy of it is known."""
+        if self._offset == len(self._mark) > len(self._head):
+            return self._mark
+        return self._head
+
+    def learn(self) -> None:
+        """See how a file begins that was shorter before: known so, it is missed when it is cut unread."""
+        if len(self._head) < HEAD:
+            with suppress(OSError):  # which reading will say
+                head = os.pread(self._fd, HEAD, 0)
+                if head.startswith(self._head):
+                    self._head = head
+
+    def size(self) -> int:
+        """In bytes."""
+        return os.fstat(self._fd).st_size
 
     def unread(self) -> int:
         """Bytes that were not handed out yet."""
-        return max(0, os.fstat(self._fd).st_size - self._offset)
+        return max(0, self.size() - self._offset)
 
     def written_at(self) -> float:
         """Unix time of the last write, in seconds."""
@@ -179,5 +252,7 @@ class LogFile:
         return os.fstat(self._fd).st_nlink > 0
 
     def close(self) -> None:
-        """Let go of it."""
-        os.close(self._fd)
+        """Let go of it; once more does nothing."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

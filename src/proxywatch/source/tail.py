@@ -1,30 +1,30 @@
 """The lines that are appended to a log, over every way in which logs are rotated.
 
-- Renamed, or removed: the old file is read on while the new one is, as its writers notice late or never. It
-  is let go when it was quiet for ten minutes, one minute if it has no name any more, or when seven newer ones
-  are kept.
-- Cut (`copytruncate`): what was not read yet is looked for in the copy, a file beside the log that holds the
-  same bytes before the place where the reading stood; then the log is read from its start.
-- Rotated more than once between two looks, or while nobody looked: files beside the log that came since are
-  read in the order of their last writes, copies excepted.
+A log is a row of files, each known by its first bytes wherever it is. Every look asks what has the path:
 
-Nothing here knows a format. The order of lines is kept within a file.
+- The file that had it: read on. It may have been cut (`copytruncate`): what was not read is in the copy, a
+  file beside the log that holds the bytes before the place where the reading stood. It is read to its end;
+  then the log is read from its start. One that was only shortened is read on from where it still fits.
+- Another: the old file, renamed or removed, is read on too, as its writers notice late or never. It is let go
+  a minute after its last line if it has no name any more, or when seven newer ones are kept.
+- In both cases there may have been more than one turn since the last look. Files beside the log that were
+  written since are read in the order of their last writes, unless they begin as one that is known.
+
+Nothing here knows a format. The order of lines is kept within a file. One `read` does a bounded amount.
 """
 
+import math
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 
 from proxywatch.errors import SourceError
-from proxywatch.source import file
+from proxywatch.source import file, rotated
+from proxywatch.source.followed import LONG_AGO, Followed, opened
 from proxywatch.source.inotify import DirectoryWatch
 from proxywatch.source.logfile import CutError, LogFile, Place
+from proxywatch.source.rotated import Rotated
 
-_PATIENCE = 600.0
-_PATIENCE_UNNAMED = 60.0
-_MOST = 8
 _COARSE = 0.05  # what the times of a file system may be behind
-_GZIP = b"\x1f\x8b"
 
 
 class Tail:
@@ -34,7 +34,7 @@ class Tail:
         read_bytes: Handed out so far.
         rotations: Times that another file took the path.
         truncations: Times that a file was cut.
-        gaps: Places of an earlier run that were not found again: lines may be missing.
+        more: Whether the last read gave nothing only because it had done enough for once.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class Tail:
         *,
         at_end: bool = True,
         places: Sequence[Place] = (),
+        known: Sequence[Place] = (),
         since: float = 0.0,
     ) -> None:
         """Touch nothing yet.
@@ -54,226 +55,286 @@ class Tail:
             at_end: Whether to begin at the end of a log that is there already; one that appears later is read
                 from its beginning.
             places: Where an earlier run stood; then nothing written since is left out.
-            since: When it stood there, in Unix seconds.
+            known: What else it had read.
+            since: Up to when it had seen what was written, in Unix seconds.
         """
         self.path = path
         self.read_bytes = 0
         self.rotations = 0
         self.truncations = 0
-        self.gaps = 0
+        self.more = False
         self._monotonic = monotonic
-        self._since = since
         self._at_end = at_end
-        self._places = places
+        self._earlier = (list(places), list(known))
+        self._since = since
+        self._seen = since  # the last write to the log when it was last read, and all older files with it
         self._started = False
-        self._files: list[LogFile] = []
-        self._current: LogFile | None = None
-        self._beside: dict[tuple[int, int], str] = {}
+        self._lost = 0
+        self._files = Followed(monotonic)
         self._watch = DirectoryWatch(os.path.dirname(os.path.realpath(path)))  # noqa: PTH120 - as above
+
+    @property
+    def gaps(self) -> int:
+        """Files that were not found again, or could not be read to their end: lines may be missing."""
+        return self._lost + self._files.gaps
 
     async def changed(self, timeout: float) -> None:  # noqa: ASYNC109 - the longest it may take is the point
         """Return when something in the log's directory changed, after `timeout` seconds at the latest."""
         await self._watch.changed(timeout)
 
     def read(self, limit: int) -> bytes:
-        """Complete lines, from the oldest file that has some.
+        """Complete lines, from the oldest file that has some; when empty, see `more`.
 
         Raises:
             SourceError: No file can be read: the log is absent, or not permitted, or its disk fails.
         """
+        self.more = False
+        trouble = None
         try:
             if not self._started:
                 self._start()
-            lines = self._read(limit)
-            if not lines and self._look():
-                lines = self._read(limit)
+            try:
+                written = self._look()
+            except SourceError as error:
+                written, trouble = None, error
+            lines = self._read(limit, written)
         except OSError as error:
             raise file.unreadable(self.path, error) from error
         self.read_bytes += len(lines)
+        if not lines and not self.more:
+            self._files.forget()
+            if trouble is not None:
+                raise trouble
         return lines
 
-    def _read(self, limit: int) -> bytes:
-        for log in self._files:
-            log.look_ahead()
-        for log in tuple(self._files):
+    def _read(self, limit: int, written: float | None) -> bytes:
+        self._learn()
+        files = iter(self._files)
+        while log := next(files, None):
             try:
                 lines = log.read(limit)
             except CutError:
                 self._cut(log)
-                return self._read(limit)
-            if lines:
+                files = iter(self._files)
+                continue
+            except OSError:
+                if log is self._files.current:
+                    raise
+                self._files.drop(log, gap=True)
+                continue
+            if log is self._files.current and written is not None:
+                self._seen = written
+            if lines or log.more:
                 log.touched = self._monotonic()
+                self.more = not lines
                 return lines
+            if log.copy:
+                self._files.drop(log)
         return b""
 
-    def _cut(self, log: LogFile) -> None:
-        """Go to the start of a log that was cut; first to the rest of its copy, if there is one."""
-        self.truncations += 1
-        place = log.place
-        log.restart()
-        copy = self._holder(place, self._siblings())
-        if copy is not None:
-            self._files.insert(self._files.index(log), copy)
-            copy.touched = self._monotonic()
+    def _learn(self) -> None:
+        current = self._files.current
+        empty = current is not None and not current.head
+        for log in self._files:
+            log.learn()
+        if empty and current is not None and current.head:
+            self._follow_missed(current)  # it may have been cut when it was no longer empty
 
-    def _holder(self, place: Place, paths: dict[tuple[int, int], str]) -> LogFile | None:
-        """The file that holds what was read before a place."""
-        if not (place.mark or place.ahead):
-            return None
-        for path in paths.values():
-            with suppress(SourceError):
-                found = LogFile.resume(path, place)
-                if found is not None:
-                    return found
-        return None
+    # Who has the path
 
-    def _look(self) -> bool:
-        """Whether the path leads to a file that was not followed yet; forget those that are long quiet."""
-        self._forget()
-        identity = self._there()
-        if identity is None or (self._current is not None and identity == self._current.identity):
-            if identity is None and not self._files:
+    def _look(self) -> float | None:
+        """The time of the last write to what has the path, which is followed from now on; None without any.
+
+        Raises:
+            SourceError: It is absent or cannot be read, and no other file is likely to have lines.
+        """
+        there = self._there()
+        if there is None:
+            if all(map(self._files.settled, self._files)):
                 raise file.unreadable(self.path, FileNotFoundError(2, "no such file"))
-            return False
-        known = next((log for log in self._files if log.identity == identity), None)
-        if known is not None:
-            self._current = known
-            return False
-        self._rotated(LogFile(self.path, at_end=self._at_end and not self._files))
-        return True
+            return None
+        identity, written = there
+        if self._files.current is None or identity != self._files.current.identity:
+            self._follow_current(self._files.of(identity) or self._turned(LogFile(self.path)))
+        return written
 
-    def _rotated(self, log: LogFile) -> None:
-        if self._current is not None:
-            self._current.touched = self._monotonic()
-            self._between(log, since=self._current.written_at())
-        elif self._places:  # nothing had the path when we started
-            self._since_places(log)
-        self._take_over(log)
+    def _follow_current(self, log: LogFile) -> None:
+        self._files.current = log
+        log.copy = False
 
-    def _take_over(self, log: LogFile) -> None:
-        self.rotations += bool(self._files)
-        self._current = log
-        self._at_end = False
-        self._files.append(log)
-        self._beside = self._siblings()
-        for old in self._files[:-_MOST]:
-            if not old.unread():
-                self._files.remove(old)
-                old.close()
-
-    def _between(self, newest: LogFile, since: float) -> None:
-        """Follow the files that had the path since, and lost it again before they were seen."""
-        ours = {log.identity for log in self._files} | {newest.identity}
-        heads = {log.head() for log in (*self._files, newest)}
-        found = []
-        for identity, path in self._siblings().items():
-            if identity in ours or identity in self._beside:
-                continue
-            with suppress(SourceError):
-                log = LogFile(path)
-                head = log.head()
-                if not head or head in heads or head.startswith(_GZIP) or log.written_at() < since:
-                    log.close()
-                else:
-                    found.append(log)
-        for log in sorted(found, key=LogFile.written_at):
-            self.rotations += 1
-            log.touched = self._monotonic()
-            self._files.append(log)
-
-    def _there(self) -> tuple[int, int] | None:
+    def _there(self) -> tuple[tuple[int, int], float] | None:
         try:
             state = os.stat(self.path)  # noqa: PTH116 - pathlib costs 1 MB
         except FileNotFoundError:
             return None
         except OSError as error:
             raise file.unreadable(self.path, error) from error
-        return state.st_dev, state.st_ino
+        return (state.st_dev, state.st_ino), state.st_mtime
 
-    def _siblings(self) -> dict[tuple[int, int], str]:
-        """The log's rotated files by identity, the log itself excepted."""
-        directory, name = os.path.split(os.path.realpath(self.path))
-        siblings = {}
-        with suppress(OSError), os.scandir(directory) as entries:
-            for entry in entries:
-                if entry.name.startswith(name) and entry.name != name and entry.is_file():
-                    state = entry.stat()
-                    siblings[state.st_dev, state.st_ino] = entry.path
-        return siblings
+    def _turned(self, log: LogFile) -> LogFile:
+        """Follow what has the path now, after what was missed; if it is a copy of what had it, from there."""
+        before = self._files.current
+        try:
+            if not (before is not None and log.go_on(before.place)) and log.head in self._files.known:
+                log.to_end()
+        except OSError:
+            log.close()
+            raise
+        if before is not None:
+            before.touched = self._monotonic()
+        self.rotations += not all(map(self._files.settled, self._files))
+        self._files.follow(log)
+        self._follow_missed(log)
+        return log
 
-    def _forget(self) -> None:
-        now = self._monotonic()
-        for log in [log for log in self._files if log is not self._current]:
-            patience = _PATIENCE if log.named() else _PATIENCE_UNNAMED
-            if now - log.touched > patience:
-                self._files.remove(log)
-                log.close()
+    def _cut(self, log: LogFile) -> None:
+        """Go on in what a cut file holds now; first in the rest of its copy, if there is one."""
+        self.truncations += 1
+        place = log.place
+        if log.go_on(place):
+            return
+        self._files.known.add(place.head)
+        log.restart()
+        rest = self._files.holding(place, rotated.beside(self.path))
+        if rest is not None:
+            self._files.follow(rest, before=log)
+        if log is self._files.current:
+            self._follow_missed(log)
+        elif self._files.knows(log.head, (it for it in self._files if it is not log)):
+            self._files.drop(log)  # a copy was written over it
+
+    def _follow_missed(self, newest: LogFile) -> None:
+        """Follow what had the path since the last look, or is a copy of what had it, before the newest."""
+        for log in self._files.missed(self.path, self._seen):
+            self.rotations += 1
+            self._files.follow(log, before=newest)
+
+    # The start
 
     def _start(self) -> None:
-        self._beside = self._siblings()
-        if self._places:
-            self._resume()
-        elif self._there() is None:
-            self._at_end = False
+        """Follow what is there; or, on any trouble, nothing, so that it can be tried again."""
+        try:
+            newest = None if self._there() is None else LogFile(self.path)
+        except SourceError as error:
+            self._at_end = self._at_end and not error.temporary
+            raise
+        try:
+            if any(self._earlier):
+                self._resume(newest)
+            else:
+                self._begin(newest)
+        except (OSError, SourceError):
+            self._undo(newest)
+            raise
+        self._at_end = False
         self._started = True
 
-    def _resume(self) -> None:
+    def _undo(self, newest: LogFile | None) -> None:
+        if newest is not None:
+            newest.close()
+        self._files.close()
+        self._files = Followed(self._monotonic)
+        self._seen = self._since
+        self._lost = self.rotations = 0
+
+    def _begin(self, newest: LogFile | None) -> None:
+        """Follow the log, and at its end what was rotated last, as there may be late writers."""
+        there = [it for it in rotated.beside(self.path) if newest is None or it.identity != newest.identity]
+        self._seen = there[-1].written if there else 0.0
+        late = opened(there[-1].path) if there else None
+        if late is not None:
+            late.to_end()
+            self._files.follow(late, quiet=True)
+        self._files.remember(there)
+        if newest is not None:
+            if self._at_end:
+                newest.to_end()
+            self._seen = newest.written_at()
+            self._files.follow(newest)
+            self._follow_current(newest)
+
+    def _resume(self, newest: LogFile | None) -> None:
         """Find the files of an earlier run again, wherever they are now; those that came since follow."""
-        self._at_end = False
-        identity = self._there()
-        paths = {identity: self.path, **self._beside} if identity else dict(self._beside)
-        for place in self._places:
-            if not (place.mark or place.ahead):
-                continue  # nothing was read of it: it is among those that came since
-            log = self._found(place, paths)
-            if log is None:
-                self.gaps += 1
-            else:
-                log.touched = self._monotonic()
-                self._files.append(log)
-        if self._files and self._files[-1].identity == identity:
-            self._current = self._files[-1]
-        elif identity is not None:
-            newest = LogFile(self.path)
-            self._since_places(newest)
-            self._take_over(newest)
+        there = rotated.beside(self.path)
+        if newest is not None:
+            there.append(Rotated(self.path, newest.identity, newest.size(), newest.written_at()))
+        places, known = self._earlier
+        paths = rotated.named(self.path, {place.identity for place in (*places, *known)})
+        paths |= {it.identity: it.path for it in there}
+        for place in known:
+            if self._again(place, paths, quiet=True) is None:
+                self._files.known.add(place.head)
+        found = [self._again(place, paths) for place in places]
+        for index, place in enumerate(places):
+            if found[index] is None:
+                following = next(filter(None, found[index + 1 :]), None)
+                found[index] = self._moved(place, there, following)
+        self._seen = self._since - _COARSE if self._since else self._written_last()
+        if newest is not None:
+            self._resume_current(newest)
+        self._files.remember(it for it in there if it.written < self._seen)
 
-    def _since_places(self, newest: LogFile) -> None:
-        """Follow what had the path after the files of an earlier run, and lost it before this one saw it."""
-        self._beside = {}
-        written = self._files[-1].written_at() if self._files else float("inf")
-        self._between(newest, self._since - _COARSE if self._since else written)
-
-    def _found(self, place: Place, paths: dict[tuple[int, int], str]) -> LogFile | None:
+    def _again(
+        self, place: Place, paths: Mapping[tuple[int, int], str], *, quiet: bool = False
+    ) -> LogFile | None:
+        """Follow a file of an earlier run that is still the same."""
         path = paths.get(place.identity)
-        if path is not None:
-            with suppress(SourceError):
-                log = LogFile.resume(path, place)
-                if log is not None:
-                    return log
-        return self._holder(place, paths)
+        log = opened(path, at=place) if path and self._files.of(place.identity) is None else None
+        if log is not None:
+            self._files.follow(log, quiet=quiet)
+        return log
+
+    def _moved(self, place: Place, there: Sequence[Rotated], following: LogFile | None) -> LogFile | None:
+        """Follow the copy of a file of an earlier run; a gap when it is nowhere."""
+        log = self._files.holding(place, there)
+        if log is not None:
+            self._files.follow(log, before=following)
+        elif place.mark or place.head:
+            self._lost += not self._files.holds(place)
+        return log
+
+    def _resume_current(self, newest: LogFile) -> None:
+        log = self._files.of(newest.identity)
+        if log is None:
+            log = self._turned(newest)
+        else:
+            newest.close()
+            if any(place.identity == log.identity and not place.head for place in self._earlier[0]):
+                self._follow_missed(log)  # nothing tells whether it was cut when it was no longer empty
+        self._follow_current(log)
+
+    def _written_last(self) -> float:
+        return max((log.written_at() for log in self._files), default=math.inf)
+
+    # How far it is
 
     def unread(self) -> int:
         """Bytes that wait in all files followed."""
         return sum(log.unread() for log in self._files)
 
     def written_at(self) -> float | None:
-        """Unix time of the last write to any file followed; None before there is one."""
-        return max(self._written(), default=None)
-
-    def _written(self) -> Iterator[float]:
-        for log in self._files:
-            if log.place.offset:
-                yield log.written_at()
+        """Unix time of the last write to any file that was read; None before there is one."""
+        read = (log for log in self._files if log.place.offset and log.touched != LONG_AGO)
+        return max((log.written_at() for log in read), default=None)
 
     def places(self) -> list[Place]:
-        """Where the reading of each file stands, the oldest first."""
-        return [log.place for log in self._files]
+        """Where the reading stands in each file that may have lines, the oldest first."""
+        if not self._started:
+            return list(self._earlier[0])
+        return [log.place for log in self._files if not self._files.settled(log)]
+
+    def known(self) -> list[Place]:
+        """What else was read: files that are quiet for long, and how others began that are not followed."""
+        if not self._started:
+            return list(self._earlier[1])
+        quiet = [log.place for log in self._files if self._files.settled(log)]
+        return quiet + [Place(0, 0, 0, b"", head) for head in self._files.known]
+
+    def seen(self) -> float:
+        """Up to when it was seen what had the path, in Unix seconds by the clock of the log's file system."""
+        return self._seen
 
     def close(self) -> None:
         """Let go of every file."""
-        for log in self._files:
-            log.close()
-        self._files.clear()
+        self._files.close()
         self._watch.close()
-        self._current = None

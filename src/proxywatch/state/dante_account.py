@@ -21,10 +21,11 @@ class Checkpoint(msgspec.Struct):
 
     Attributes:
         format: Of this structure.
-        taken: When, in Unix seconds.
+        taken: Up to when it was seen what was written to the log, in Unix seconds.
         places: Where the reading stood: device, inode, offset, the bytes around it, the oldest file first.
         lines, unparsed, read_bytes, rotations, truncations, gaps: Counters of the reading.
         sessions: Everything about the sessions.
+        known: What else was read, in the form of places.
     """
 
     format: int
@@ -37,6 +38,7 @@ class Checkpoint(msgspec.Struct):
     truncations: int
     gaps: int
     sessions: Saved
+    known: list[Place] = []
 
 
 class DanteAccount:
@@ -158,6 +160,8 @@ class DanteAccount:
     def save(
         self,
         places: Sequence[Place],
+        known: Sequence[Place] = (),
+        /,
         *,
         taken: float,
         read_bytes: int,
@@ -179,6 +183,7 @@ class DanteAccount:
                 truncations,
                 gaps,
                 sessions,
+                list(known),
             )
         )
 
