@@ -108,7 +108,7 @@ class Followed:
         return head in self.known or any(rotated.alike(head, log.head) for log in others)
 
     def holding(self, place: Place, candidates: Iterable[Rotated]) -> LogFile | None:
-        """Of the candidates not followed that hold what was read before a place the longest, standing there."""
+        """Of the candidates not followed that hold a place, the longest, standing there."""
         if not (place.mark or place.head):
             return None
         for candidate in sorted(candidates, key=lambda candidate: candidate.size, reverse=True):

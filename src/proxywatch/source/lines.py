@@ -7,6 +7,7 @@ import select
 import stat
 import termios
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from proxywatch.source import file
@@ -150,6 +151,9 @@ class Pipe:
         self._waiting = 0
         self._skipping = False
         self._ended = False
+        self._whole = not stat.S_ISREG(os.fstat(fd).st_mode)  # what has ended does not grow again
+        with suppress(OSError):  # 64 KiB are less than one line of `log: data`; or it is no pipe
+            fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _LONGEST)
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN)
 
@@ -166,8 +170,10 @@ class Pipe:
             except OSError as error:
                 raise file.unreadable(STANDARD_INPUT, error) from error
             self._ended = not chunk
-            lines = self._complete(chunk)
-            if lines or self._ended:
+            if self._ended and not (self._whole and self._waiting):
+                break
+            lines = self._complete(chunk or b"\n")
+            if lines:
                 self.read_bytes += len(lines)
                 return lines
             taken += len(chunk)

@@ -179,8 +179,9 @@ class LogFile:
         return chunk[:end]
 
     def _pass_nuls(self, limit: int) -> bytes:
-        offset = self._data(self._offset)
+        offset = self._offset
         for _ in range(_STEPS):
+            offset = self._data(offset)
             block = os.pread(self._fd, len(_NULS), offset)
             if not block or not _NULS.startswith(block):
                 self._stand(offset + len(block) - len(block.lstrip(b"\0")))

@@ -265,13 +265,14 @@ class Tail:
             if self._again(place, paths, quiet=True) is None:
                 self._files.known.add(place.head)
         found = [self._again(place, paths) for place in places]
+        sure = all(found) and all(place.head or place.mark for place in places)
         for index, place in enumerate(places):
             if found[index] is None:
                 following = next(filter(None, found[index + 1 :]), None)
                 found[index] = self._moved(place, there, following)
         self._seen = self._since - _COARSE if self._since else self._written_last()
         if newest is not None:
-            self._resume_current(newest)
+            self._resume_current(newest, sure=sure)
         self._files.remember(it for it in there if it.written < self._seen)
 
     def _again(
@@ -293,14 +294,14 @@ class Tail:
             self._lost += not self._files.holds(place)
         return log
 
-    def _resume_current(self, newest: LogFile) -> None:
+    def _resume_current(self, newest: LogFile, *, sure: bool) -> None:
         log = self._files.of(newest.identity)
         if log is None:
             log = self._turned(newest)
         else:
             newest.close()
-            if any(place.identity == log.identity and not place.head for place in self._earlier[0]):
-                self._follow_missed(log)  # nothing tells whether it was cut when it was no longer empty
+            if not sure:  # one was cut, or may have been: nothing is known of an empty file
+                self._follow_missed(log)
         self._follow_current(log)
 
     def _written_last(self) -> float:
