@@ -113,9 +113,12 @@ class LogFile:
         start = place.offset - len(place.mark)
         if os.pread(self._fd, len(place.mark), start) != place.mark:
             return False
-        if place.mark and place.identity == self.identity:
+        same = place.identity == self.identity
+        if same and (place.mark or not place.head):
             return True  # holes may have been punched into what was read
-        return os.pread(self._fd, HEAD, 0).startswith(place.head)
+        head = os.pread(self._fd, HEAD, 0)
+        told = same or bool(place.mark.strip(b"\0")) or alike(head, place.head)
+        return told and head.startswith(place.head)
 
     def go_on(self, place: Place) -> bool:
         """Stand at a place that the file holds; of one that was shortened in front or behind, where it fits.
@@ -228,13 +231,22 @@ class LogFile:
             return self._mark
         return self._head
 
-    def learn(self) -> None:
-        """See how a file begins that was shorter before: known so, it is missed when it is cut unread."""
-        if len(self._head) < HEAD:
-            with suppress(OSError):  # which reading will say
-                head = os.pread(self._fd, HEAD, 0)
-                if head.startswith(self._head):
-                    self._head = head
+    def learn(self) -> bool:
+        """See how a file begins that was shorter before, so that it is missed when it is cut unread.
+
+        Returns:
+            Whether anything was learned.
+        """
+        if len(self._head) >= HEAD:
+            return False
+        try:
+            head = os.pread(self._fd, HEAD, 0)
+        except OSError:  # which reading will say
+            return False
+        if len(head) == len(self._head) or not head.startswith(self._head):
+            return False
+        self._head = head
+        return True
 
     def size(self) -> int:
         """In bytes."""

@@ -108,7 +108,7 @@ class Tail:
         return lines
 
     def _read(self, limit: int, written: float | None) -> bytes:
-        self._learn()
+        self._learn(written)
         files = iter(self._files)
         while log := next(files, None):
             try:
@@ -132,13 +132,14 @@ class Tail:
                 self._files.drop(log)
         return b""
 
-    def _learn(self) -> None:
+    def _learn(self, written: float | None) -> None:
         current = self._files.current
         empty = current is not None and not current.head
         for log in self._files:
-            log.learn()
-        if empty and current is not None and current.head:
-            self._follow_missed(current)  # it may have been cut when it was no longer empty
+            if log.learn() and log is not current and not log.place.offset:
+                self._drop_if_known(log)
+        if empty and current is not None and (current.head or (written or 0.0) > self._seen):
+            self._follow_missed(current)  # it may have had lines and was cut since
 
     # Who has the path
 
@@ -174,14 +175,17 @@ class Tail:
     def _turned(self, log: LogFile) -> LogFile:
         """Follow what has the path now, after what was missed; if it is a copy of what had it, from there."""
         before = self._files.current
+        if before is not None:
+            before.learn()
+            before.touched = self._monotonic()
         try:
-            if not (before is not None and log.go_on(before.place)) and log.head in self._files.known:
+            if before is not None and log.go_on(before.place):
+                before.to_end()
+            elif log.head in self._files.known:
                 log.to_end()
         except OSError:
             log.close()
             raise
-        if before is not None:
-            before.touched = self._monotonic()
         self.rotations += not all(map(self._files.settled, self._files))
         self._files.follow(log)
         self._follow_missed(log)
@@ -200,8 +204,13 @@ class Tail:
             self._files.follow(rest, before=log)
         if log is self._files.current:
             self._follow_missed(log)
-        elif self._files.knows(log.head, (it for it in self._files if it is not log)):
-            self._files.drop(log)  # a copy was written over it
+        else:
+            self._drop_if_known(log)
+
+    def _drop_if_known(self, log: LogFile) -> None:
+        """Let go of an old file that a copy was written over."""
+        if self._files.knows(log.head, (it for it in self._files if it is not log)):
+            self._files.drop(log)
 
     def _follow_missed(self, newest: LogFile) -> None:
         """Follow what had the path since the last look, or is a copy of what had it, before the newest."""
