@@ -68,6 +68,16 @@ class Followed:
         self._files.remove(log)
         log.close()
 
+    def drop_copies(self, suspects: Iterable[LogFile]) -> None:
+        """Let go of old files that something was written over which is known, or is followed elsewhere."""
+        copies: list[LogFile] = []
+        for log in suspects:
+            others = (it for it in self._files if it is not log and it not in copies)
+            if log is not self.current and self.knows(log.head, others):
+                copies.append(log)
+        for log in copies:
+            self.drop(log)
+
     def settled(self, log: LogFile) -> bool:
         """Whether a line is hardly to be expected."""
         return log is not self.current and self._monotonic() - log.touched > _PATIENCE

@@ -16,6 +16,7 @@ Nothing here knows a format. The order of lines is kept within a file. One `read
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from proxywatch.errors import SourceError
 from proxywatch.source import file, rotated
@@ -135,9 +136,8 @@ class Tail:
     def _learn(self, written: float | None) -> None:
         current = self._files.current
         empty = current is not None and not current.head
-        for log in self._files:
-            if log.learn() and log is not current and not log.place.offset:
-                self._drop_if_known(log)
+        learned = [log for log in self._files if log.learn()]
+        self._files.drop_copies(log for log in learned if not log.place.offset)
         if empty and current is not None and (current.head or (written or 0.0) > self._seen):
             self._follow_missed(current)  # it may have had lines and was cut since
 
@@ -205,12 +205,7 @@ class Tail:
         if log is self._files.current:
             self._follow_missed(log)
         else:
-            self._drop_if_known(log)
-
-    def _drop_if_known(self, log: LogFile) -> None:
-        """Let go of an old file that a copy was written over."""
-        if self._files.knows(log.head, (it for it in self._files if it is not log)):
-            self._files.drop(log)
+            self._files.drop_copies([log])
 
     def _follow_missed(self, newest: LogFile) -> None:
         """Follow what had the path since the last look, or is a copy of what had it, before the newest."""
@@ -270,35 +265,43 @@ class Tail:
         places, known = self._earlier
         paths = rotated.named(self.path, {place.identity for place in (*places, *known)})
         paths |= {it.identity: it.path for it in there}
+        again, moved = partial(self._again, paths), partial(self._moved, there)
         for place in known:
-            if self._again(place, paths, quiet=True) is None:
+            if again(place, quiet=True) is None:
                 self._files.known.add(place.head)
-        found = [self._again(place, paths) for place in places]
-        sure = all(found) and all(place.head or place.mark for place in places)
-        for index, place in enumerate(places):
-            if found[index] is None:
-                following = next(filter(None, found[index + 1 :]), None)
-                found[index] = self._moved(place, there, following)
+        found = [again(place) if place.head or place.mark else None for place in places]
+        sure = all(found)
+        for find in (moved, again):  # nothing tells an empty file from others: it comes last
+            for index, place in enumerate(places):
+                if found[index] is None:
+                    found[index] = find(place, before=next(filter(None, found[index + 1 :]), None))
         self._seen = self._since - _COARSE if self._since else self._written_last()
         if newest is not None:
             self._resume_current(newest, sure=sure)
+        empty = {place.identity for place in places if not (place.head or place.mark)}
+        self._files.drop_copies(log for log in self._files if log.identity in empty)
         self._files.remember(it for it in there if it.written < self._seen)
 
     def _again(
-        self, place: Place, paths: Mapping[tuple[int, int], str], *, quiet: bool = False
+        self,
+        paths: Mapping[tuple[int, int], str],
+        place: Place,
+        *,
+        before: LogFile | None = None,
+        quiet: bool = False,
     ) -> LogFile | None:
         """Follow a file of an earlier run that is still the same."""
         path = paths.get(place.identity)
         log = opened(path, at=place) if path and self._files.of(place.identity) is None else None
         if log is not None:
-            self._files.follow(log, quiet=quiet)
+            self._files.follow(log, before=before, quiet=quiet)
         return log
 
-    def _moved(self, place: Place, there: Sequence[Rotated], following: LogFile | None) -> LogFile | None:
+    def _moved(self, there: Sequence[Rotated], place: Place, *, before: LogFile | None) -> LogFile | None:
         """Follow the copy of a file of an earlier run; a gap when it is nowhere."""
         log = self._files.holding(place, there)
         if log is not None:
-            self._files.follow(log, before=following)
+            self._files.follow(log, before=before)
         elif place.mark or place.head:
             self._lost += not self._files.holds(place)
         return log
