@@ -6,11 +6,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from fakes import FakeClock
 from log_writer import Writer
+from proxywatch.collector import sessions
+from proxywatch.errors import SourceError
+from proxywatch.source.own_traffic import OwnTraffic
 from proxywatch.state.dante_account import Checkpoint, DanteAccount
 from proxywatch.state.sessions import Sessions
 
@@ -73,3 +79,80 @@ def test_kill_and_restart_under_a_busy_writer_that_rotates(tmp_path: Path) -> No
     assert (account.lines, account.unparsed) == (writer.count, 0)
     assert account.sessions.totals.failures["client_rule"] == writer.count
     assert reading.gaps == 0
+
+
+async def test_a_restart_while_the_log_cannot_be_opened(tmp_path: Path) -> None:
+    """However long that takes, and when it is stopped again meanwhile: each line counts once."""
+    log, checkpoint = tmp_path / "danted.log", tmp_path / "checkpoint"
+    settings = sessions.Settings(log=str(log), checkpoint=str(checkpoint))
+
+    async def run(looks: int) -> None:
+        collector = sessions.build(settings, FakeClock(), OwnTraffic())
+        for _ in range(looks):
+            with suppress(SourceError):
+                await collector.update()
+        await collector.close()
+
+    log.touch()
+    await run(1)
+    log.write_bytes(b"".join(map(line, range(100))))
+    await run(1)
+    log.rename(f"{log}.1")
+    log.write_bytes(b"".join(map(line, range(100, 110))))
+    await run(1)
+    kept = log.rename(tmp_path / "kept")
+    log.mkdir()
+    await run(3)
+    await run(3)
+    log.rmdir()
+    kept.rename(log)
+    with log.open("ab") as file:
+        file.write(line(110))
+    await run(1)
+    account, reading = saved(checkpoint)
+    assert (account.lines, reading.gaps) == (111, 0)
+
+
+async def test_what_is_known_of_copies_outlives_a_restart(tmp_path: Path) -> None:
+    """A copy that was read is not read again when it is touched and the log is rotated while nobody looks."""
+    log, checkpoint = tmp_path / "danted.log", tmp_path / "checkpoint"
+    settings = sessions.Settings(log=str(log), start="beginning", checkpoint=str(checkpoint))
+    for turn in range(4):
+        with log.open("ab") as file:
+            file.write(line(turn))
+        collector = sessions.build(settings, FakeClock(), OwnTraffic())
+        await collector.update()
+        if turn % 2:
+            log.rename(f"{log}.{turn}")
+            log.touch()
+        else:
+            Path(f"{log}.{turn}").write_bytes(log.read_bytes())
+            os.truncate(log, 0)
+        await collector.update()
+        await collector.close()
+        for beside in tmp_path.glob("danted.log.*"):
+            os.utime(beside)
+    assert saved(checkpoint)[0].lines == 4
+
+
+async def test_a_checkpoint_of_before_is_read(tmp_path: Path) -> None:
+    """It had nothing but places, without the first bytes of what was read."""
+    log, checkpoint = tmp_path / "danted.log", tmp_path / "checkpoint"
+    settings = sessions.Settings(log=str(log), start="beginning", checkpoint=str(checkpoint))
+    log.write_bytes(b"".join(map(line, range(100))))
+    collector = sessions.build(settings, FakeClock(), OwnTraffic())
+    await collector.update()
+    await collector.close()
+    content = msgspec.msgpack.decode(checkpoint.read_bytes())
+    del content["known"]
+    for place in content["places"]:
+        place[4] = b""
+    content["taken"] = time.time()
+    checkpoint.write_bytes(msgspec.msgpack.encode(content))
+    log.rename(f"{log}.1")
+    log.write_bytes(line(100))
+    collector = sessions.build(settings, FakeClock(), OwnTraffic())
+    await collector.update()
+    await collector.close()
+    account, reading = saved(checkpoint)
+    assert (account.lines, reading.gaps, reading.rotations) == (101, 0, 1)

@@ -157,3 +157,46 @@ def test_the_last_lines_of_a_file(tmp_path: Path) -> None:
     assert lines.last(str(path), 13) == b"three\n"
     with pytest.raises(SourceError):
         lines.last(str(tmp_path / "absent"), 10)
+
+
+def test_a_long_line_in_a_fifo_is_read_as_fast_as_it_is_written(fifo: Path) -> None:
+    """Not a chunk a look, which would hold its writer: one read goes on until the line is whole."""
+    source = follow(fifo)
+    line = b"x" * 300_000 + b"\n"
+    with fifo.open("wb", buffering=0) as writer:
+        assert writer.write(line + b"next\n") == len(line) + 5  # it has room for a long line, too
+        taken = source.read(1 << 14)
+        assert taken.startswith(line)
+        assert not source.more
+        assert taken + source.read(1 << 14) == line + b"next\n"
+    source.close()
+
+
+def test_a_line_without_an_end_in_a_fifo_holds_no_read_for_long(fifo: Path) -> None:
+    """After a MiB it says that there may be more."""
+    source = follow(fifo)
+    with fifo.open("wb", buffering=0) as writer:
+        writer.write(b"x" * (1 << 20))
+        assert source.read(1 << 14) == b""
+        assert source.more
+        writer.write(b"x" * (1 << 20))
+        assert source.read(1 << 14) == b"x" * 4096 + b"\n"
+        writer.write(b"\nnext\n")
+        while source.more or not (taken := source.read(1 << 14)):
+            source.more = False
+        assert taken == b"next\n"
+    assert source.read(1 << 14) == b""
+    assert not source.more
+    source.close()
+
+
+async def test_the_last_line_of_standard_input_may_have_no_newline(stdin: int) -> None:
+    """Nothing comes after the end; it is handed out once."""
+    source = follow("-")
+    os.write(stdin, b"one\ntwo")
+    assert source.read(1024) == b"one\n"
+    assert source.read(1024) == b""
+    os.close(stdin)
+    assert source.read(1024) == b"two\n"
+    assert source.read(1024) == b""
+    source.close()

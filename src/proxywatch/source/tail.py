@@ -340,7 +340,7 @@ class Tail:
         """What else was read: files that are quiet for long, and how others began that are not followed."""
         if not self._started:
             return list(self._earlier[1])
-        quiet = [log.place for log in self._files if self._files.settled(log)]
+        quiet = [log.place for log in self._files if self._files.settled(log) and log.head]
         return quiet + [Place(0, 0, 0, b"", head) for head in self._files.known]
 
     def seen(self) -> float:
