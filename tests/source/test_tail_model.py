@@ -95,13 +95,14 @@ class Course:
     def backup(self, _size: int) -> None:
         shutil.copyfile(self.log, f"{self.log}.bak")
 
-    def replace(self, _size: int) -> None:
-        """As `sed -i` does; the writer notices at once."""
+    def replace(self, size: int) -> None:
+        """As `sed -i` does; the writer notices at once, and a look is between this and the next turn."""
         if self.log.stat().st_size:
             shutil.copyfile(self.log, f"{self.log}.new")
             Path(f"{self.log}.new").rename(self.log)
             self.writers.remove(self.writer)
             self.open()
+            self.look(size)
 
     def look(self, size: int) -> None:
         self.read.update(self.tail.read((500, 2000, 1 << 14)[size % 3]).splitlines())

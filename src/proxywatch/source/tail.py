@@ -181,7 +181,7 @@ class Tail:
         try:
             if before is not None and log.go_on(before.place):
                 before.to_end()
-            elif log.head in self._files.known:
+            elif self._files.knows(log.head, self._files):
                 log.to_end()
         except OSError:
             log.close()
@@ -299,7 +299,8 @@ class Tail:
 
     def _moved(self, there: Sequence[Rotated], place: Place, *, before: LogFile | None) -> LogFile | None:
         """Follow the copy of a file of an earlier run; a gap when it is nowhere."""
-        log = self._files.holding(place, there)
+        at_path = (it for it in there if it.path == self.path)
+        log = self._files.holding(place, at_path) or self._files.holding(place, there)
         if log is not None:
             self._files.follow(log, before=before)
         elif place.mark or place.head:
