@@ -101,7 +101,7 @@ ROTATIONS = metric.counter("dante_log_rotations_total", "Times that another file
 TRUNCATIONS = metric.counter("dante_log_truncations_total", "Times that the log was cut.")
 GAPS = metric.counter(
     "dante_log_gaps_total",
-    "Places of an earlier run that were not found again, so that lines may be missing.",
+    "Files of the log that were not found again, or not read to their end, so that lines may be missing.",
 )
 READ = metric.counter("dante_log_read_bytes_total", "Bytes of the log that were read.")
 LAG = metric.gauge(

@@ -57,7 +57,7 @@ class Followed:
             if len(self._files) <= _MOST:
                 break
             if old not in (self.current, before, log):
-                unread = old.unread() > 0
+                unread = old.size() != old.place.offset  # or cut, which was not seen yet
                 if not unread or len(self._files) > _MOST_UNREAD:
                     self.drop(old, gap=unread)
 
@@ -119,8 +119,6 @@ class Followed:
 
     def holding(self, place: Place, candidates: Iterable[Rotated]) -> LogFile | None:
         """Of the candidates not followed that hold a place, the longest, standing there."""
-        if not (place.mark or place.head):
-            return None
         for candidate in sorted(candidates, key=lambda candidate: candidate.size, reverse=True):
             if candidate.size >= place.offset and self.of(candidate.identity) is None:
                 log = opened(candidate.path, at=place)
@@ -130,10 +128,12 @@ class Followed:
         return None
 
     def holds(self, place: Place) -> bool:
-        """Whether one that is followed has what was read before a place."""
+        """Whether one that is followed has what was read before a place; that is not read again then."""
         for log in self._files:
             with suppress(OSError):
                 if log.holds(place):
+                    if log.place.offset < place.offset:
+                        log.go_on(place)
                     return True
         return False
 

@@ -181,7 +181,7 @@ class Tail:
         try:
             if before is not None and log.go_on(before.place):
                 before.to_end()
-            elif self._files.knows(log.head, self._files):
+            elif self._files.knows(log.head, filter(None, [before])):
                 log.to_end()
         except OSError:
             log.close()
@@ -196,6 +196,9 @@ class Tail:
         self.truncations += 1
         place = log.place
         if log.go_on(place):
+            return
+        if log.copy:  # before it was read to its end
+            self._files.drop(log, gap=True)
             return
         self._files.known.add(place.head)
         log.restart()
@@ -299,12 +302,14 @@ class Tail:
 
     def _moved(self, there: Sequence[Rotated], place: Place, *, before: LogFile | None) -> LogFile | None:
         """Follow the copy of a file of an earlier run; a gap when it is nowhere."""
-        at_path = (it for it in there if it.path == self.path)
-        log = self._files.holding(place, at_path) or self._files.holding(place, there)
+        if not (place.mark or place.head):
+            return None
+        log = self._files.holding(place, (it for it in there if it.path == self.path))
+        if log is None and not self._files.holds(place):
+            log = self._files.holding(place, there)
+            self._lost += log is None
         if log is not None:
             self._files.follow(log, before=before)
-        elif place.mark or place.head:
-            self._lost += not self._files.holds(place)
         return log
 
     def _resume_current(self, newest: LogFile, *, sure: bool) -> None:
