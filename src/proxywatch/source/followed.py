@@ -57,7 +57,7 @@ class Followed:
             if len(self._files) <= _MOST:
                 break
             if old not in (self.current, before, log):
-                unread = old.size() != old.place.offset  # or cut, which was not seen yet
+                unread = not old.done()
                 if not unread or len(self._files) > _MOST_UNREAD:
                     self.drop(old, gap=unread)
 
@@ -128,12 +128,10 @@ class Followed:
         return None
 
     def holds(self, place: Place) -> bool:
-        """Whether one that is followed has what was read before a place; that is not read again then."""
+        """Whether one that is followed has what was read before a place."""
         for log in self._files:
             with suppress(OSError):
                 if log.holds(place):
-                    if log.place.offset < place.offset:
-                        log.go_on(place)
                     return True
         return False
 

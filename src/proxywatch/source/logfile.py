@@ -256,6 +256,12 @@ class LogFile:
         """Bytes that were not handed out yet."""
         return max(0, self.size() - self._offset)
 
+    def done(self) -> bool:
+        """Whether it was read to its end, and was not cut since."""
+        with suppress(OSError):
+            return self.size() == self._offset and self.holds(self.place)
+        return False
+
     def written_at(self) -> float:
         """Unix time of the last write, in seconds."""
         return os.fstat(self._fd).st_mtime

@@ -275,9 +275,9 @@ class Tail:
         found = [again(place) if place.head or place.mark else None for place in places]
         sure = all(found)
         for find in (moved, again):  # nothing tells an empty file from others: it comes last
-            for index, place in enumerate(places):
+            for index in reversed(range(len(places))):  # a copy is gone on with from the latest place in it
                 if found[index] is None:
-                    found[index] = find(place, before=next(filter(None, found[index + 1 :]), None))
+                    found[index] = find(places[index], before=next(filter(None, found[index + 1 :]), None))
         self._seen = self._since - _COARSE if self._since else self._written_last()
         if newest is not None:
             self._resume_current(newest, sure=sure)
