@@ -270,7 +270,8 @@ class Tail:
         paths |= {it.identity: it.path for it in there}
         again, moved = partial(self._again, paths), partial(self._moved, there)
         for place in known:
-            if again(place, quiet=True) is None:
+            gone = again(place, quiet=True) is None
+            if gone and not (place.inode and any(rotated.alike(place.head, it.head) for it in places)):
                 self._files.known.add(place.head)
         found = [again(place) if place.head or place.mark else None for place in places]
         sure = all(found)
@@ -302,8 +303,8 @@ class Tail:
 
     def _moved(self, there: Sequence[Rotated], place: Place, *, before: LogFile | None) -> LogFile | None:
         """Follow the copy of a file of an earlier run; a gap when it is nowhere."""
-        if not (place.mark or place.head):
-            return None
+        if not (place.mark or place.head) or place.head in self._files.known:
+            return None  # or it was cut since, and its copy was read to its end
         log = self._files.holding(place, (it for it in there if it.path == self.path))
         if log is None and not self._files.holds(place):
             log = self._files.holding(place, there)
