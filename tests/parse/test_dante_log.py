@@ -25,7 +25,7 @@ def test_the_begin_of_a_session() -> None:
     """Client, proxy and target; the time from the parentheses."""
     record = parse(b"pass(6): tcp/connect [: 10.77.1.8.34353 10.77.0.1.1080 -> 10.77.3.1.34353 10.77.2.1.80")
     assert record == Opened(
-        1795262692.980816, b"7327", "connect", b"10.77.1.8.34353", b"10.77.0.1.1080", b"10.77.2.1.80"
+        b"10.77.1.8.34353 10.77.0.1.1080", 1795262692.980816, b"7327", "connect", b"10.77.2.1.80"
     )
 
 

@@ -38,23 +38,39 @@ from proxywatch.errors import ParseError
 Command = Literal["accept", "connect", "bind", "bindreply", "udpassociate", "udpreply", "hostid"]
 
 
-class Opened(msgspec.Struct, frozen=True, gc=False, tag=True):
+class _Keyed(msgspec.Struct, frozen=True, gc=False):
+    """A line that names a client's connection.
+
+    Attributes:
+        key: The client's endpoint and the proxy's, a space between, as the server writes them.
+    """
+
+    key: bytes
+
+    @property
+    def client(self) -> bytes:
+        """The client's endpoint, `ADDRESS.PORT`; for UDP that of its datagrams."""
+        return self.key.partition(b" ")[0]
+
+    @property
+    def proxy(self) -> bytes:
+        """The proxy's endpoint that the client talks to."""
+        return self.key.partition(b" ")[2]
+
+
+class Opened(_Keyed, frozen=True, gc=False, tag=True):
     """A `[` line: a connection was accepted, or a request granted.
 
     Attributes:
         time: Unix time in seconds (or since the start of the year, see above).
         pid: The child that wrote it.
         command: What was opened.
-        client: The client's endpoint, `ADDRESS.PORT`; for UDP that of its datagrams.
-        proxy: The proxy's endpoint that the client talks to.
         target: The target's endpoint; empty where there is none.
     """
 
     time: float
     pid: bytes
     command: Command
-    client: bytes
-    proxy: bytes
     target: bytes
 
 
@@ -74,11 +90,11 @@ class Moved(msgspec.Struct, frozen=True, gc=False):
     packets: int = 0
 
 
-class Closed(msgspec.Struct, frozen=True, gc=False, tag=True):
+class Closed(_Keyed, frozen=True, gc=False, tag=True):
     """A `]` line: a request or a connection ended, or was refused.
 
     Attributes:
-        time, pid, command, client, proxy: As in Opened.
+        time, pid, command: As in Opened.
         target: The target's endpoint, perhaps with a name for the address; empty where there is none.
         reason: Why, in the server's words; empty for a rule that blocks.
         passed: The verdict; says nothing of success.
@@ -88,8 +104,6 @@ class Closed(msgspec.Struct, frozen=True, gc=False, tag=True):
     time: float
     pid: bytes
     command: Command
-    client: bytes
-    proxy: bytes
     target: bytes
     reason: bytes
     passed: bool
@@ -100,8 +114,6 @@ class Datagram(msgspec.Struct, frozen=True, gc=False, tag=True):
     """A `block ... -` line: a datagram was not forwarded; its association goes on."""
 
     time: float
-    client: bytes
-    proxy: bytes
     target: bytes
     reason: bytes
 
@@ -140,9 +152,9 @@ _WRITER_OF_SYSLOG = rb"[^\s\[]++[\[ ](\d+)(?:\]:| \S+ -) "
 _RULE = rb"info: (pass|block)\(\d+\): (?:tcp|udp)/([a-z]+) ([\[\]-]): (.*)"
 _ENDPOINT = rb"[0-9a-fA-F:.]+(?:%\w+\.\d+)?(?<=\d)"
 _BEFORE_CLIENT = rb"(?:\[\S*\] )*(?:[\w./-]++%.*?@)?"
-_CLIENT = _BEFORE_CLIENT + rb"(" + _ENDPOINT + rb") (" + _ENDPOINT + rb")"
+_KEY = _BEFORE_CLIENT + rb"(" + _ENDPOINT + rb" " + _ENDPOINT + rb")"
 # What a client announces that it will send datagrams from may be a name.
-_CLIENT_OF_UDP = _BEFORE_CLIENT + rb"(\S*\d) (" + _ENDPOINT + rb")"
+_KEY_OF_UDP = _BEFORE_CLIENT + rb"(\S*\d " + _ENDPOINT + rb")"
 _COUNT = rb"(\d{1,19})(?:/\d+)?"
 _COUNTS = rb"(\d{1,19})(?:/(\d{1,19}))?"
 
@@ -154,19 +166,17 @@ _WITH_COUNTERS = (
     rb" -> " + _COUNT
     + rb"(?:, " + _COUNT + rb" -> (.*) -> " + _COUNT + rb")?: (.*)\.  Session duration: \d+s.*"
 )  # fmt: skip
-_begin = re.compile(_CLIENT + rb"(?: -> (.*))?", re.DOTALL).fullmatch
-_begin_of_udp = re.compile(_CLIENT_OF_UDP + rb"(?: -> (.*))?", re.DOTALL).fullmatch
-_end_with_counters = re.compile(_COUNTS + rb" -> " + _CLIENT + _WITH_COUNTERS, re.DOTALL).fullmatch
-_end_of_udp_with_counters = re.compile(
-    _COUNTS + rb" -> " + _CLIENT_OF_UDP + _WITH_COUNTERS, re.DOTALL
-).fullmatch
+_begin = re.compile(_KEY + rb"(?: -> (.*))?", re.DOTALL).fullmatch
+_begin_of_udp = re.compile(_KEY_OF_UDP + rb"(?: -> (.*))?", re.DOTALL).fullmatch
+_end_with_counters = re.compile(_COUNTS + rb" -> " + _KEY + _WITH_COUNTERS, re.DOTALL).fullmatch
+_end_of_udp_with_counters = re.compile(_COUNTS + rb" -> " + _KEY_OF_UDP + _WITH_COUNTERS, re.DOTALL).fullmatch
 _end_of_bindreply = re.compile(
     _COUNT + rb" -> .* -> " + _COUNT + rb", " + _COUNT + rb" -> (" + _ENDPOINT + rb") .*?("
     + _ENDPOINT + rb") -> " + _COUNT + rb": (.*)\.  Session duration: \d+s.*", re.DOTALL,
 ).fullmatch  # fmt: skip
 _reply = re.compile(rb".* -> (" + _ENDPOINT + rb") .*?(" + _ENDPOINT + rb")(?:: (.*))?", re.DOTALL).fullmatch
-_end = re.compile(_CLIENT + rb"(?: -> (.*)|: (.*))?", re.DOTALL).fullmatch
-_end_of_udp = re.compile(_CLIENT_OF_UDP + rb"(?: -> (.*)|: (.*))?", re.DOTALL).fullmatch
+_end = re.compile(_KEY + rb"(?: -> (.*)|: (.*))?", re.DOTALL).fullmatch
+_end_of_udp = re.compile(_KEY_OF_UDP + rb"(?: -> (.*)|: (.*))?", re.DOTALL).fullmatch
 _target = re.compile(rb"\S+ (.*?\.\d+)(?: \[\S*\])*: (.*)", re.DOTALL).fullmatch
 _bare_target = re.compile(rb"\S+ (.*\.\d+)", re.DOTALL).fullmatch
 _running = re.compile(rb"Dante/server\[1/\d+\] v(\S+) running").match  # of several mothers the first
@@ -216,12 +226,12 @@ def _opened(time: float, pid: bytes, command: Command, rest: bytes) -> Opened:
         if match is None:
             raise ParseError("a bindreply that names no client")
         proxy, client, _ = match.groups()
-        return Opened(time, pid, command, client, proxy, b"")
+        return Opened(b"%b %b" % (client, proxy), time, pid, command, b"")
     match = _begin_of_udp(rest) if command == "udpassociate" else _begin(rest)
     if match is None:
         raise ParseError("a session's begin that names no client")
-    client, proxy, outside = match.groups()
-    return Opened(time, pid, command, client, proxy, _last(outside) if outside else b"")
+    key, outside = match.groups()
+    return Opened(key, time, pid, command, _last(outside) if outside else b"")
 
 
 def _closed(time: float, pid: bytes, verdict: bytes, command: Command, rest: bytes) -> Closed:
@@ -231,20 +241,20 @@ def _closed(time: float, pid: bytes, verdict: bytes, command: Command, rest: byt
     counters = _end_of_udp_with_counters if command == "udpassociate" else _end_with_counters
     match = counters(rest) if passed else None  # only what passed has moved data
     if match is not None:
-        sent, packets, client, proxy, read, written, outside, back, reason = match.groups()
+        sent, packets, key, read, written, outside, back, reason = match.groups()
         target, returned = (_last(outside), int(back)) if written is not None else (b"", 0)
         if written is None:
             written = read if command == "accept" else b"0"
         moved = Moved(int(sent), int(written), returned, int(packets or 0))
-        return Closed(time, pid, command, client, proxy, target, reason, passed=True, moved=moved)
+        return Closed(key, time, pid, command, target, reason, passed=True, moved=moved)
     match = _end_of_udp(rest) if command == "udpassociate" else _end(rest)
     if match is None:
         raise ParseError("a session's end that names no client")
-    client, proxy, outside, reason = match.groups()
+    key, outside, reason = match.groups()
     target = b""
     if outside is not None:
         target, reason = _outside(outside)
-    return Closed(time, pid, command, client, proxy, target, reason or b"", passed=passed)
+    return Closed(key, time, pid, command, target, reason or b"", passed=passed)
 
 
 def _closed_reply(time: float, pid: bytes, verdict: bytes, rest: bytes) -> Closed:
@@ -253,23 +263,25 @@ def _closed_reply(time: float, pid: bytes, verdict: bytes, rest: bytes) -> Close
     if match is not None:
         to_peer, _, to_client, proxy, client, _, reason = match.groups()
         moved = Moved(int(to_client), int(to_peer), int(to_client))
-        return Closed(time, pid, "bindreply", client, proxy, b"", reason, passed=passed, moved=moved)
+        return Closed(
+            b"%b %b" % (client, proxy), time, pid, "bindreply", b"", reason, passed=passed, moved=moved
+        )
     match = _reply(rest)
     if match is None:
         raise ParseError("a bindreply's end that names no client")
     proxy, client, reason = match.groups()
-    return Closed(time, pid, "bindreply", client, proxy, b"", reason or b"", passed=passed)
+    return Closed(b"%b %b" % (client, proxy), time, pid, "bindreply", b"", reason or b"", passed=passed)
 
 
 def _datagram(time: float, rest: bytes) -> Datagram:
     match = _end_of_udp(rest)
     if match is None:
         raise ParseError("a datagram that names no client")
-    client, proxy, outside, reason = match.groups()
+    _, outside, reason = match.groups()
     target = b""
     if outside is not None:
         target, reason = _outside(outside)
-    return Datagram(time, client, proxy, target, reason or b"")
+    return Datagram(time, target, reason or b"")
 
 
 def _outside(text: bytes) -> tuple[bytes, bytes]:

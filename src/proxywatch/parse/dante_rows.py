@@ -79,17 +79,16 @@ def records(row: tuple[bytes, ...]) -> list[Opened | Closed]:
     if not second:
         return []
     time = int(second) + int(micros) * 1e-6
-    client, _, proxy = (key or blocked).partition(b" ")
     if refused:
-        return [Closed(time, pid, COMMANDS[refused], client, proxy, asked, why, passed=False)]
+        return [Closed(blocked, time, pid, COMMANDS[refused], asked, why, passed=False)]
     command = COMMANDS[begun]
     if not sent:
-        return [Opened(time, pid, command, client, proxy, wanted)]
+        return [Opened(key, time, pid, command, wanted)]
     received = written or (read if command == "accept" else 0)
     moved = Moved(int(sent), int(received), int(returned or 0), int(packets or 0))
-    end = Closed(time, pid, command, client, proxy, target, reason, passed=True, moved=moved)
+    end = Closed(key, time, pid, command, target, reason, passed=True, moved=moved)
     if not gone:
         return [end]
     time = int(second) + int(gone) * 1e-6
     moved = Moved(int(sent), int(written), 0)
-    return [end, Closed(time, pid, "accept", client, proxy, b"", reason, passed=True, moved=moved)]
+    return [end, Closed(key, time, pid, "accept", b"", reason, passed=True, moved=moved)]

@@ -123,7 +123,7 @@ class DanteAccount:
             elif refused == b"accept" and sessions.disconnected(blocked, time):
                 continue
             for record in dante_rows.records(row):
-                sessions.add(record)
+                sessions.apply(record)
         sessions.settle(time, setups, durations)
 
     def _take_any(self, line: bytes) -> None:

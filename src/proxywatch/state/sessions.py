@@ -35,6 +35,10 @@ class Sessions(Ledger):
         """Account for one record."""
         self._tick(record.time)
         self.table.look(int(record.time))
+        self.apply(record)
+
+    def apply(self, record: Record) -> None:
+        """Account for one record of the second that the last one was of."""
         if isinstance(record, Closed):
             self._closed(record)
         elif isinstance(record, Opened):
@@ -108,11 +112,11 @@ class Sessions(Ledger):
     def _opened(self, record: Opened) -> None:
         command = record.command
         if command == "accept":
-            self.accepted(_key(record), record.time, record.pid)
+            self.accepted(record.key, record.time, record.pid)
         elif command in {"connect", "bind"}:
             self._granted(record)
         elif command == "bindreply":
-            connection = self.connections.get(_key(record))
+            connection = self.connections.get(record.key)
             if connection is not None:
                 connection.pid = record.pid  # from now on it is served by the child that writes this
         elif command == "udpassociate":
@@ -120,7 +124,7 @@ class Sessions(Ledger):
 
     def _granted(self, record: Opened) -> None:
         self.settings.grants += 1
-        connection = self._granted_one(_key(record), record.time)
+        connection = self._granted_one(record.key, record.time)
         connection.pid = record.pid
         self._grant(connection, record.command, record.time)
         if record.command == "connect" and connection.accepted >= 0:
@@ -175,7 +179,7 @@ class Sessions(Ledger):
         self.settings.learn(sort, of_connection=record.command == "accept", granted=granted)
 
     def _request_ended(self, record: Closed) -> None:
-        key, reason = _key(record), _reason(record)
+        key, reason = record.key, _reason(record)
         connection = self._ended_one(key, record, granted=reason is None)
         self._learn(record, connection)
         if connection.outcome == UNDECIDED:
@@ -234,7 +238,7 @@ class Sessions(Ledger):
         self.totals.sent[service] += sent
 
     def _connection_ended(self, record: Closed) -> None:
-        key, moved = _key(record), record.moved or _NOTHING
+        key, moved = record.key, record.moved or _NOTHING
         if self.table.is_alone(key):
             connection = self.connections.get(key)
         else:
@@ -333,10 +337,6 @@ class Sessions(Ledger):
         for association in self.associations.open.values():
             self._lose_association(association)  # its connection counts as lost
         self._ending, self._mother, self.version = False, record.pid, record.version
-
-
-def _key(record: Opened | Closed) -> bytes:
-    return record.client + b" " + record.proxy
 
 
 def _reason(record: Closed) -> str | None:
