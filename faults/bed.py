@@ -201,8 +201,8 @@ class Bed(AbstractContextManager["Bed"]):
 
         Told to open its log anew while wg0 is gone, Dante cannot resolve `external: wg0`, and ends.
         """
-        if not self.dante_pids():
-            self.start_dante()
+        if self.dante.poll() is not None:  # its children may live on for a while; a container's do not
+            self.restart_dante()
 
     def restart_dante(self) -> None:
         """End all of it, however it is, and start it anew."""

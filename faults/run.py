@@ -83,14 +83,17 @@ class Runner:
         dice.shuffle(contexts)
         for _, context in contexts:
             context.close()
-        self._bed.supervise_dante()
         return saw
 
     def _recover(self) -> float | None:
         try:
-            return self._bed.until("all is well", lambda: well(self._bed), _RECOVERY)
+            return self._bed.until("all is well", self._all_is_well, _RECOVERY)
         except TimeoutError:
             return None
+
+    def _all_is_well(self) -> bool:
+        self._bed.supervise_dante()
+        return well(self._bed)
 
     def _tidy(self) -> None:
         """Between two of them the log is rotated as usual, so that the disk does not fill by itself."""
