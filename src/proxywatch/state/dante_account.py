@@ -91,6 +91,7 @@ class DanteAccount:
                 if (
                     connection is not None
                     and connection.outcome == GRANTED
+                    and connection.command == "connect"
                     and connection.origin == "client"
                     and 0 <= connection.accepted <= time
                     and settings.proven
