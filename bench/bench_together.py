@@ -201,6 +201,7 @@ def main() -> None:
         (pod.www / "exit.json").write_text(_ANSWER)
         clients = threading.Thread(target=traffic, args=(pod, end))
         clients.start()
+        running: list[Subject] = []
         try:
             running = subjects(pod)
             percent = watch(pod, running, minutes)
