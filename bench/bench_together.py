@@ -197,6 +197,7 @@ def main() -> None:
     """Measure, print."""
     minutes = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
     end = threading.Event()
+    runtime.python()  # from within the pod nothing can be fetched
     with Pod() as pod, pod.entered("pod"):
         (pod.www / "exit.json").write_text(_ANSWER)
         clients = threading.Thread(target=traffic, args=(pod, end))
