@@ -1,6 +1,6 @@
 """`proxywatch log`: what whole logs of Dante's say, without running anything."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -110,8 +110,8 @@ def _told(account: DanteAccount) -> Log:
         failed=bad,
         success_rate_percent=_rate(sessions),
         health_checks=report.health_checks,
-        opened=_by_command(totals.opened) if good is not None else {},
-        closed=_by_command(totals.closed) if ends else {},
+        opened=report.opened if good is not None else {},
+        closed=dante_report.by_command(totals.closed) if ends else {},
         received_bytes=dict(totals.received) if ends else {},
         sent_bytes=dict(totals.sent) if ends else {},
         durations=_times(sessions.durations if settings.tells_durations else Distribution(())),
@@ -129,13 +129,6 @@ def _rate(ledger: Ledger) -> float | None:
     totals = ledger.totals
     decided = totals.successful + totals.failed
     return 100 * totals.successful / decided if decided and ledger.settings.tells_rate else None
-
-
-def _by_command(counts: Mapping[tuple[str, str], int]) -> dict[str, int]:
-    commands = dict.fromkeys((command for command, _ in counts), 0)
-    for (command, _), count in counts.items():
-        commands[command] += count
-    return commands
 
 
 def _times(distribution: Distribution) -> Times:

@@ -9,8 +9,8 @@ from typing import IO, cast
 
 from proxywatch.errors import SourceError
 from proxywatch.source import file
+from proxywatch.source.lines import STANDARD_INPUT
 
-STANDARD_INPUT = "-"
 _CHUNK = 1 << 18
 _LONGEST = 1 << 20
 _KEPT = 1 << 12

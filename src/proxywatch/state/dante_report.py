@@ -1,5 +1,7 @@
 """What a log says, as the status page and the API show it."""
 
+from collections.abc import Mapping
+
 import msgspec
 
 from proxywatch.state.dante_account import DanteAccount
@@ -59,9 +61,6 @@ def of(account: DanteAccount, now: float, window: float) -> Report:
     """The report at a time of the log's clock, in seconds; the success rate is that of the last `window`."""
     sessions = account.sessions
     totals, settings = sessions.totals, sessions.settings
-    opened = dict.fromkeys((command for command, _ in totals.opened), 0)
-    for (command, _), count in totals.opened.items():
-        opened[command] += count
     return Report(
         dante=sessions.version,
         lines=account.lines,
@@ -75,13 +74,21 @@ def of(account: DanteAccount, now: float, window: float) -> Report:
         mean_duration_seconds=sessions.mean_duration(),
         active=sessions.active(),
         health_checks=totals.probes,
-        opened=opened,
+        opened=by_command(totals.opened),
         failures={reason: count for reason, count in totals.failures.items() if count},
         recent_failures=sessions.recent(),
         top_by_bytes=_destinations(sessions.by_bytes),
         top_by_failures=_destinations(sessions.by_failures),
         cannot_tell=settings.cannot_tell(),
     )
+
+
+def by_command(counts: Mapping[tuple[str, str], int]) -> dict[str, int]:
+    """Sessions by command, whosever they are, out of those by (command, origin)."""
+    commands = dict.fromkeys((command for command, _ in counts), 0)
+    for (command, _), count in counts.items():
+        commands[command] += count
+    return commands
 
 
 def _destinations(sketch: TopKeys) -> list[Destination]:

@@ -35,7 +35,6 @@ class LogSettings(msgspec.Struct):
         accept_errors: `]` lines of connections that `error` or `disconnect` write.
         errors: Such lines of either sort.
         broken: Such lines of requests that had been granted.
-        refusals: `]` lines of rules and limits, which every keyword but `error` writes.
         reads: `-` lines of data.
         since: When these settings came to be in force, in seconds; 0 for before the first line. Sessions that
             began before go by others.
@@ -49,13 +48,12 @@ class LogSettings(msgspec.Struct):
     errors: int = 0
     accept_errors: int = 0
     broken: int = 0
-    refusals: int = 0
     reads: int = 0
     since: float = 0.0
     proven: bool = False
 
     def learn(self, sort: Literal["end", "error", "refusal"], *, of_connection: bool, granted: bool) -> None:
-        """Learn from a `]`.
+        """Learn from a `]`; from a refusal nothing, as every keyword but `error` writes it.
 
         Args:
             sort: What writes it: `disconnect` alone, `error` too, or any keyword but `error`.
@@ -70,8 +68,6 @@ class LogSettings(msgspec.Struct):
             self.errors += 1
             self.accept_errors += of_connection
             self.broken += granted and not of_connection
-        else:
-            self.refusals += 1
 
     @property
     def connect(self) -> bool | None:
@@ -85,12 +81,8 @@ class LogSettings(msgspec.Struct):
         """Whether ends of every kind are logged, by client rules at least; None while nothing tells."""
         if self.accept_ends:
             return True
-        return False if self._requests_alone or self._unended else None
-
-    @property
-    def _requests_alone(self) -> bool:
-        """Whether requests end and their connections do not."""
-        return self.ends >= ENOUGH
+        requests_alone = self.ends >= ENOUGH  # they end, and their connections do not
+        return False if requests_alone or self._unended else None
 
     @property
     def _unended(self) -> bool:
@@ -103,10 +95,7 @@ class LogSettings(msgspec.Struct):
     @property
     def tells_successes(self) -> bool:
         """False once it is known that granted requests leave no line."""
-        return (
-            not (self.connect is False and self.disconnect is False and not self.ends)
-            and not self._only_reads
-        )
+        return (self.connect is not False or self.tells_ends) and not self._only_reads
 
     @property
     def tells_failures(self) -> bool:
@@ -160,6 +149,6 @@ class LogSettings(msgspec.Struct):
             )
         if self.connect is False:
             missing.append("set-up times and open connections")
-        if self.disconnect is False and self.connect is not True and not self.reads and not self.ends:
+        if not self.tells_ends and self.connect is not True and not self.reads:
             missing.append("requests that rules refused")
         return missing
