@@ -22,11 +22,9 @@ def parse(message: bytes) -> dante_log.Record | None:
 
 
 def test_the_begin_of_a_session() -> None:
-    """Client, proxy and target; the time from the parentheses."""
+    """Client and proxy; the time from the parentheses."""
     record = parse(b"pass(6): tcp/connect [: 10.77.1.8.34353 10.77.0.1.1080 -> 10.77.3.1.34353 10.77.2.1.80")
-    assert record == Opened(
-        b"10.77.1.8.34353 10.77.0.1.1080", 1795262692.980816, b"7327", "connect", b"10.77.2.1.80"
-    )
+    assert record == Opened(b"10.77.1.8.34353 10.77.0.1.1080", 1795262692.980816, b"7327", "connect")
 
 
 def test_the_end_of_a_session() -> None:
@@ -59,7 +57,7 @@ def test_every_way_in_which_a_client_is_written(written: bytes, client: bytes, o
     record = parse(b"pass(6): tcp/connect " + operation % written)
     assert isinstance(record, Opened | Closed)
     assert record.client == client
-    assert record.target.endswith(b".80")
+    assert isinstance(record, Opened) or record.target == b"a.test.80"
 
 
 @pytest.mark.parametrize(
@@ -224,7 +222,7 @@ def test_the_split_of_a_chunk_says_what_the_parser_says(name: str) -> None:
     assert [record for row in rows for record in dante_rows.records(row)] == told
 
 
-GONE, OTHER = 12, 18
+GONE, OTHER = 12, 17
 
 
 def agrees(line: bytes) -> bool:
@@ -275,14 +273,13 @@ def test_an_end_is_taken_with_the_accept_end_that_says_the_same_alone(words: byt
 def test_host_ids_after_the_target_are_no_target(ids: bytes) -> None:
     """They stand in brackets."""
     client = b"10.0.0.1.5 10.0.0.2.1080 -> "
-    begun = parse(b"pass(6): tcp/connect [: " + client + b"10.0.0.3.5 10.0.0.4.80" + ids)
     ended = parse(
         b"pass(6): tcp/connect ]: 9 -> " + client + b"7, 7 -> 10.0.0.3.5 10.0.0.4.80" + ids
         + b" -> 9: remote peer closed.  Session duration: 0s"
     )  # fmt: skip
     refused = parse(b"block(6): tcp/connect ]: " + client + b"10.0.0.3.5 a.test.80" + ids + b": x failed: y")
-    for record, target in ((begun, b"10.0.0.4.80"), (ended, b"10.0.0.4.80"), (refused, b"a.test.80")):
-        assert isinstance(record, Opened | Closed)
+    for record, target in ((ended, b"10.0.0.4.80"), (refused, b"a.test.80")):
+        assert isinstance(record, Closed)
         assert record.target == target
 
 

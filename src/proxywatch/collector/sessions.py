@@ -109,7 +109,7 @@ LAG = metric.gauge(
     "From the last line read to the log's last write; 0 when all is read. Absent while there is no log.",
 )
 
-_CHUNK = 1 << 14
+_CHUNK = 1 << 15
 _SLICE = 0.003
 _REST = 0.7  # of what a slice took: who leaves a busy machine some of his share is let in at once later
 _BUDGET = 0.5

@@ -65,13 +65,11 @@ class Opened(_Keyed, frozen=True, gc=False, tag=True):
         time: Unix time in seconds (or since the start of the year, see above).
         pid: The child that wrote it.
         command: What was opened.
-        target: The target's endpoint; empty where there is none.
     """
 
     time: float
     pid: bytes
     command: Command
-    target: bytes
 
 
 class Moved(msgspec.Struct, frozen=True, gc=False):
@@ -142,7 +140,7 @@ class Server(msgspec.Struct, frozen=True, gc=False, tag=True):
 
 Record = Opened | Closed | Datagram | Relayed | Server
 
-_STAMP = rb"[^(\[]*+\((\d{1,11}\.\d{1,9})\) "
+_STAMP = rb"(?:.{16}|[^(\[]*+)\((\d{1,11}\.\d{1,9})\) "
 _SYSLOG = (
     rb"(?:<\d+>)?(?:\d )?([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{1,9})?"
     rb"|\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:?\d\d)|\d{1,11}\.\d{1,9}) (?:[^\s\[(]+ ){0,3}?"
@@ -166,8 +164,8 @@ _WITH_COUNTERS = (
     rb" -> " + _COUNT
     + rb"(?:, " + _COUNT + rb" -> (.*) -> " + _COUNT + rb")?: (.*)\.  Session duration: \d+s.*"
 )  # fmt: skip
-_begin = re.compile(_KEY + rb"(?: -> (.*))?", re.DOTALL).fullmatch
-_begin_of_udp = re.compile(_KEY_OF_UDP + rb"(?: -> (.*))?", re.DOTALL).fullmatch
+_begin = re.compile(_KEY + rb"(?: -> .*)?", re.DOTALL).fullmatch
+_begin_of_udp = re.compile(_KEY_OF_UDP + rb"(?: -> .*)?", re.DOTALL).fullmatch
 _end_with_counters = re.compile(_COUNTS + rb" -> " + _KEY + _WITH_COUNTERS, re.DOTALL).fullmatch
 _end_of_udp_with_counters = re.compile(_COUNTS + rb" -> " + _KEY_OF_UDP + _WITH_COUNTERS, re.DOTALL).fullmatch
 _end_of_bindreply = re.compile(
@@ -226,12 +224,11 @@ def _opened(time: float, pid: bytes, command: Command, rest: bytes) -> Opened:
         if match is None:
             raise ParseError("a bindreply that names no client")
         proxy, client, _ = match.groups()
-        return Opened(b"%b %b" % (client, proxy), time, pid, command, b"")
+        return Opened(b"%b %b" % (client, proxy), time, pid, command)
     match = _begin_of_udp(rest) if command == "udpassociate" else _begin(rest)
     if match is None:
         raise ParseError("a session's begin that names no client")
-    key, outside = match.groups()
-    return Opened(key, time, pid, command, _last(outside) if outside else b"")
+    return Opened(match[1], time, pid, command)
 
 
 def _closed(time: float, pid: bytes, verdict: bytes, command: Command, rest: bytes) -> Closed:
@@ -286,7 +283,7 @@ def _datagram(time: float, rest: bytes) -> Datagram:
 
 def _outside(text: bytes) -> tuple[bytes, bytes]:
     # A port ends the line where there is no reason, whatever a name before it holds.
-    match = _bare_target(text)
+    match = _bare_target(text) if text[-1:].isdigit() else None
     if match is not None:
         return match[1], b""
     match = _target(text)

@@ -159,11 +159,7 @@ def of_probe(text: bytes) -> bool:
     return text.startswith((b"error after reading 0 bytes in", b"error after reading 0 bytes,"))
 
 
-def after_grant(text: bytes) -> bool:
-    """Whether a BIND that ended like this had been granted."""
-    return _AFTER_GRANT(text) is not None
-
-
+@lru_cache(maxsize=256)  # few texts make up nearly all ends
 def of_dial(text: bytes) -> str | None:
     """The reason of a `pass ... ]` that moved no data and never began; None when no dial failed."""
     if text == b"connect timeout":
@@ -174,9 +170,11 @@ def of_dial(text: bytes) -> str | None:
     return None
 
 
-@lru_cache(maxsize=256)  # few texts make up nearly all refusals
-def of_refusal(text: bytes) -> str:
-    """The reason of a `block ... ]` of a request."""
+@lru_cache(maxsize=256)
+def of_refusal(text: bytes) -> str | None:
+    """The reason of a `block ... ]` of a request; None when it ended a BIND that had been granted."""
+    if _AFTER_GRANT(text):
+        return None
     text = text.removeprefix(_DURING_REQUEST)
     if text.startswith(b"error after reading "):
         negotiation = _IN_NEGOTIATION(text)

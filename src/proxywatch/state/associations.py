@@ -57,21 +57,21 @@ class Associations:
         self.open[relay] = Association(address_of(client))
         return oldest
 
-    def is_told(self, record: Closed) -> bool:
-        """Whether the same child has just written another end of the association that one is of."""
-        return self._ends.get(record.pid, _NO_END)[0] == record.proxy
+    def is_told(self, pid: bytes, relay: bytes) -> bool:
+        """Whether a child has just written another end of the same association."""
+        return self._ends.get(pid, _NO_END)[0] == relay
 
-    def ended(self, record: Closed) -> None:
-        """Note an end, by which that of its connection will be known."""
+    def ended(self, pid: bytes, relay: bytes, moved: Moved) -> None:
+        """Note an end that a child wrote, by which that of its connection will be known."""
         if len(self._ends) >= self._capacity:
             self._ends.clear()
-        moved = record.moved or Moved(0, 0, 0)
-        self._ends[record.pid] = (record.proxy, moved.sent, moved.received)
+        self._ends[pid] = (relay, moved.sent, moved.received)
 
     def owns(self, record: Closed) -> bool:
         """Whether the end of a connection is that of the association whose end its child wrote before."""
         _, sent, received = self._ends.pop(record.pid, _NO_END)
-        return record.moved is not None and (sent, received) == (record.moved.sent, record.moved.received)
+        moved = record.moved
+        return moved is not None and sent == moved.sent and received == moved.received
 
     def of(self, client: bytes) -> bytes | None:
         """The relay of a client's association whose own end is not logged.
@@ -102,8 +102,7 @@ def address_of(endpoint: bytes) -> bytes:
     return endpoint.rpartition(b".")[0]
 
 
-def payload(record: Closed) -> int:
+def payload(moved: Moved, target: bytes) -> int:
     """Bytes to the client, without the headers of SOCKS that it got with them."""
-    moved = record.moved or Moved(0, 0, 0)
-    sent = moved.sent - moved.packets * _HEADERS[b":" in record.target]
+    sent = moved.sent - moved.packets * _HEADERS[b":" in target]
     return sent if 0 <= sent <= moved.returned else moved.returned

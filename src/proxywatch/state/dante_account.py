@@ -6,7 +6,7 @@ import msgspec
 
 from proxywatch.errors import ParseError
 from proxywatch.parse import dante_log, dante_rows
-from proxywatch.state.connections import GRANTED, UNDECIDED
+from proxywatch.state.connections import GRANTED, UNDECIDED, Connection
 from proxywatch.state.dante_books import Saved
 from proxywatch.state.sessions import SERVICES, Sessions
 
@@ -58,7 +58,7 @@ class DanteAccount:
         self.example = b""
         self._anchor: tuple[float, float] | None = None
 
-    def take(self, chunk: bytes) -> None:  # noqa: C901 - the course of a session in one loop: calls cost
+    def take(self, chunk: bytes) -> None:  # noqa: C901, PLR0915 - a session's course in one loop: calls cost
         """Account for complete lines.
 
         What is usual in the course of a client's CONNECT is accounted for here; all else makes records.
@@ -68,25 +68,30 @@ class DanteAccount:
         doubtful, given_up = sessions.table.doubtful, sessions.table.given_up
         setups: list[float] = []
         durations: list[float] = []
-        last, start, time = b"", 0, 0.0
-        self.lines += chunk.count(b"\n")
+        capacity, is_own = sessions.table.capacity, sessions.is_own
+        received, given = totals.received, totals.sent
+        add_bytes, add_duration = sessions.by_bytes.add, sessions.last_durations.append
+        last, start, time = None, 0, 0.0
         self._anchor = None
-        for row in dante_rows.split(chunk):
+        rows = dante_rows.split(chunk)
+        self.lines += len(rows)
+        for row in rows:
             (
                 second, micros, pid, command, sent, _, key, _, written, target, _, _, gone,
-                _, refused, blocked, _, _, other,
+                refused, blocked, _, _, other,
             ) = row  # fmt: skip
-            if second != last or not second:
+            if second != last:
                 sessions.settle(time, setups, durations)
-                last = second
                 if not second:
                     self._take_any(other)
-                    settings = sessions.settings
+                    settings, last = sessions.settings, None
                     continue
+                last = second
                 start = int(second)
                 sessions.table.look(start)
             time = start + int(gone or micros) * 1e-6
             if gone:
+                self.lines += 1
                 connection = connections.get(key)
                 if (
                     connection is not None
@@ -100,12 +105,22 @@ class DanteAccount:
                 ):
                     upload, download = int(written), int(sent)
                     service = SERVICES.get(target[target.rfind(b".") + 1 :], "other")
-                    totals.received[service] += upload
-                    totals.sent[service] += download
-                    sessions.by_bytes.add(target, upload + download)
-                    durations.append(time - connection.accepted)
-                    sessions.last_durations.append(durations[-1])
+                    received[service] += upload
+                    given[service] += download
+                    add_bytes(target, upload + download)
+                    duration = time - connection.accepted
+                    durations.append(duration)
+                    add_duration(duration)
                     del connections[key]
+                    continue
+            elif command == b"accept" and not sent:
+                if (
+                    key not in connections
+                    and len(connections) < capacity
+                    and not is_own(key.partition(b" ")[0], time)
+                ):
+                    settings.begins += 1
+                    connections[key] = Connection(time, "client", UNDECIDED, "", pid)
                     continue
             elif command == b"connect" and not sent:
                 connection = connections.get(key)
@@ -118,9 +133,6 @@ class DanteAccount:
                     connection.outcome, connection.command, connection.pid = GRANTED, "connect", pid
                     setups.append(time - connection.accepted)
                     continue
-            elif command == b"accept" and not sent:
-                sessions.accepted(key, time, pid)
-                continue
             elif refused == b"accept" and sessions.disconnected(blocked, time):
                 continue
             for record in dante_rows.records(row):

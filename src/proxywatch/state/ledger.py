@@ -25,6 +25,7 @@ class Ledger:
     Attributes:
         totals: The counters.
         settings: What the log's settings let it tell.
+        is_own: Whether a client's endpoint was one of our own probes' at a time.
         clock: The latest time of the log, in seconds; 0 before the first record.
         version: Of Dante, once it said so.
         durations: Sessions from accept to accept, in seconds.
@@ -64,7 +65,7 @@ class Ledger:
         self.by_bytes = TopKeys(_SKETCH)
         self.by_failures = TopKeys(_SKETCH)
         self._recent: deque[tuple[Closed, str]] = deque(maxlen=_RECENT)
-        self._is_own = is_own
+        self.is_own = is_own
         self._include_own = include_own
         self.table = Connections(capacity, self._lost)
         self.connections = self.table.last

@@ -63,17 +63,17 @@ class Sessions(Ledger):
             table.doubt(key, time, "port_reused")
         if len(last) >= table.capacity:
             table.make_room()
-        origin = "self" if self._is_own(key[: key.index(b" ")], time) else "client"
+        origin = "self" if self.is_own(key.partition(b" ")[0], time) else "client"
         last[key] = Connection(time, origin, UNDECIDED, "", pid)
 
     def disconnected(self, key: bytes, time: float) -> bool:
         """A connection ended; False where its record must tell."""
         connection = self.connections.get(key)
-        if connection is None or not connection.finished:
+        known = connection is not None and connection.outcome > GRANTED and self.table.is_alone(key)
+        if connection is None or not (known and self.settings.proven):
             return False
-        if not self.settings.proven or not self.table.is_alone(key):
-            return False
-        self._lasted(connection, time)
+        if connection.outcome == ENDED:
+            self._lasted(connection, time)
         del self.connections[key]
         return True
 
@@ -102,7 +102,7 @@ class Sessions(Ledger):
 
     def _appear(self, key: bytes, time: float) -> Connection:
         """A connection whose begin was not seen."""
-        origin = "self" if self._is_own(key[: key.index(b" ")], time) else "client"
+        origin = "self" if self.is_own(key.partition(b" ")[0], time) else "client"
         connection = Connection(UNSEEN, origin)
         self.table.add(key, connection)
         return connection
@@ -172,7 +172,7 @@ class Sessions(Ledger):
             self._move("other", record.moved.received, record.moved.sent)
 
     def _learn(self, record: Closed, connection: Connection) -> None:
-        if self.settings.proven or 0 <= connection.accepted < self.settings.since:
+        if 0 <= connection.accepted < self.settings.since:
             return
         sort = dante_reason.sort(record.reason, passed=record.passed)
         granted = connection.outcome == GRANTED
@@ -181,10 +181,14 @@ class Sessions(Ledger):
     def _request_ended(self, record: Closed) -> None:
         key, reason = record.key, _reason(record)
         connection = self._ended_one(key, record, granted=reason is None)
-        self._learn(record, connection)
+        if not self.settings.proven:
+            self._learn(record, connection)
         if connection.outcome == UNDECIDED:
-            self._decide(connection, record.command, record, reason)
-        if connection.outcome != GRANTED:
+            if reason is not None:
+                self._fail(connection, reason, record)
+                return
+            self._grant(connection, record.command, record.time)
+        elif connection.outcome != GRANTED:
             return
         moved = record.moved
         if moved is None:
@@ -204,16 +208,10 @@ class Sessions(Ledger):
                 lambda it: it.outcome == UNDECIDED,
             )
             connection = self.table.first(key, *(wanted if granted else wanted[::-1]))
-        if connection is not None and connection.finished and connection.accepted == UNSEEN:
+        if connection is not None and connection.accepted == UNSEEN and connection.finished:
             self.table.forget(key, connection)  # begins and ends of connections are not logged
             connection = None
         return connection or self._appear(key, record.time)
-
-    def _decide(self, connection: Connection, command: str, record: Closed, reason: str | None) -> None:
-        if reason is None:
-            self._grant(connection, command, record.time)
-        else:
-            self._fail(connection, reason, record)
 
     def _fail(self, connection: Connection, reason: str, record: Closed) -> None:
         connection.outcome = FAILED
@@ -238,8 +236,8 @@ class Sessions(Ledger):
         self.totals.sent[service] += sent
 
     def _connection_ended(self, record: Closed) -> None:
-        key, moved = record.key, record.moved or _NOTHING
-        if self.table.is_alone(key):
+        key, moved, table = record.key, record.moved or _NOTHING, self.table
+        if key not in table.doubtful and key not in table.given_up:
             connection = self.connections.get(key)
         else:
             outcome = GRANTED if moved.received or moved.sent else UNDECIDED
@@ -247,22 +245,35 @@ class Sessions(Ledger):
             connection = self.table.first(key, *wanted)
         if connection is None:
             connection = self._appear(key, record.time)
-        self._learn(record, connection)
+        if not self.settings.proven:
+            self._learn(record, connection)
         if connection.outcome == UNDECIDED and not self._of_association(connection, record):
-            if not record.passed and dante_reason.of_probe(record.reason):
-                self.totals.probes += 1
-            elif not record.passed and not record.reason:
-                self._fail(connection, "client_rule", record)
-            else:
-                self._decide(connection, "connect" if record.moved else "bind", record, _reason(record))
+            self._decide(connection, record)
         if connection.outcome == GRANTED:
             self._end(connection, "other", moved.received, moved.sent)
-        self._lasted(connection, record.time)
+        if connection.outcome == ENDED:
+            self._lasted(connection, record.time)
         self.table.forget(key, connection)
 
+    def _decide(self, connection: Connection, record: Closed) -> None:
+        """What became of a request of which nothing but the end of its connection tells."""
+        if record.passed:
+            reason = _reason(record)
+        elif not record.reason:
+            reason = "client_rule"
+        elif dante_reason.of_probe(record.reason):
+            self.totals.probes += 1
+            return
+        else:
+            reason = dante_reason.of_refusal(record.reason)
+        if reason is None:
+            self._grant(connection, "connect" if record.moved else "bind", record.time)
+        else:
+            self._fail(connection, reason, record)
+
     def _lasted(self, connection: Connection, time: float) -> None:
-        """Note how long a session was, if it was one."""
-        if connection.outcome == ENDED and connection.accepted >= 0:
+        """Note how long a session was, if its begin was seen."""
+        if connection.accepted >= 0:
             duration = _elapsed(connection.accepted, time)
             if isfinite(duration):
                 self.durations.observe(duration)
@@ -272,21 +283,24 @@ class Sessions(Ledger):
 
     def _association_ended(self, record: Closed) -> None:
         connection = Connection(UNSEEN, "client", GRANTED, "udpassociate")
-        association = self.associations.open.pop(record.proxy, None)
-        self._learn(record, connection)
+        relay = record.proxy
+        association = self.associations.open.pop(relay, None)
+        if not self.settings.proven:
+            self._learn(record, connection)
         if association is not None:
             connection.lost = association.lost
-        elif self.associations.is_told(record):
+        elif self.associations.is_told(record.pid, relay):
             connection.lost = True  # it was counted
         elif record.passed:
             self._grant(connection, "udpassociate", record.time)
         else:
             return  # never granted: the end of its connection says so too
-        received, sent = (record.moved or _NOTHING).received, payload(record)
+        moved = record.moved or _NOTHING
+        received, sent = moved.received, payload(moved, record.target)
         self._end(connection, _service(record.target), received, sent)
         if record.target:
             self.by_bytes.add(record.target, received + sent)
-        self.associations.ended(record)
+        self.associations.ended(record.pid, relay, moved)
 
     def _of_association(self, connection: Connection, record: Closed) -> bool:
         """Whether a connection that ended was that of an association, which is accounted for by itself."""
@@ -342,8 +356,7 @@ class Sessions(Ledger):
 def _reason(record: Closed) -> str | None:
     """Why a request failed that ended like this; None when it was granted."""
     if not record.passed:
-        granted = dante_reason.after_grant(record.reason)
-        return None if granted else dante_reason.of_refusal(record.reason)
+        return dante_reason.of_refusal(record.reason)
     moved = record.moved
     if moved and (moved.received or moved.sent or moved.returned):
         return None
