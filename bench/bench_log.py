@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from proxywatch.source.logfile import LogFile
+from proxywatch.source.own_traffic import OwnTraffic
 from proxywatch.state.dante_account import DanteAccount
 from proxywatch.state.sessions import Sessions
 
@@ -30,7 +31,9 @@ HEAD = re.compile(rb"\w+ +\d+ [\d:]+ \((\d+\.\d+)\) \w+\[(\d+)\]: (\w+): (.*)")
 def ours(path: Path) -> None:
     """Read and account, as the collector does."""
     log = LogFile(str(path))
-    account = DanteAccount(Sessions(lambda _endpoint, _at: False))
+    own = OwnTraffic()
+    own.opened("127.0.0.1", 40000, at=0)
+    account = DanteAccount(Sessions(own.includes, own_begins=own.begins))
     while chunk := log.read(1 << 15):
         account.take(chunk)
     log.close()

@@ -32,6 +32,20 @@ def test_a_client_that_gets_the_port_later_is_a_client() -> None:
     assert own.includes(b"127.0.0.1.40001", at=100.5)
 
 
+def test_what_does_not_begin_like_ours_is_not_ours() -> None:
+    """Nobody has to be looked up whose address was never ours; there are too many of ours before all are."""
+    own = OwnTraffic(capacity=100)
+    assert not b"10.0.0.1.40001".startswith(own.begins())
+    own.opened("10.0.0.1", 40001, at=100)
+    assert b"10.0.0.1.40001".startswith(own.begins())
+    assert b"::ffff:10.0.0.1.40001".startswith(own.begins())
+    assert not b"10.0.0.11.40001".startswith(own.begins())
+    for last in range(1, 80):
+        own.opened(f"fd00::{last}", 40001, at=100)
+        assert (b"fd00::%d.40001" % last).startswith(own.begins())
+    assert len(own.begins()) < 40
+
+
 def test_memory_is_bounded() -> None:
     """The oldest are forgotten first."""
     own = OwnTraffic(capacity=10)

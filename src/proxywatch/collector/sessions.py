@@ -171,7 +171,12 @@ class SessionsCollector:
         self._clock = clock
         self._own = own
         self._account = DanteAccount(
-            Sessions(self._is_own, span=max(60.0, settings.window), include_own=settings.include_self)
+            Sessions(
+                self._is_own,
+                own_begins=own.begins,
+                span=max(60.0, settings.window),
+                include_own=settings.include_self,
+            )
         )
         self._lines: Lines | None = None
         self._at_end = settings.start == "end"

@@ -80,15 +80,18 @@ def split(chunk: bytes) -> list[tuple[bytes, ...]]:
     return (_dated_lines if chunk.startswith(b"(", 16) else _prefixed_lines)(chunk)
 
 
-def records(row: tuple[bytes, ...]) -> list[Opened | Closed]:
-    """What `dante_log.parse` gives for the line or two of a row of `split`; nothing for another form."""
+def records(row: tuple[bytes, ...], second: int, time: float) -> list[Opened | Closed]:
+    """What `dante_log.parse` gives for the line or two of a row of `split`.
+
+    Args:
+        row: Not of another form.
+        second: In which its lines were written.
+        time: Of its last line, in seconds.
+    """
     (
-        second, micros, pid, begun, sent, packets, key, read, written, target, returned, reason, gone,
+        _, micros, pid, begun, sent, packets, key, read, written, target, returned, reason, gone,
         refused, blocked, asked, why, _,
     ) = row  # fmt: skip
-    if not second:
-        return []
-    time = int(second) + int(micros) * 1e-6
     if refused:
         return [Closed(blocked, time, pid, COMMANDS[refused], asked, why, passed=False)]
     command = COMMANDS[begun]
@@ -96,9 +99,10 @@ def records(row: tuple[bytes, ...]) -> list[Opened | Closed]:
         return [Opened(key, time, pid, command)]
     received = written or (read if command == "accept" else 0)
     moved = Moved(int(sent), int(received), int(returned or 0), int(packets or 0))
-    end = Closed(key, time, pid, command, target, reason, passed=True, moved=moved)
     if not gone:
-        return [end]
-    time = int(second) + int(gone) * 1e-6
-    moved = Moved(int(sent), int(written), 0)
-    return [end, Closed(key, time, pid, "accept", b"", reason, passed=True, moved=moved)]
+        return [Closed(key, time, pid, command, target, reason, passed=True, moved=moved)]
+    before = second + int(micros) * 1e-6
+    return [
+        Closed(key, before, pid, command, target, reason, passed=True, moved=moved),
+        Closed(key, time, pid, "accept", b"", reason, passed=True, moved=Moved(int(sent), int(written), 0)),
+    ]

@@ -19,6 +19,7 @@ _SLACK = 2.0
 _LATE = 60.0
 """A proxy that hangs accepts a probe long after it was given up; TIME_WAIT keeps its port for a minute."""
 _MAPPED = b"::ffff:"
+_MOST_ADDRESSES = 16
 
 
 class OwnTraffic:
@@ -28,6 +29,7 @@ class OwnTraffic:
         self._capacity = capacity
         self._lives: dict[bytes, list[list[float]]] = {}
         self._order: deque[bytes] = deque()
+        self._begins: tuple[bytes, ...] = ()
         self._path = ""
         self._fd: int | None = None
         self._noted = 0
@@ -56,6 +58,10 @@ class OwnTraffic:
         if lives is None:
             return False
         return any(start - _SLACK <= at <= end + _LATE for start, end in lives)
+
+    def begins(self) -> tuple[bytes, ...]:
+        """How endpoints of ours begin, `ADDRESS.`: one that begins otherwise need not be looked up."""
+        return self._begins
 
     def keep(self, path: str, now: float) -> None:
         """Add what an earlier process noted in a file, and note everything there from now on.
@@ -99,6 +105,11 @@ class OwnTraffic:
     def _open(self, endpoint: bytes, at: float) -> None:
         self._lives.setdefault(endpoint, []).append([at, float("inf")])
         self._order.append(endpoint)
+        if not endpoint.startswith(self._begins):
+            begin = endpoint[: endpoint.rfind(b".") + 1]
+            self._begins += (begin, _MAPPED + begin)
+            if len(self._begins) > 2 * _MOST_ADDRESSES:
+                self._begins = (b"",)
         if len(self._order) > self._capacity:
             oldest = self._order.popleft()
             lives = self._lives[oldest]

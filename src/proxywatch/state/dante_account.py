@@ -68,7 +68,7 @@ class DanteAccount:
         doubtful, given_up = sessions.table.doubtful, sessions.table.given_up
         setups: list[float] = []
         durations: list[float] = []
-        capacity, is_own = sessions.table.capacity, sessions.is_own
+        capacity, is_own, own_begins = sessions.table.capacity, sessions.is_own, sessions.own_begins()
         received, given = totals.received, totals.sent
         add_bytes, add_duration = sessions.by_bytes.add, sessions.last_durations.append
         last, start, time = None, 0, 0.0
@@ -117,7 +117,7 @@ class DanteAccount:
                 if (
                     key not in connections
                     and len(connections) < capacity
-                    and not is_own(key.partition(b" ")[0], time)
+                    and not (key.startswith(own_begins) and is_own(key.partition(b" ")[0], time))
                 ):
                     settings.begins += 1
                     connections[key] = Connection(time, "client", UNDECIDED, "", pid)
@@ -135,7 +135,7 @@ class DanteAccount:
                     continue
             elif refused == b"accept" and sessions.disconnected(blocked, time):
                 continue
-            for record in dante_rows.records(row):
+            for record in dante_rows.records(row, start, time):
                 sessions.apply(record)
         sessions.settle(time, setups, durations)
 
