@@ -5,14 +5,14 @@ import os
 import socket
 import ssl
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from urllib.parse import urlsplit
 
 import msgspec
 
 from proxywatch.errors import SourceError
 from proxywatch.parse.quantity import Address
-from proxywatch.status.model import Exit, Figure, Phase, Points, Status
+from proxywatch.status.model import Exit, Figure, Phase, Points, Requests, Status
 
 _PATH = "/api/v1/status"
 _LIMIT = 8 << 20
@@ -24,6 +24,7 @@ _TONES = {
 _BARS = "▁▂▃▄▅▆▇█"
 _WIDTH = 40
 _NAME = 20
+_MOST = 5
 
 Paint = Callable[[str, str], str]
 
@@ -134,6 +135,31 @@ def _lines(status: Status, paint: Paint) -> Iterator[str]:
         what = " ".join(filter(None, (failure.kind, failure.stage, failure.reason)))
         words = ": ".join(filter(None, (failure.blame, failure.words, failure.target)))
         yield f"  {_ago(status.time, failure.at):<{_NAME}}{paint('bad', what)}  {words}"
+    if status.requests is not None:
+        yield from _requests(status.requests)
+
+
+def _requests(requests: Requests) -> Iterator[str]:
+    causes = ((cause.count, f"{cause.blame}: {cause.reason}") for cause in requests.causes)
+    yield from _ranks("Why requests fail", causes)
+    yield from _ranks("Most failures", ((it.weight, it.target) for it in requests.most_failures))
+    yield from _ranks("Most bytes", ((it.weight, it.target) for it in requests.most_bytes))
+    hidden = ", ".join(requests.cannot_tell)
+    if hidden or requests.unparsed:
+        yield ""
+    if hidden:
+        yield f"  The log does not show {hidden}: see `proxywatch check`"
+    if requests.unparsed:
+        yield f"  {requests.unparsed:,} lines of the log are not Dante's: {requests.unparsed_example!r}"
+
+
+def _ranks(title: str, ranks: Iterable[tuple[int, str]]) -> Iterator[str]:
+    shown = list(ranks)[:_MOST]
+    if shown:
+        yield ""
+        yield f"  {title}"
+    for weight, words in shown:
+        yield f"  {weight:>{_NAME - 2},}  {words}"
 
 
 def _row(title: str, text: str) -> str:

@@ -68,7 +68,11 @@ def test_the_page(tmp_path: Path) -> None:
             subprocess.run(refused, check=False)
             page.wait("document.body.innerText.includes('127.0.0.1:1')")
             assert "destination" in page.evaluate("document.body.innerText")
-            assert page.evaluate("document.documentElement.scrollHeight") <= 900
+            page.wait("byId('causes').innerText.startsWith('refused')")
+            assert page.evaluate("byId('most-failures').innerText").split("\n")[0] == "127.0.0.1:1"
+            assert page.evaluate("byId('most-bytes').innerText").split("\n")[0] == f"127.0.0.1:{site.port}"
+            assert page.evaluate("byId('lists').getBoundingClientRect().bottom") <= 1000
+            assert page.evaluate("byId('lists').getBoundingClientRect().top") <= 600
             page.screenshot(pictures / "page-light.png")
             page.look(1280, 860, dark=True)
             page.screenshot(pictures / "page-dark.png")

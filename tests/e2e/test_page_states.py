@@ -9,14 +9,18 @@ from typing import Any, cast
 import msgspec
 import pytest
 
+from proxywatch.parse.dante_reason import REASONS
 from proxywatch.status.model import (
+    Cause,
     CollectorState,
+    Destination,
     Exit,
     Failure,
     Figure,
     Grade,
     Phase,
     Points,
+    Requests,
     Status,
     Verdict,
     Vpn,
@@ -98,6 +102,7 @@ def status(*, level: str = "good", long: int = 1, known: bool = True, failures: 
         phases=[Phase(each, 0.9) for each in PHASES] if known else [],
         collectors=[_collector(each, state, name) for each, state in COLLECTORS.items()],
         failures=[_failure(now - 7 * number, name, long) for number in range(failures)],
+        requests=_requests(name, failures) if known else None,
         trends={key: STEPS for key, *_ in KINDS} if known else {},
     )
 
@@ -117,6 +122,13 @@ def _collector(name: str, state: str, lacking: str) -> CollectorState:
 def _failure(at: float, name: str, long: int) -> Failure:
     target, words = f"{name}.example:443", "it broke " * long
     return Failure(at, "request", target, "first_byte", "tls_handshake_failed", words, "destination")
+
+
+def _requests(name: str, failures: int) -> Requests:
+    places = [Destination(f"{place}.{name}:443", 3**place, 1000) for place in range(20, 0, -1)]
+    causes = [Cause(reason, blame, 3) for reason, blame in REASONS.items()] if failures else []
+    hidden = ["timeouts", "durations and open connections"] if failures else []
+    return Requests(10**9, failures, causes, places, places if failures else [], hidden, failures, name * 9)
 
 
 STATES = {
@@ -202,6 +214,8 @@ def test_rare_states(page: Page, name: str) -> None:
         ("bytes(999).join(' ')", "999 B"),
         ("bytes(1000).join(' ')", "1 kB"),
         ("bytes(2.5e9).join(' ')", "2.5 GB"),
+        ("sized(1234)", "1.23 kB"),
+        ("counted(1234567)", "1,234,567"),
         ("sentence('wg0 is dead')", "wg0 is dead"),
         ("sentence('no answer')", "No answer"),
         ("sentence('proxy_connect: no answer')", "Proxy connect: no answer"),
@@ -228,6 +242,34 @@ def test_what_is_shown_of_tunnel_exit_and_failures(page: Page) -> None:
     assert "VPN confirmed" not in told
     assert ":" in page.evaluate("document.querySelector('#failures time').title")
     assert page.evaluate("document.querySelector('#failures time').dateTime").endswith("Z")
+
+
+def test_what_all_requests_came_to(page: Page) -> None:
+    """The heaviest first, of as many as fit; what may be missing; nothing where nothing is known."""
+    paint(page, "usual")
+    told = page.evaluate("byId('requests').innerText").split("\n")
+    assert told[:5] == [
+        "Why requests fail",
+        "None yet.",
+        "Where they fail",
+        "None yet.",
+        "Where the bytes go",
+    ]
+    assert told[5:8] == ["20.golden-crab-:443", "3.49 GB", "or up to 1 kB more"]
+    assert page.evaluate("document.querySelectorAll('#most-bytes .share').length") == 5
+    assert page.evaluate("document.querySelector('#most-bytes .share').style.width") == "100%"
+    assert page.evaluate("byId('unparsed').checkVisibility()") is False
+    paint(page, "many-failures")
+    told = page.evaluate("byId('requests').innerText")
+    for words in (
+        "not socks\n3\nclient",
+        "does not show timeouts, durations",
+        "not Dante's: 200",
+        "golden-crab",
+    ):
+        assert words in told
+    paint(page, "unknown")
+    assert page.evaluate("byId('requests').checkVisibility()") is False
 
 
 def test_it_can_be_heard_and_felt(page: Page) -> None:

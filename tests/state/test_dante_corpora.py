@@ -1,6 +1,7 @@
 """The account of recorded logs against the truth about them; `pytest -s` prints the comparison."""
 
 import re
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -48,6 +49,20 @@ def expected(chosen: Corpus) -> tuple[dict[str, int], dict[str, int]]:
         else:
             failed[REASONS[truth["reason"]] or ""] += 1
     return granted, failed
+
+
+def test_names_that_do_not_resolve_are_among_the_destinations_that_fail() -> None:
+    """By the name, as their lines have no target; as often as clients asked for them."""
+    chosen = corpus("main")
+    asked = Counter(
+        truth["dest"][0].encode()
+        for truth in chosen.sessions
+        if (REASONS.get(truth["reason"] or "") or "").startswith("dns_")
+    )
+    failures = dict(account_of(chosen.log).sessions.by_failures.top(1000))
+    plain = {name: count for name, count in asked.items() if re.fullmatch(rb"[a-z0-9.-]*[a-z]", name)}
+    assert len(plain) > 20
+    assert {name: failures.get(name, 0) for name in plain} == plain
 
 
 @pytest.mark.parametrize("name", COMPLETE)

@@ -36,6 +36,19 @@ INFO = metric.gauge("proxy_exit_info", "Exit.", ["ip", "country", "city", "serve
 CHECK = metric.gauge("proxy_exit_check", "Check.", ["check"])
 
 
+REPORT = {
+    "lines": 70,
+    "successful": 9,
+    "failed": 3,
+    "failures": {"refused": 1, "socks_rule": 2},
+    "top_by_bytes": [{"destination": "2001:db8::1.443", "weight": 5000, "error": 0}],
+    "top_by_failures": [{"destination": "b.25", "weight": 2, "error": 1}],
+    "cannot_tell": ["timeouts"],
+    "unparsed": 2,
+    "unparsed_example": "what is this",
+}
+
+
 class Probes(msgspec.Struct, frozen=True):
     """As the latency collector's status has them."""
 
@@ -75,7 +88,7 @@ class Rig:
         self.latency = Puppet(
             "latency", {LATENCY: 142.0}, Probes([failed, {"duration": 0.052, "phases": phases}])
         )
-        self.sessions = Puppet("sessions", {RATE: 99.5}, Log({"recent_failures": [refused]}))
+        self.sessions = Puppet("sessions", {RATE: 99.5}, Log(REPORT | {"recent_failures": [refused]}))
         self.speed = Puppet("speed", {SPEED: 50.0})
         self.active = Puppet("active", {ACTIVE: 3})
         self.interface = Puppet("interface", {BYTES: 1000})
@@ -177,6 +190,24 @@ async def test_the_worst_is_said_first(break_it: Any, level: str, words: str) ->
     verdict = (await rig.status()).verdict
     assert (verdict.level, verdict.words) == (level, words)
     assert bool(verdict.advice) == (level in ("bad", "warning")), "what to do, when something has to be done"
+
+
+async def test_what_all_requests_came_to() -> None:
+    """Why they failed, the most frequent first; where they went; nothing without a log."""
+    rig = Rig()
+    requests = (await rig.status()).requests
+    assert requests is not None
+    assert [(cause.reason, cause.blame, cause.count) for cause in requests.causes] == [
+        ("socks_rule", "policy", 2),
+        ("refused", "destination", 1),
+    ]
+    assert [it.target for it in (*requests.most_bytes, *requests.most_failures)] == [
+        "[2001:db8::1]:443",
+        "b:25",
+    ]
+    assert (requests.unparsed, requests.unparsed_example) == (2, "what is this")
+    rig.sessions.told = Log(REPORT | {"lines": 0})
+    assert (await rig.status()).requests is None
 
 
 async def test_the_tunnel_comes_before_what_follows_from_it() -> None:
@@ -297,6 +328,14 @@ async def test_a_terminal_shows_the_same() -> None:
     for collector in status.collectors:
         assert f"● {collector.name} " in text
     assert "policy: no: b:25" in text
+    for words in (
+        "2  policy: socks_rule",
+        "2  b:25",
+        "5,000  [2001:db8::1]:443",
+        "timeouts",
+        "'what is this'",
+    ):
+        assert words in text
     assert "\033" not in text
     assert re.sub(r"\033\[\d+m", "", terminal.render(status, colour=True)) == text
 

@@ -3,6 +3,7 @@
 // Shows /api/v1/status, and asks for it again every few seconds while somebody looks.
 
 const PERIOD = 3000;
+const RANKS = 5;
 const MAIN = new Set(["success_rate", "latency", "speed"]);
 const TREND = { transferred: "traffic" };
 const PHASES = {
@@ -51,6 +52,9 @@ function bytes(value) {
   }
   return [number(value), units[unit]];
 }
+
+const sized = (value) => bytes(value).join(" ");
+const counted = (value) => value.toLocaleString("en");
 
 // Begun with a capital, unless the first word is a name such as wg0; a phase before a colon is in words.
 const sentence = (text) => {
@@ -317,6 +321,34 @@ function showFailures(status) {
   byId("failures").replaceChildren(...(items.length ? items : none("None in memory.")));
 }
 
+// What all requests came to: why they failed, and where they went.
+function showRequests(status) {
+  const { requests } = status;
+  byId("requests").hidden = requests === null;
+  if (requests === null) return;
+  const named = (destinations, words) => destinations.map(({ target, weight, error }) =>
+    [target, weight, error ? `or up to ${words(error)} more` : ""]);
+  rank(byId("causes"), requests.causes.map(({ reason, blame, count }) => [reason.replaceAll("_", " "), count, blame]), counted);
+  rank(byId("most-bytes"), named(requests.most_bytes, sized), sized);
+  rank(byId("most-failures"), named(requests.most_failures, counted), counted);
+  const hidden = requests.cannot_tell.join(", ");
+  say(byId("hidden"), hidden && `The log does not show ${hidden}: proxywatch check says how to have it.`);
+  const { unparsed, unparsed_example: example } = requests;
+  say(byId("unparsed"), unparsed ? `Lines in the log that are not Dante's: ${counted(unparsed)}. The last: ${example.slice(0, 200)}` : "");
+}
+
+// Names with their weights, the heaviest first, each with its share of the heaviest as a bar.
+function rank(list, ranks, words) {
+  const items = ranks.slice(0, RANKS).map(([name, weight, note]) => {
+    const item = element("li");
+    const share = element("i", "share");
+    share.style.width = `${(100 * weight) / ranks[0][1]}%`;
+    item.append(element("b", "", name), element("span", "", words(weight)), share, element("span", "aside", note));
+    return item;
+  });
+  list.replaceChildren(...(items.length ? items : none("None yet.")));
+}
+
 function showCollectors(status) {
   const troubled = status.collectors.filter((collector) => collector.state !== "ok");
   const well = status.collectors.filter((collector) => collector.state === "ok");
@@ -346,6 +378,7 @@ function show(status) {
   showVerdict(status);
   showFigures(status);
   showFailures(status);
+  showRequests(status);
   showCollectors(status);
 }
 

@@ -100,6 +100,9 @@ _BEHIND: Final = {
     b"connection to target from proxy server timed out": "connect_timeout",
 }
 _UNRESOLVED = re.compile(rb"(?:could|can) not resolve (?:hostname|target address|host) ").match
+_UNRESOLVED_NAME = re.compile(
+    rb"(?:request was not performed due to error: )?could not resolve hostname \"(.*)\": [^\"]*", re.DOTALL
+).fullmatch
 _AFTER_GRANT = re.compile(
     rb"bind-reply from |expected bindreply |eof from client$|failed to accept\(2\)"
     rb"|receiving request from client failed|sending bind-response to client failed"
@@ -199,6 +202,12 @@ def of_resolver(text: bytes) -> str | None:
         if words.startswith(known) or (len(words) > _CUT and known.startswith(words)):
             return kind
     return "dns_error" if len(text) < _LONGEST else "dns_not_found"  # nobody has a name as long as that
+
+
+def unresolved_name(text: bytes) -> bytes:
+    """The name that a request could not resolve, whose line names no target; empty where that was cut."""
+    match = _UNRESOLVED_NAME(text)
+    return match[1] if match else b""
 
 
 def _of_connect(text: bytes) -> str | None:

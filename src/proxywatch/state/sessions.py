@@ -218,11 +218,13 @@ class Sessions(Ledger):
         if connection.origin == "self" and not self._include_own:
             return
         self.totals.failures[reason] += 1
+        target = record.target
         if reason in self.totals.dns:
             self.totals.dns[reason] += 1
+            target = target or dante_reason.unresolved_name(record.reason)
         self.window.add(record.time, successful=False)
-        if record.target:
-            self.by_failures.add(record.target, 1)
+        if target:
+            self.by_failures.add(target, 1)
         self._recent.append((record, reason))
 
     def _end(self, connection: Connection, service: str, received: int, sent: int) -> None:

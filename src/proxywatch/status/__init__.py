@@ -85,6 +85,7 @@ class Board:
             phases=facts.phases(seen),
             collectors=[_state(name, outcomes.get(name), what) for name, what in seen.items()],
             failures=facts.failures(self._history(), seen),
+            requests=facts.requests(seen),
             trends={key: Points(trend.step, _rounded(trend.values)) for key, trend in self._trends.items()},
         )
 

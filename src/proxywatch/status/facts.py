@@ -5,9 +5,10 @@ from typing import Any
 
 import msgspec
 
+from proxywatch.parse import dante_reason
 from proxywatch.parse.outcome import REASONS, STAGES
 from proxywatch.status.figures import Samples, value
-from proxywatch.status.model import Exit, Failure, Phase, Vpn
+from proxywatch.status.model import Cause, Destination, Exit, Failure, Phase, Requests, Vpn
 
 Seen = Mapping[str, Any]
 _MOST_FAILURES = 12
@@ -62,6 +63,29 @@ def failures(history: object, seen: Seen) -> list[Failure]:
     requests = report.get("recent_failures") or ()
     failed = [*map(_probe, map(_mapping, probes)), *map(_request, map(_mapping, requests))]
     return sorted(failed, key=lambda failure: failure.at, reverse=True)[:_MOST_FAILURES]
+
+
+def requests(seen: Seen) -> Requests | None:
+    """What the sessions collector counted; None before the first line."""
+    report = _mapping(_mapping(seen.get("sessions")).get("report"))
+    if not report.get("lines"):
+        return None
+    counts = _mapping(report.get("failures"))
+    causes = [Cause(reason, dante_reason.REASONS[reason], count) for reason, count in counts.items()]
+    return Requests(
+        successful=report.get("successful"),
+        failed=report.get("failed"),
+        causes=sorted(causes, key=lambda cause: cause.count, reverse=True),
+        most_bytes=_destinations(report.get("top_by_bytes")),
+        most_failures=_destinations(report.get("top_by_failures")),
+        cannot_tell=report.get("cannot_tell") or [],
+        unparsed=report.get("unparsed") or 0,
+        unparsed_example=report.get("unparsed_example") or "",
+    )
+
+
+def _destinations(told: Any) -> list[Destination]:  # noqa: ANN401 - as a collector's status has it
+    return [Destination(_address(it["destination"]), it["weight"], it["error"]) for it in told or ()]
 
 
 def _probe(entry: Mapping[str, Any]) -> Failure:

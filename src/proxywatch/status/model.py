@@ -133,6 +133,56 @@ class Failure(Struct, frozen=True):
     blame: str
 
 
+class Cause(Struct, frozen=True):
+    """Why requests failed, and how often.
+
+    Attributes:
+        reason: As in `proxy_request_failures_total`.
+        blame: Whose fault: `client`, `policy`, `proxy`, `tunnel` or `destination`.
+        count: Of requests.
+    """
+
+    reason: str
+    blame: str
+    count: int
+
+
+class Destination(Struct, frozen=True):
+    """One of those that clients ask for most.
+
+    Attributes:
+        target: `HOST:PORT`.
+        weight: Bytes both ways, or failed requests.
+        error: How much more that may be; 0 while there are few destinations.
+    """
+
+    target: str
+    weight: int
+    error: int
+
+
+class Requests(Struct, frozen=True):
+    """What clients' requests came to, by all of the log that was read.
+
+    Attributes:
+        successful, failed: How many; None where the log's settings hide some.
+        causes: Why they failed, the most frequent first.
+        most_bytes, most_failures: The heaviest destinations, 20 at most.
+        cannot_tell: What the log's settings hide, in words.
+        unparsed: Lines in the log that are none of Dante's.
+        unparsed_example: The last of them; empty without any.
+    """
+
+    successful: int | None
+    failed: int | None
+    causes: list[Cause]
+    most_bytes: list[Destination]
+    most_failures: list[Destination]
+    cannot_tell: list[str]
+    unparsed: int
+    unparsed_example: str
+
+
 class Points(Struct, frozen=True):
     """A trend: the mean of each step of time, oldest first, up to now; null where nothing was measured."""
 
@@ -155,6 +205,7 @@ class Status(Struct, frozen=True):
         phases: Of the last probe that succeeded; empty when there was none.
         collectors: Who sees what.
         failures: The most recent first.
+        requests: What all of them came to; None before a line of Dante's log was read.
         trends: By a figure's key.
     """
 
@@ -169,4 +220,5 @@ class Status(Struct, frozen=True):
     phases: list[Phase]
     collectors: list[CollectorState]
     failures: list[Failure]
+    requests: Requests | None
     trends: dict[str, Points]
