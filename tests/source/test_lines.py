@@ -177,10 +177,10 @@ def test_a_line_without_an_end_in_a_fifo_holds_no_read_for_long(fifo: Path) -> N
     source = follow(fifo)
     with fifo.open("wb", buffering=0) as writer:
         writer.write(b"x" * (1 << 20))
+        assert source.read(1 << 14) == b"x" * 4096 + b"\n"
+        writer.write(b"x" * (1 << 20))
         assert source.read(1 << 14) == b""
         assert source.more
-        writer.write(b"x" * (1 << 20))
-        assert source.read(1 << 14) == b"x" * 4096 + b"\n"
         writer.write(b"\nnext\n")
         while source.more or not (taken := source.read(1 << 14)):
             source.more = False
@@ -199,4 +199,28 @@ async def test_the_last_line_of_standard_input_may_have_no_newline(stdin: int) -
     os.close(stdin)
     assert source.read(1024) == b"two\n"
     assert source.read(1024) == b""
+    source.close()
+
+
+def test_who_ends_amid_a_line_that_is_too_long_does_not_spoil_the_next(
+    fifo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where we may not hold a FIFO open ourselves, it ends with its writer and begins with the next."""
+    opened = os.open
+
+    def not_permitted(path: str, flags: int) -> int:
+        if flags & os.O_RDWR:
+            raise PermissionError(13, "Permission denied")
+        return opened(path, flags)
+
+    monkeypatch.setattr(os, "open", not_permitted)
+    source = follow(fifo)
+    monkeypatch.undo()
+    with fifo.open("wb", buffering=0) as writer:
+        writer.write(b"x" * (1 << 20))
+        assert source.read(1 << 14) == b"x" * 4096 + b"\n"
+    assert source.read(1 << 14) == b""
+    with fifo.open("wb", buffering=0) as writer:
+        writer.write(b"next\n")
+        assert source.read(1 << 14) == b"next\n"
     source.close()

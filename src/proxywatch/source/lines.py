@@ -13,9 +13,9 @@ from typing import Protocol
 from proxywatch.source import file
 from proxywatch.source.inotify import readable
 from proxywatch.source.logfile import Place
+from proxywatch.source.splitter import LONGEST, Splitter
 from proxywatch.source.tail import Tail
 
-_LONGEST = 1 << 20
 STANDARD_INPUT = "-"
 
 
@@ -147,13 +147,11 @@ class Pipe:
         self.read_bytes = 0
         self._fd = fd
         self.more = False
-        self._rest: list[bytes] = []
-        self._waiting = 0
-        self._skipping = False
+        self._splitter = Splitter()
         self._ended = False
         self._whole = not stat.S_ISREG(os.fstat(fd).st_mode)  # what has ended does not grow again
         with suppress(OSError):  # 64 KiB are less than one line of `log: data`; or it is no pipe
-            fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _LONGEST)
+            fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, LONGEST)
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN)
 
@@ -170,35 +168,17 @@ class Pipe:
             except OSError as error:
                 raise file.unreadable(STANDARD_INPUT, error) from error
             self._ended = not chunk
-            if self._ended and not (self._whole and self._waiting):
-                break
-            lines = self._complete(chunk or b"\n")
+            lines = self._splitter.end() if self._ended and self._whole else self._splitter.feed(chunk)
             if lines:
                 self.read_bytes += len(lines)
                 return lines
+            if self._ended:
+                break
             taken += len(chunk)
-            if taken >= _LONGEST:
+            if taken >= LONGEST:
                 self.more = True
                 break
         return b""
-
-    def _complete(self, chunk: bytes) -> bytes:
-        if self._skipping:
-            _, newline, chunk = chunk.partition(b"\n")
-            self._skipping = not newline
-        lines, newline, rest = chunk.rpartition(b"\n")
-        if newline:
-            self._rest.append(lines + newline)
-            lines = b"".join(self._rest)
-            self._rest, self._waiting = [rest], len(rest)
-            return lines
-        self._rest.append(rest)
-        self._waiting += len(rest)
-        if self._waiting <= _LONGEST:
-            return b""
-        start = b"".join(self._rest)[:4096] + b"\n"
-        self._rest, self._waiting, self._skipping = [], 0, True
-        return start
 
     async def changed(self, timeout: float) -> None:  # noqa: ASYNC109 - as in the protocol
         """Return when there is something to read, or, after its end, whether there is or not."""

@@ -13,10 +13,9 @@ from typing import NamedTuple
 from proxywatch.errors import SourceError
 from proxywatch.source import file
 from proxywatch.source.rotated import HEAD, alike
+from proxywatch.source.splitter import KEPT, LONGEST
 
 _MARK = 256
-_LONGEST = 1 << 20
-_KEPT = 1 << 12
 _NULS = bytes(1 << 16)
 _STEPS = 64  # of NUL bytes, 4 MiB: about a millisecond's work
 _LONG_STEPS = 4  # of a long line, 4 MiB too
@@ -104,7 +103,7 @@ class LogFile:
     def to_end(self) -> None:
         """Stand at the end: before a last line that is still being written, unless that is a long one."""
         size = self.size()
-        start = max(0, size - _LONGEST)
+        start = max(0, size - LONGEST)
         newline = os.pread(self._fd, size - start, start).rfind(b"\n")
         self._stand(size if newline < 0 and start > 0 else start + newline + 1)
 
@@ -133,7 +132,7 @@ class LogFile:
         if self.size() < place.offset and alike(os.pread(self._fd, HEAD, 0), place.head):
             self.to_end()
             return True
-        kept = os.pread(self._fd, _LONGEST, 0).find(place.mark) if len(place.mark) == _MARK else -1
+        kept = os.pread(self._fd, LONGEST, 0).find(place.mark) if len(place.mark) == _MARK else -1
         if kept >= 0 and place.mark.count(b"\0") < _MARK:
             self._head = os.pread(self._fd, HEAD, 0)
             self._stand(kept + _MARK)
@@ -196,23 +195,23 @@ class LogFile:
 
     def _long_line(self) -> bytes:
         """One line that is longer than a chunk; its start when it is too long."""
-        line = os.pread(self._fd, _LONGEST, self._offset)
+        line = os.pread(self._fd, LONGEST, self._offset)
         end = line.find(b"\n") + 1
-        if not end and len(line) < _LONGEST:
+        if not end and len(line) < LONGEST:
             return b""
         self._stand(self._offset + (end or len(line)))
-        return line[:end] or line[:_KEPT] + b"\n"
+        return line[:end] or line[:KEPT] + b"\n"
 
     def _pass_line(self, limit: int) -> bytes:
         """Go to the end of a line that is too long."""
         for _ in range(_LONG_STEPS):
-            block = os.pread(self._fd, _LONGEST, self._offset)
+            block = os.pread(self._fd, LONGEST, self._offset)
             end = block.find(b"\n") + 1
             if end:
                 self._stand(self._offset + end)
                 return self.read(limit)
             self._stand(self._offset + len(block))
-            if len(block) < _LONGEST:
+            if len(block) < LONGEST:
                 return b""
         self.more = True
         return b""

@@ -10,10 +10,9 @@ from typing import IO, cast
 from proxywatch.errors import SourceError
 from proxywatch.source import file
 from proxywatch.source.lines import STANDARD_INPUT
+from proxywatch.source.splitter import Splitter
 
 _CHUNK = 1 << 18
-_LONGEST = 1 << 20
-_KEPT = 1 << 12
 _GZIP = b"\x1f\x8b"
 
 
@@ -28,19 +27,12 @@ def lines(path: str) -> Iterator[bytes]:
     Raises:
         SourceError: It cannot be read, or what it packs is damaged; what came before was given.
     """
-    rest, skipping = b"", False
+    splitter = Splitter()
     for chunk in _chunks(path):
-        if skipping:
-            _, newline, chunk = chunk.partition(b"\n")  # noqa: PLW2901 - the rest of it
-            skipping = not newline
-        some, newline, rest = (rest + chunk).rpartition(b"\n")
-        if newline:
-            yield some + newline
-        if len(rest) > _LONGEST:
-            yield rest[:_KEPT] + b"\n"
-            rest, skipping = b"", True
-    if rest:
-        yield rest + b"\n"
+        if some := splitter.feed(chunk):
+            yield some
+    if last := splitter.end():
+        yield last
 
 
 def _chunks(path: str) -> Iterator[bytes]:
