@@ -5,6 +5,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -88,3 +89,26 @@ def test_where_it_cannot_be_written_or_read(path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
     with pytest.raises(SourceError, match="Not a directory"):
         checkpoint.read("/dev/null/checkpoint")
+
+
+def test_a_write_that_takes_long_is_not_disturbed_by_the_next(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the exporter is stopped while the disk is busy: the last one is there in the end."""
+    flush = os.fsync
+    flushing, goes_on = threading.Event(), threading.Event()
+
+    def slow(fd: int) -> None:
+        flushing.set()
+        goes_on.wait(10)
+        flush(fd)
+
+    monkeypatch.setattr(os, "fsync", slow)
+    first = threading.Thread(target=checkpoint.write, args=(str(path), b"first" * 1000))
+    first.start()
+    flushing.wait(10)
+    threading.Timer(0.05, goes_on.set).start()
+    checkpoint.write(str(path), b"second")
+    first.join()
+    assert path.read_bytes() == b"second"
+    assert list(path.parent.iterdir()) == [path]
