@@ -88,6 +88,26 @@ def test_an_absent_log_is_said_and_read_from_its_beginning_when_it_appears(log: 
     assert drain(tail) == [b"first"]
 
 
+@pytest.mark.parametrize("renamed", [True, False])
+def test_a_log_that_is_gone_for_long_is_said(log: Path, renamed: bool) -> None:  # noqa: FBT001
+    """Not at once: its writer may still have it, and be about to make another."""
+    append(log, "one")
+    clock = Hand()
+    tail = Tail(str(log), clock, at_end=False)
+    with log.open("a") as late:
+        assert drain(tail) == [b"one"]
+        log.rename(f"{log}.1") if renamed else log.unlink()
+        clock.seconds += 599
+        assert drain(tail) == []
+        late.write("two\n")
+    assert drain(tail) == [b"two"]
+    clock.seconds += 601
+    with pytest.raises(SourceError, match="No such file"):
+        drain(tail)
+    append(log, "three")
+    assert drain(tail) == [b"three"]
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_log_that_may_not_be_read_is_said(log: Path) -> None:
     """It needs the operator."""

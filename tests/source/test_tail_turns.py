@@ -2,15 +2,19 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import pytest
 
 from proxywatch.errors import SourceError
-from proxywatch.source import rotated
+from proxywatch.source import followed, rotated
 from proxywatch.source.logfile import LogFile
 from proxywatch.source.tail import Tail
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Hand:
@@ -165,6 +169,54 @@ def test_a_log_that_takes_a_directorys_place_is_read_from_its_beginning(log: Pat
     append(log, 1, 2)
     reader.drain()
     assert reader.read == upto(2)
+
+
+def after(turn: Callable[[], object], function: Callable[P, T]) -> Callable[P, T]:
+    """A function as before, but before its first call there is a turn."""
+    turns = [turn]
+
+    def called(*args: P.args, **kwargs: P.kwargs) -> T:
+        while turns:
+            turns.pop()()
+        return function(*args, **kwargs)
+
+    return called
+
+
+def test_a_rename_amid_a_start(reader: Reader, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the log was opened, and before what was followed is looked for beside it."""
+    append(log, 2)
+    rename(log)
+    append(log, 3)
+    reader.drain()
+    reader.stop()
+    append(f"{log}.1", 4)
+    append(log, 5)
+
+    def turn() -> None:
+        rename(log)
+        append(log, 6)
+
+    monkeypatch.setattr(rotated, "named", after(turn, rotated.named))
+    reader.start()
+    assert (reader.read, reader.tail.gaps) == (upto(6), 0)
+
+
+def test_a_cut_amid_a_start(reader: Reader, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The copy is written over the last one, and read once."""
+    copytruncate(log, ".old")
+    append(log, 2)
+    reader.drain()
+    reader.stop()
+    append(log, 3)
+
+    def turn() -> None:
+        copytruncate(log, ".old")
+        append(log, 4)
+
+    monkeypatch.setattr(rotated, "named", after(turn, rotated.named))
+    reader.start()
+    assert (reader.read, reader.tail.gaps) == (upto(4), 0)
 
 
 # What is no line
@@ -375,6 +427,24 @@ def test_two_copytruncates_between_two_looks(reader: Reader, log: Path) -> None:
     append(log, 3)
     copytruncate(log)
     append(log, 4)
+    reader.drain()
+    assert reader.read == upto(4)
+
+
+def test_a_turn_while_the_files_beside_the_log_are_looked_at(
+    reader: Reader, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that was missed has got another's name between the list and its opening."""
+    rename(log)
+    append(log, 2)
+    rename(log)
+    append(log, 3)
+
+    def turn() -> None:
+        rename(log)
+        append(log, 4)
+
+    monkeypatch.setattr(followed, "opened", after(turn, followed.opened))
     reader.drain()
     assert reader.read == upto(4)
 

@@ -80,7 +80,11 @@ class Followed:
 
     def settled(self, log: LogFile) -> bool:
         """Whether a line is hardly to be expected."""
-        return log is not self.current and self._monotonic() - log.touched > _PATIENCE
+        return log is not self.current and self.quiet(log)
+
+    def quiet(self, log: LogFile) -> bool:
+        """Whether its last line came long ago."""
+        return self._monotonic() - log.touched > _PATIENCE
 
     def forget(self) -> None:
         """Let go of those without a name that are quiet: they keep the disk full."""
@@ -101,17 +105,22 @@ class Followed:
     def missed(self, path: str, since: float) -> list[LogFile]:
         """Files beside the log that were written since and are not known, the last written last; opened."""
         missed: dict[LogFile, float] = {}
-        for beside in sorted(rotated.beside(path), key=lambda beside: beside.size, reverse=True):
-            if beside.written < since or self.of(beside.identity) is not None:
-                continue
-            log = opened(beside.path)
-            if log is None:
-                continue
-            if rotated.compressed(log.head) or self.knows(log.head, (*self._files, *missed)):
-                log.close()
-            else:
-                missed[log] = beside.written
+        for _ in rotated.looks(path):
+            for beside in sorted(rotated.beside(path), key=lambda beside: beside.size, reverse=True):
+                if beside.written >= since:
+                    self._add(missed, beside)
         return sorted(missed, key=missed.__getitem__)
+
+    def _add(self, missed: dict[LogFile, float], beside: Rotated) -> None:
+        others = (*self._files, *missed)
+        taken = {it.identity for it in others}
+        log = None if beside.identity in taken else opened(beside.path)
+        if log is None:
+            return
+        if log.identity in taken or rotated.compressed(log.head) or self.knows(log.head, others):
+            log.close()
+        else:
+            missed[log] = beside.written
 
     def knows(self, head: bytes, others: Iterable[LogFile]) -> bool:
         """Whether a file begins as one that was read, or as one of the others."""

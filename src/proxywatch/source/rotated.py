@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 HEAD = 256
 _MOST = 64
+_LOOKS = 4
 _PART = r"[-._](?:\d[\dTZ:]*|old|bak|backup|prev|last|saved?|orig)"
 _COMPRESSED = (b"\x1f\x8b", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"BZh", b"\x04\x22\x4d\x18")
 
@@ -62,6 +63,23 @@ def named(path: str, identities: Container[tuple[int, int]]) -> dict[tuple[int, 
                 file = described(entry.path)
                 if file is not None and file.identity in identities:
                     found[file.identity] = file.path
+    return found
+
+
+def looks(path: str) -> Iterator[None]:
+    """For who looks at the log and the files beside it: once more when one was renamed or came meanwhile."""
+    for _ in range(_LOOKS):
+        names = _names(path)
+        yield
+        if _names(path) == names:
+            return
+
+
+def _names(path: str) -> set[tuple[str, tuple[int, int]]]:
+    found = {(file.path, file.identity) for file in beside(path)}
+    with suppress(OSError):
+        state = os.stat(path)  # noqa: PTH116 - as above
+        found.add((path, (state.st_dev, state.st_ino)))
     return found
 
 

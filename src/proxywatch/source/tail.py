@@ -151,7 +151,7 @@ class Tail:
         """
         there = self._there()
         if there is None:
-            if all(map(self._files.settled, self._files)):
+            if all(map(self._files.quiet, self._files)):
                 raise file.unreadable(self.path, FileNotFoundError(2, "no such file"))
             return None
         identity, written = there
@@ -200,9 +200,10 @@ class Tail:
         if log.copy:  # before it was read to its end
             self._files.drop(log, gap=True)
             return
+        known = not place.offset and place.head in self._files.known  # its copy was read
         self._files.known.add(place.head)
         log.restart()
-        rest = self._files.holding(place, rotated.beside(self.path))
+        rest = None if known else self._files.holding(place, rotated.beside(self.path))
         if rest is not None:
             self._files.follow(rest, before=log)
         if log is self._files.current:
@@ -222,25 +223,30 @@ class Tail:
 
     def _start(self) -> None:
         """Follow what is there; or, on any trouble, nothing, so that it can be tried again."""
+        if any(self._earlier):
+            for _ in rotated.looks(self.path):
+                self._undo()
+                self._open(self._resume)
+        else:
+            self._open(self._begin)
+        self._at_end = False
+        self._started = True
+
+    def _open(self, follow: Callable[[LogFile | None], None]) -> None:
         try:
             newest = None if self._there() is None else LogFile(self.path)
         except SourceError as error:
             self._at_end = self._at_end and not error.temporary
             raise
         try:
-            if any(self._earlier):
-                self._resume(newest)
-            else:
-                self._begin(newest)
+            follow(newest)
         except (OSError, SourceError):
-            self._undo(newest)
+            if newest is not None:
+                newest.close()
+            self._undo()
             raise
-        self._at_end = False
-        self._started = True
 
-    def _undo(self, newest: LogFile | None) -> None:
-        if newest is not None:
-            newest.close()
+    def _undo(self) -> None:
         self._files.close()
         self._files = Followed(self._monotonic)
         self._seen = self._since
