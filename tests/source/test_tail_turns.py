@@ -643,6 +643,21 @@ def test_the_log_replaced_by_a_copy_of_itself(reader: Reader, log: Path) -> None
 
 
 @pytest.mark.parametrize("running", [True, False])
+def test_the_same_lines_again_after_a_rename(reader: Reader, log: Path, running: bool) -> None:  # noqa: FBT001
+    """As a log that is played once more: the old file is there, so this is another."""
+    append(log, *range(2, 101))
+    reader.drain()
+    if not running:
+        reader.stop()
+    rename(log)
+    append(log, *range(1, 101))
+    if not running:
+        reader.start()
+    reader.drain()
+    assert reader.read == sorted([*upto(100), *upto(100)])
+
+
+@pytest.mark.parametrize("running", [True, False])
 def test_a_log_cut_to_a_part_of_it(reader: Reader, log: Path, running: bool) -> None:  # noqa: FBT001
     """What was kept is not read again: its beginning, or its end."""
     for kept in (slice(5), slice(5, None)):

@@ -173,16 +173,13 @@ class Tail:
         return (state.st_dev, state.st_ino), state.st_mtime
 
     def _turned(self, log: LogFile) -> LogFile:
-        """Follow what has the path now, after what was missed; if it is a copy of what had it, from there."""
+        """Follow what has the path now, after what was missed."""
         before = self._files.current
         if before is not None:
             before.learn()
             before.touched = self._monotonic()
         try:
-            if before is not None and log.go_on(before.place):
-                before.to_end()
-            elif self._files.knows(log.head, filter(None, [before])):
-                log.to_end()
+            self._pass_known(log)
         except OSError:
             log.close()
             raise
@@ -190,6 +187,20 @@ class Tail:
         self._files.follow(log)
         self._follow_missed(log)
         return log
+
+    def _pass_known(self, log: LogFile) -> None:
+        """Go on with a copy that was put in the place of what it was made of; stand at the end of another.
+
+        What was renamed was not replaced by a copy: the new one may hold the same, as when a log is replayed.
+        """
+        before = self._files.current
+        replaced = [] if before is None or rotated.named(self.path, [before.identity]) else [before]
+        for old in replaced:
+            if log.go_on(old.place):
+                old.to_end()
+                return
+        if self._files.knows(log.head, replaced):
+            log.to_end()
 
     def _cut(self, log: LogFile) -> None:
         """Go on in what a cut file holds now; first in the rest of its copy, if there is one."""
