@@ -449,6 +449,19 @@ def test_a_turn_while_the_files_beside_the_log_are_looked_at(
     assert reader.read == upto(4)
 
 
+def test_a_copy_that_gets_another_name_while_it_is_looked_for(
+    reader: Reader, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next rotation begins just then."""
+    append(log, 2)
+    copytruncate(log)
+    append(log, 3)
+    move = Path(f"{log}.1").rename
+    monkeypatch.setattr(followed, "opened", after(lambda: move(f"{log}.2"), followed.opened))
+    reader.drain()
+    assert reader.read == upto(3)
+
+
 def test_copytruncates_during_a_backlog(log: Path) -> None:
     """While the first copy is read."""
     append(log, *range(1, 1001))

@@ -214,7 +214,7 @@ class Tail:
         known = not place.offset and place.head in self._files.known  # its copy was read
         self._files.known.add(place.head)
         log.restart()
-        rest = None if known else self._files.holding(place, rotated.beside(self.path))
+        rest = None if known else self._rest(place)
         if rest is not None:
             self._files.follow(rest, before=log)
         if log is self._files.current:
@@ -223,6 +223,13 @@ class Tail:
             self._files.drop(log)
         else:
             self._files.drop_copies([log])
+
+    def _rest(self, place: Place) -> LogFile | None:
+        for _ in rotated.looks(self.path):
+            rest = self._files.holding(place, rotated.beside(self.path))
+            if rest is not None:
+                return rest
+        return None
 
     def _follow_missed(self, newest: LogFile) -> None:
         """Follow what had the path since the last look, or is a copy of what had it, before the newest."""
