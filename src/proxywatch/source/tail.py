@@ -211,10 +211,9 @@ class Tail:
         if log.copy:  # before it was read to its end
             self._files.drop(log, gap=True)
             return
-        known = not place.offset and place.head in self._files.known  # its copy was read
         self._files.known.add(place.head)
         log.restart()
-        rest = None if known else self._rest(place)
+        rest = self._rest(place)
         if rest is not None:
             self._files.follow(rest, before=log)
         if log is self._files.current:
@@ -342,6 +341,7 @@ class Tail:
     def _resume_current(self, newest: LogFile, *, sure: bool) -> None:
         log = self._files.of(newest.identity)
         if log is None:
+            newest.restart()  # it may have been cut since it was opened
             log = self._turned(newest)
         else:
             newest.close()
