@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 HEAD = 256
 _MOST = 64
-_LOOKS = 4
+_LOOKS = 16  # as many as a shell script is busy renaming dozens of files
 _PART = r"[-._](?:\d[\dTZ:]*|old|bak|backup|prev|last|saved?|orig)"
 _COMPRESSED = (b"\x1f\x8b", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"BZh", b"\x04\x22\x4d\x18")
 
