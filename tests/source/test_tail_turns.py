@@ -515,7 +515,8 @@ def test_a_file_that_was_cut_again_before_it_was_read(reader: Reader, log: Path)
 
 
 @pytest.mark.parametrize(
-    "end", [".log.checkpoint", ".log.err", ".log.out", ".log.1.xz", ".log.2.gz", ".logs", "-err.log", ""]
+    "end",
+    [".log.checkpoint", ".log.err", ".log.out", ".log.1.xz", ".log.2.gz", ".logs", "-err.log", "-2.log", ""],
 )
 @pytest.mark.parametrize("stopped", [True, False])
 def test_a_file_that_does_not_look_rotated_is_not_read(

@@ -168,17 +168,16 @@ class LogFile:
         data = os.pread(self._fd, known + limit, self._offset - known)
         if not data.startswith(mark):
             raise CutError
-        chunk = data[known:]
-        if chunk.startswith(b"\0"):
+        if data.startswith(b"\0", known):
             return self._pass_nuls(limit)
         if self._skipping:
             return self._pass_line(limit)
-        end = chunk.rfind(b"\n") + 1
+        end = data.rfind(b"\n", known) + 1
         if not end:
-            return self._long_line() if len(chunk) == limit else b""
-        self._offset += end
-        self._mark = data[: known + end][-_MARK:]
-        return chunk[:end]
+            return self._long_line() if len(data) == known + limit else b""
+        self._offset += end - known
+        self._mark = data[max(0, end - _MARK) : end]
+        return data[known:end]
 
     def _pass_nuls(self, limit: int) -> bytes:
         offset = self._offset

@@ -38,11 +38,13 @@ def beside(path: str) -> list[Rotated]:
     """The log's rotated files, the last written last, 64 at most.
 
     `danted.log` is rotated to `danted.log.1`, `danted.log-20261121`, `danted.log.old`, `danted.log~`, or
-    `danted-20261121.log`. Compressed files and all others (an errorlog, what grep made) have other names.
+    `danted-20261121.log`. Compressed files and all others (an errorlog, what grep made) have other names;
+    `danted-2.log` is the log of a second server.
     """
     directory, name = os.path.split(os.path.realpath(path))
     stem, extension = map(re.escape, os.path.splitext(name))  # noqa: PTH122 - pathlib costs 1 MB
-    named = re.compile(f"{stem}(?:{extension}(?:(?:{_PART})+~?|~)|(?:{_PART})+{extension})")
+    instance = rf"-\d{{1,5}}{extension}$"
+    named = re.compile(f"{stem}(?!{instance})(?:{extension}(?:(?:{_PART})+~?|~)|(?:{_PART})+{extension})")
     found = []
     with suppress(OSError), os.scandir(directory) as entries:
         for entry in entries:
