@@ -29,6 +29,7 @@ Lines without a head continue the one before: `TCP_INFO:` and its fields, settin
 import re
 from calendar import timegm
 from datetime import datetime
+from functools import lru_cache
 from typing import Final, Literal
 
 import msgspec
@@ -318,6 +319,7 @@ def _other(line: bytes) -> Server | None:
     return Server(_time(stamp), "child_died", died[1]) if died else None
 
 
+@lru_cache(maxsize=64)  # syslog's are the same for all lines of a second
 def _time(stamp: bytes) -> float:
     """Seconds: Unix time where the stamp allows it, else since the start of a leap year."""
     text = stamp.decode()
