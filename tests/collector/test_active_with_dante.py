@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,9 +59,10 @@ class Bench:
     async def settle(self, reached: Callable[[], bool]) -> int | None:
         """Read until it is so, for ten seconds at most, and once more; the number that was chosen."""
         for _ in range(1000):
-            await self.read()
-            if reached():
-                break
+            with suppress(children.Unfound):  # another server ended while processes were looked at
+                await self.read()
+                if reached():
+                    break
             await asyncio.sleep(0.01)
         await self.read()
         return self.active.status().connections
