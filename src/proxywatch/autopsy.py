@@ -179,10 +179,14 @@ def _lines(log: Log) -> Iterator[str]:
     yield _row("duration", _spread(log.durations))
     yield _row("set-up", _spread(log.setups))
     yield from _table("failed", ((n.count, f"{why} ({n.blame})") for why, n in log.failures.items()))
-    yield from _table("most bytes", ((it.weight, it.destination) for it in log.top_by_bytes[:_SHOWN]))
-    yield from _table("most failures", ((it.weight, it.destination) for it in log.top_by_failures[:_SHOWN]))
+    yield from _table("most bytes", map(_heavy, log.top_by_bytes[:_SHOWN]))
+    yield from _table("most failures", map(_heavy, log.top_by_failures[:_SHOWN]))
     for missing in log.cannot_tell:
         yield _row("not logged", missing)
+
+
+def _heavy(one: Destination) -> tuple[int, str]:
+    return one.weight, dante_report.host_port(one.destination)
 
 
 def _requests(log: Log) -> str:

@@ -51,6 +51,13 @@ def expected(chosen: Corpus) -> tuple[dict[str, int], dict[str, int]]:
     return granted, failed
 
 
+def test_several_targets_of_an_association_are_no_destination() -> None:
+    """Dante writes 0.0.0.0.0 then."""
+    places = dict(account_of(corpus("main").log).sessions.by_bytes.top(1000))
+    assert len(places) > 5
+    assert not [place for place in places if place.endswith(b".0")]
+
+
 def test_names_that_do_not_resolve_are_among_the_destinations_that_fail() -> None:
     """By the name, as their lines have no target; as often as clients asked for them."""
     chosen = corpus("main")

@@ -18,7 +18,8 @@ from proxywatch.errors import NoData, SourceError
 from proxywatch.registry import Registry
 from proxywatch.scrape import Scrape
 from proxywatch.scrape import Settings as ScrapeSettings
-from proxywatch.status import Board, facts, schema
+from proxywatch.state.dante_report import host_port
+from proxywatch.status import Board, schema
 from proxywatch.status.figures import Scale
 from proxywatch.status.model import Status
 from publishers import Puppet
@@ -308,7 +309,7 @@ def test_grades(bounds: tuple[float, float, float], value: float, grade: str) ->
 )
 def test_destinations_are_written_as_people_do(told: str, shown: str) -> None:
     """Dante has a dot before the port."""
-    assert facts._address(told) == shown
+    assert host_port(told) == shown
 
 
 def test_the_published_schema_is_fresh() -> None:

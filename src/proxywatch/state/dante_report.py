@@ -83,6 +83,14 @@ def of(account: DanteAccount, now: float, window: float) -> Report:
     )
 
 
+def host_port(destination: str) -> str:
+    """`HOST:PORT` of a destination as the log writes it."""
+    host, dot, port = destination.rpartition(".")
+    if not dot or not port.isdecimal():
+        return destination
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def by_command(counts: Mapping[tuple[str, str], int]) -> dict[str, int]:
     """Sessions by command, whosever they are, out of those by (command, origin)."""
     commands = dict.fromkeys((command for command, _ in counts), 0)

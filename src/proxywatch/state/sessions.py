@@ -300,7 +300,7 @@ class Sessions(Ledger):
         moved = record.moved or _NOTHING
         received, sent = moved.received, payload(moved, record.target)
         self._end(connection, _service(record.target), received, sent)
-        if record.target:
+        if record.target and not record.target.endswith(b".0"):  # which stands for several targets
             self.by_bytes.add(record.target, received + sent)
         self.associations.ended(record.pid, relay, moved)
 

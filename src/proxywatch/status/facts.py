@@ -7,6 +7,7 @@ import msgspec
 
 from proxywatch.parse import dante_reason
 from proxywatch.parse.outcome import REASONS, STAGES
+from proxywatch.state.dante_report import host_port
 from proxywatch.status.figures import Samples, value
 from proxywatch.status.model import Cause, Destination, Exit, Failure, Phase, Requests, Vpn
 
@@ -85,7 +86,7 @@ def requests(seen: Seen) -> Requests | None:
 
 
 def _destinations(told: Any) -> list[Destination]:  # noqa: ANN401 - as a collector's status has it
-    return [Destination(_address(it["destination"]), it["weight"], it["error"]) for it in told or ()]
+    return [Destination(host_port(it["destination"]), it["weight"], it["error"]) for it in told or ()]
 
 
 def _probe(entry: Mapping[str, Any]) -> Failure:
@@ -105,20 +106,12 @@ def _request(entry: Mapping[str, Any]) -> Failure:
     return Failure(
         at=float(entry.get("time") or 0),
         kind="request",
-        target=_address(str(entry.get("destination") or "")),
+        target=host_port(str(entry.get("destination") or "")),
         stage="",
         reason=str(entry.get("reason")),
         words=str(entry.get("text")),
         blame=str(entry.get("blame")),
     )
-
-
-def _address(destination: str) -> str:
-    """`host:port` of Dante's `host.port`."""
-    host, dot, port = destination.rpartition(".")
-    if not dot or not port.isdecimal():
-        return destination
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _mapping(value: object) -> dict[str, Any]:
