@@ -204,6 +204,7 @@ def of_resolver(text: bytes) -> str | None:
     return "dns_error" if len(text) < _LONGEST else "dns_not_found"  # nobody has a name as long as that
 
 
+@lru_cache(maxsize=256)
 def unresolved_name(text: bytes) -> bytes:
     """The name that a request could not resolve, whose line names no target; empty where that was cut."""
     match = _UNRESOLVED_NAME(text)
