@@ -75,6 +75,13 @@ class Pool:
         assert answer["status"] == "success", answer["error"]
         return list(answer["data"]["result"])
 
+    def some(self, expr: str, seconds: float = 20) -> Result:
+        """The result of a query once it has one: clients go on meanwhile; empty if it never has."""
+        deadline = time.monotonic() + seconds
+        while not (result := self.query(expr)) and time.monotonic() < deadline:
+            time.sleep(0.5)
+        return result
+
     def until(self, expr: str, *, proxies: int = 0, seconds: float = 30) -> None:
         """Wait until a query has a result for so many proxies; for every one, if not said."""
         deadline = time.monotonic() + seconds
