@@ -1,8 +1,10 @@
 """The tunnel's and the device's collectors on a real pod: states, bytes, sources."""
 
 import asyncio
+import resource
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -176,7 +178,10 @@ async def test_a_reading_costs_next_to_nothing(pod: Pod) -> None:
     """No child process, no file left open."""
     collector = collector_on(pod)
     await collector.update()
+    files, children = list(Path("/proc/self/fd").iterdir()), resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.process_time()
     for _ in range(100):
         await collector.update()
     print(f"{(time.process_time() - start) * 10:.2f} ms of processor per reading by the socket")
+    assert len(list(Path("/proc/self/fd").iterdir())) == len(files)
+    assert resource.getrusage(resource.RUSAGE_CHILDREN) == children
