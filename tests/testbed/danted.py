@@ -169,7 +169,7 @@ def _resolving_at(directory: Path, nameserver: str) -> list[str]:
 
 def _await_listener(server: Danted) -> None:
     deadline = time.monotonic() + _READY
-    while not _listens(server.process.pid, server.port):
+    while not (_listens(server.process.pid, server.port) and _has_children(server.process.pid)):
         if server.process.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"danted did not start: {_text(server.log)}")
         time.sleep(0.01)
@@ -179,6 +179,12 @@ def _listens(pid: int, port: int) -> bool:
     tables = (_text(Path(f"/proc/{pid}/net/{table}")) for table in ("tcp", "tcp6"))
     rows = [row.split() for table in tables for row in table.splitlines()[1:]]
     return any(row[1].endswith(f":{port:04X}") and row[3] == "0A" for row in rows)
+
+
+def _has_children(pid: int) -> bool:
+    """It listens before it forks; not every kernel tells of children."""
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    return not children.exists() or bool(_text(children))
 
 
 def _text(path: Path) -> str:
