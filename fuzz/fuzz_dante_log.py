@@ -62,10 +62,10 @@ def slowly(chunk: bytes) -> None:
 def told(sessions: Sessions) -> list[tuple[object, ...]]:
     """Every connection, its times without the digits in which two ways to add them differ."""
     table = sessions.table
-    told: list[tuple[object, ...]] = [("last", key, *exact(it)) for key, it in table.last.items()]
+    found: list[tuple[object, ...]] = [("last", key, *exact(it)) for key, it in table.last.items()]
     for name, places in (("doubtful", table.doubtful), ("given up", table.given_up)):
-        told += [(name, key, *exact(it)) for key, some in places.items() for it in some]
-    return told
+        found += [(name, key, *exact(it)) for key, some in places.items() for it in some]
+    return found
 
 
 def exact(it: Connection) -> tuple[object, ...]:

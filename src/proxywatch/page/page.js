@@ -31,7 +31,7 @@ let said = null;
 // Words.
 
 function number(value, digits = 3) {
-  if (value >= 1000) return Math.round(value).toLocaleString("en");
+  if (value >= 1000) return counted(Math.round(value));
   return String(Number(value.toPrecision(digits)));
 }
 
@@ -175,7 +175,7 @@ function point(card, share) {
   const seconds = (points.values.length - 1 - index) * points.step_seconds;
   const kind = TREND[figure.key] ? "traffic" : figure.key;
   let words = "not measured";
-  if (value !== null) words = kind === "traffic" ? `${bytes(value).join(" ")}/s` : shown({ ...figure, value }).join(" ");
+  if (value !== null) words = kind === "traffic" ? `${sized(value)}/s` : shown({ ...figure, value }).join(" ");
   say(card.querySelector(".note"), `${words}, ${ago(seconds)} (${clock(said.time - seconds)})`);
   canvas.querySelector(".mark")?.remove();
   const x = share * 180;
@@ -242,7 +242,7 @@ function note(figure, points) {
   const known = points ? points.values.filter((value) => value !== null) : [];
   if (known.length < 2) return "";
   if (figure.key !== "transferred" && figure.value !== null) known.push(figure.value);
-  if (figure.key === "transferred") return `${bytes(known.at(-1)).join(" ")}/s now`;
+  if (figure.key === "transferred") return `${sized(known.at(-1))}/s now`;
   const words = (value) => shown({ ...figure, value }).join(" ").trim();
   const span = duration((points.values.length - 1) * points.step_seconds);
   const [low, high] = [words(Math.min(...known)), words(Math.max(...known))];

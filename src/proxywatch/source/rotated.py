@@ -70,10 +70,11 @@ def named(path: str, identities: Container[tuple[int, int]]) -> dict[tuple[int, 
 
 def looks(path: str) -> Iterator[None]:
     """For who looks at the log and the files beside it: once more when one was renamed or came meanwhile."""
+    names = _names(path)
     for _ in range(_LOOKS):
-        names = _names(path)
         yield
-        if _names(path) == names:
+        before, names = names, _names(path)
+        if names == before:
             return
 
 

@@ -194,12 +194,11 @@ class Tail:
         What was renamed was not replaced by a copy: the new one may hold the same, as when a log is replayed.
         """
         before = self._files.current
-        replaced = [] if before is None or rotated.named(self.path, [before.identity]) else [before]
-        for old in replaced:
-            if log.go_on(old.place):
-                old.to_end()
-                return
-        if self._files.knows(log.head, replaced):
+        if before is not None and rotated.named(self.path, [before.identity]):
+            before = None
+        if before is not None and log.go_on(before.place):
+            before.to_end()
+        elif self._files.knows(log.head, filter(None, [before])):
             log.to_end()
 
     def _cut(self, log: LogFile) -> None:

@@ -6,7 +6,7 @@ import msgspec
 
 from proxywatch.errors import ParseError
 from proxywatch.parse import dante_log, dante_rows
-from proxywatch.state.connections import GRANTED, UNDECIDED, Connection
+from proxywatch.state.connections import GRANTED, UNDECIDED
 from proxywatch.state.dante_books import Saved
 from proxywatch.state.sessions import SERVICES, Sessions
 
@@ -58,7 +58,7 @@ class DanteAccount:
         self.example = b""
         self._anchor: tuple[float, float] | None = None
 
-    def take(self, chunk: bytes) -> None:  # noqa: C901, PLR0915 - a session's course in one loop: calls cost
+    def take(self, chunk: bytes) -> None:  # noqa: C901 - a session's course in one loop: calls cost
         """Account for complete lines.
 
         What is usual in the course of a client's CONNECT is accounted for here; all else makes records.
@@ -68,7 +68,6 @@ class DanteAccount:
         doubtful, given_up = sessions.table.doubtful, sessions.table.given_up
         setups: list[float] = []
         durations: list[float] = []
-        capacity, is_own, own_begins = sessions.table.capacity, sessions.is_own, sessions.own_begins()
         received, given = totals.received, totals.sent
         add_bytes, add_duration = sessions.by_bytes.add, sessions.last_durations.append
         last, start, time = None, 0, 0.0
@@ -114,14 +113,8 @@ class DanteAccount:
                     del connections[key]
                     continue
             elif command == b"accept" and not sent:
-                if (
-                    key not in connections
-                    and len(connections) < capacity
-                    and not (key.startswith(own_begins) and is_own(key.partition(b" ")[0], time))
-                ):
-                    settings.begins += 1
-                    connections[key] = Connection(time, "client", UNDECIDED, "", pid)
-                    continue
+                sessions.accepted(key, time, pid)
+                continue
             elif command == b"connect" and not sent:
                 connection = connections.get(key)
                 if (

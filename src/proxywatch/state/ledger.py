@@ -25,8 +25,6 @@ class Ledger:
     Attributes:
         totals: The counters.
         settings: What the log's settings let it tell.
-        is_own: Whether a client's endpoint was one of our own probes' at a time.
-        own_begins: How such endpoints begin.
         clock: The latest time of the log, in seconds; 0 before the first record.
         version: Of Dante, once it said so.
         durations: Sessions from accept to accept, in seconds.
@@ -52,7 +50,7 @@ class Ledger:
 
         Args:
             is_own: Whether a client's endpoint was one of our own probes' at a time.
-            own_begins: How such endpoints begin; asked before lines are accounted for.
+            own_begins: How such endpoints begin.
             span: How far back the window must reach, in seconds.
             include_own: Whether requests of our own count among the requests.
             capacity: The most connections that are remembered.
@@ -68,8 +66,8 @@ class Ledger:
         self.by_bytes = TopKeys(_SKETCH)
         self.by_failures = TopKeys(_SKETCH)
         self._recent: deque[tuple[Closed, str]] = deque(maxlen=_RECENT)
-        self.is_own = is_own
-        self.own_begins = own_begins
+        self._is_own = is_own
+        self._own_begins = own_begins
         self._include_own = include_own
         self.table = Connections(capacity, self._lost)
         self.connections = self.table.last

@@ -63,17 +63,16 @@ class Sessions(Ledger):
             table.doubt(key, time, "port_reused")
         if len(last) >= table.capacity:
             table.make_room()
-        origin = "self" if self.is_own(key.partition(b" ")[0], time) else "client"
-        last[key] = Connection(time, origin, UNDECIDED, "", pid)
+        last[key] = Connection(time, self._origin(key, time), UNDECIDED, "", pid)
 
     def disconnected(self, key: bytes, time: float) -> bool:
         """A connection ended; False where its record must tell."""
         connection = self.connections.get(key)
-        known = connection is not None and connection.outcome > GRANTED and self.table.is_alone(key)
-        if connection is None or not (known and self.settings.proven):
+        if connection is None or not connection.finished:
             return False
-        if connection.outcome == ENDED:
-            self._lasted(connection, time)
+        if not self.settings.proven or not self.table.is_alone(key):
+            return False
+        self._lasted(connection, time)
         del self.connections[key]
         return True
 
@@ -100,10 +99,14 @@ class Sessions(Ledger):
             self.durations.observe_all(durations)
             durations.clear()
 
+    def _origin(self, key: bytes, time: float) -> str:
+        if key.startswith(self._own_begins()) and self._is_own(key.partition(b" ")[0], time):
+            return "self"
+        return "client"
+
     def _appear(self, key: bytes, time: float) -> Connection:
         """A connection whose begin was not seen."""
-        origin = "self" if self.is_own(key.partition(b" ")[0], time) else "client"
-        connection = Connection(UNSEEN, origin)
+        connection = Connection(UNSEEN, self._origin(key, time))
         self.table.add(key, connection)
         return connection
 
@@ -172,7 +175,7 @@ class Sessions(Ledger):
             self._move("other", record.moved.received, record.moved.sent)
 
     def _learn(self, record: Closed, connection: Connection) -> None:
-        if 0 <= connection.accepted < self.settings.since:
+        if self.settings.proven or 0 <= connection.accepted < self.settings.since:
             return
         sort = dante_reason.sort(record.reason, passed=record.passed)
         granted = connection.outcome == GRANTED
@@ -181,8 +184,7 @@ class Sessions(Ledger):
     def _request_ended(self, record: Closed) -> None:
         key, reason = record.key, _reason(record)
         connection = self._ended_one(key, record, granted=reason is None)
-        if not self.settings.proven:
-            self._learn(record, connection)
+        self._learn(record, connection)
         if connection.outcome == UNDECIDED:
             if reason is not None:
                 self._fail(connection, reason, record)
@@ -238,8 +240,8 @@ class Sessions(Ledger):
         self.totals.sent[service] += sent
 
     def _connection_ended(self, record: Closed) -> None:
-        key, moved, table = record.key, record.moved or _NOTHING, self.table
-        if key not in table.doubtful and key not in table.given_up:
+        key, moved = record.key, record.moved or _NOTHING
+        if self.table.is_alone(key):
             connection = self.connections.get(key)
         else:
             outcome = GRANTED if moved.received or moved.sent else UNDECIDED
@@ -247,14 +249,12 @@ class Sessions(Ledger):
             connection = self.table.first(key, *wanted)
         if connection is None:
             connection = self._appear(key, record.time)
-        if not self.settings.proven:
-            self._learn(record, connection)
+        self._learn(record, connection)
         if connection.outcome == UNDECIDED and not self._of_association(connection, record):
             self._decide(connection, record)
         if connection.outcome == GRANTED:
             self._end(connection, "other", moved.received, moved.sent)
-        if connection.outcome == ENDED:
-            self._lasted(connection, record.time)
+        self._lasted(connection, record.time)
         self.table.forget(key, connection)
 
     def _decide(self, connection: Connection, record: Closed) -> None:
@@ -274,8 +274,8 @@ class Sessions(Ledger):
             self._fail(connection, reason, record)
 
     def _lasted(self, connection: Connection, time: float) -> None:
-        """Note how long a session was, if its begin was seen."""
-        if connection.accepted >= 0:
+        """Note how long a session was, if it was one and its begin was seen."""
+        if connection.outcome == ENDED and connection.accepted >= 0:
             duration = _elapsed(connection.accepted, time)
             if isfinite(duration):
                 self.durations.observe(duration)
@@ -287,8 +287,7 @@ class Sessions(Ledger):
         connection = Connection(UNSEEN, "client", GRANTED, "udpassociate")
         relay = record.proxy
         association = self.associations.open.pop(relay, None)
-        if not self.settings.proven:
-            self._learn(record, connection)
+        self._learn(record, connection)
         if association is not None:
             connection.lost = association.lost
         elif self.associations.is_told(record.pid, relay):

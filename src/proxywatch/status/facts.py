@@ -60,15 +60,14 @@ def phases(seen: Seen) -> list[Phase]:
 def failures(history: object, seen: Seen) -> list[Failure]:
     """The most recent failures of probes and of clients' requests, the last first."""
     probes = _mapping(msgspec.to_builtins(history)).get("failures") or ()
-    report = _mapping(_mapping(seen.get("sessions")).get("report"))
-    requests = report.get("recent_failures") or ()
+    requests = _report(seen).get("recent_failures") or ()
     failed = [*map(_probe, map(_mapping, probes)), *map(_request, map(_mapping, requests))]
     return sorted(failed, key=lambda failure: failure.at, reverse=True)[:_MOST_FAILURES]
 
 
 def requests(seen: Seen) -> Requests | None:
     """What the sessions collector counted; None before the first line."""
-    report = _mapping(_mapping(seen.get("sessions")).get("report"))
+    report = _report(seen)
     if not report.get("lines"):
         return None
     counts = _mapping(report.get("failures"))
@@ -112,6 +111,11 @@ def _request(entry: Mapping[str, Any]) -> Failure:
         words=str(entry.get("text")),
         blame=str(entry.get("blame")),
     )
+
+
+def _report(seen: Seen) -> dict[str, Any]:
+    """What the log says, as state.dante_report has it; empty where nobody reads one."""
+    return _mapping(_mapping(seen.get("sessions")).get("report"))
 
 
 def _mapping(value: object) -> dict[str, Any]:
