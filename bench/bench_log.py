@@ -19,6 +19,7 @@ from pathlib import Path
 
 from proxywatch.source.logfile import LogFile
 from proxywatch.source.own_traffic import OwnTraffic
+from proxywatch.source.splitter import CHUNK
 from proxywatch.state.dante_account import DanteAccount
 from proxywatch.state.sessions import Sessions
 
@@ -34,7 +35,7 @@ def ours(path: Path) -> None:
     own = OwnTraffic()
     own.opened("127.0.0.1", 40000, at=0)
     account = DanteAccount(Sessions(own.includes, own_begins=own.begins))
-    while chunk := log.read(1 << 15):
+    while chunk := log.read(CHUNK):
         account.take(chunk)
     log.close()
 

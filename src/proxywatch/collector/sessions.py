@@ -28,6 +28,7 @@ from proxywatch.source.clock import Clock
 from proxywatch.source.lines import Lines
 from proxywatch.source.logfile import Place
 from proxywatch.source.own_traffic import OwnTraffic
+from proxywatch.source.splitter import CHUNK
 from proxywatch.state import dante_report, log_advice
 from proxywatch.state.dante_account import DanteAccount
 from proxywatch.state.dante_report import Report
@@ -109,7 +110,6 @@ LAG = metric.gauge(
     "From the last line read to the log's last write; 0 when all is read. Absent while there is no log.",
 )
 
-_CHUNK = 1 << 15
 _SLICE = 0.003
 _REST = 0.7  # of what a slice took: who leaves a busy machine some of his share is let in at once later
 _BUDGET = 0.5
@@ -244,7 +244,7 @@ class SessionsCollector:
 
     async def _read(self, source: Lines) -> None:
         begin = slice_begin = self._clock.monotonic()
-        while (chunk := source.read(_CHUNK)) or source.more:
+        while (chunk := source.read(CHUNK)) or source.more:
             self._account.take(chunk)
             now = self._clock.monotonic()
             if now - begin >= _BUDGET:
@@ -276,11 +276,8 @@ class SessionsCollector:
             log.warning("checkpoint is not used", extra={"path": path, "reason": str(error)})
             return [], [], 0.0
         self._base = (saved.read_bytes, saved.rotations, saved.truncations, saved.gaps)
-        return (
-            [Place(*place) for place in saved.places],
-            [Place(*place) for place in saved.known],
-            saved.taken,
-        )
+        places, known = ([Place(*place) for place in some] for some in (saved.places, saved.known))
+        return places, known, saved.taken
 
     async def _save(self) -> None:
         self._saved = self._clock.monotonic()

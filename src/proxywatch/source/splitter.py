@@ -1,5 +1,6 @@
 """Lines out of what comes in pieces."""
 
+CHUNK = 1 << 15  # at once; more is slower to account for
 LONGEST = 1 << 20
 KEPT = 1 << 12
 

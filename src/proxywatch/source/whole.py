@@ -10,9 +10,8 @@ from typing import IO, cast
 from proxywatch.errors import SourceError
 from proxywatch.source import file
 from proxywatch.source.lines import STANDARD_INPUT
-from proxywatch.source.splitter import Splitter
+from proxywatch.source.splitter import CHUNK, Splitter
 
-_CHUNK = 1 << 15  # more at once is slower to account for
 _GZIP = b"\x1f\x8b"
 
 
@@ -39,7 +38,7 @@ def _chunks(path: str) -> Iterator[bytes]:
     try:
         with ExitStack() as stack:
             stream = _open(path, stack)
-            while chunk := stream.read(_CHUNK):
+            while chunk := stream.read(CHUNK):
                 yield chunk
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise SourceError(f"{path}: damaged, what follows is not read: {error}", temporary=False) from error
