@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from urllib.request import urlopen
 
 import pytest
 
@@ -128,10 +129,22 @@ def prometheus(directory: Path, scraped: str) -> Iterator[str]:
              f"--web.listen-address=127.0.0.1:{port}"], stdout=out, stderr=out,
         )  # fmt: skip
     try:
+        end = time.monotonic() + 30
+        while not _is_ready(f"http://127.0.0.1:{port}/-/ready"):
+            assert time.monotonic() < end, (directory / "prometheus.out").read_text()
+            time.sleep(0.1)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
         process.wait(20)
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        with urlopen(url, timeout=2):
+            return True
+    except OSError:
+        return False
 
 
 def test_a_real_prometheus_scrapes_it_for_a_minute(tmp_path: Path) -> None:
