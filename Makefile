@@ -5,7 +5,7 @@
 
 BIN := .venv/bin
 # After a measurement, whatever it found: the goals on docs/proof.md anew.
-PROOF = status=$$?; $(BIN)/python bench/proof.py; exit $$status
+PROOF = status=$$?; $(BIN)/python proof/bench/proof.py; exit $$status
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: run test install lint verify bench bench-check faults soak fuzz format reference dashboards lock clean
@@ -38,29 +38,29 @@ verify: test
 # BENCH="--only together,startup" measures these anew; BENCH="--quick --write /tmp/page.md" is a smoke test.
 bench: install
 	@scripts/need-packages bench
-	$(BIN)/python bench/run.py --write docs/benchmarks.md $(BENCH); $(PROOF)
+	$(BIN)/python proof/bench/run.py --write docs/benchmarks.md $(BENCH); $(PROOF)
 
 # The figures that have budgets, judged; by hand, as a busy machine misses them.
 bench-check: install
 	@scripts/need-packages bench
-	$(BIN)/python bench/run.py --check --minutes 5 $(BENCH)
+	$(BIN)/python proof/bench/run.py --check --minutes 5 $(BENCH)
 
 # Faults and a hundred sequences of them in a real pod; writes docs/faults.md. Needs root; a quarter of one.
 # FAULTS="--only 28,41 --explain" tries these sequences again.
 faults: install
 	@scripts/need-packages bench
-	PYTHONPATH=src:tests:. $(BIN)/python -m faults --write docs/faults.md $(FAULTS); $(PROOF)
+	PYTHONPATH=src:tests:proof:. $(BIN)/python -m faults --write docs/faults.md $(FAULTS); $(PROOF)
 
 # A day in accelerated time, and MINUTES in real time in a pod (root); writes docs/soak.md.
 MINUTES ?= 60
 soak: install
 	@scripts/need-packages bench
-	PYTHONPATH=src:tests:. $(BIN)/python -m soak --minutes $(MINUTES) --write docs/soak.md $(SOAK); $(PROOF)
+	PYTHONPATH=src:tests:proof:. $(BIN)/python -m soak --minutes $(MINUTES) --write docs/soak.md $(SOAK); $(PROOF)
 
 # Every harness for SECONDS.
 SECONDS ?= 60
 fuzz: install
-	$(BIN)/python fuzz/run.py $(SECONDS)
+	$(BIN)/python proof/fuzz/run.py $(SECONDS)
 
 format: install
 	$(BIN)/ruff format .

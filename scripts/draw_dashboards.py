@@ -1,6 +1,6 @@
 """Draw docs/images/{dashboard-*,alerts}.png: let a pool run for some minutes, have troubles, and render it.
 
-Usage, as root: PYTHONPATH=src:tests:. python scripts/draw_dashboards.py [MINUTES] [FOLDER]
+Usage, as root: PYTHONPATH=src:tests:proof:. python scripts/draw_dashboards.py [MINUTES] [FOLDER]
 """
 
 import sys
@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from rendering import ROOT, console, rendered
+from support.rendering import ROOT, console, rendered
 from testbed.pool import Pool, pool
 
 _PACE = 2

@@ -1,6 +1,6 @@
 """Draw docs/images/{helm,docker}.png: what Helm and the built images say, in real runs of the commands shown.
 
-Usage, as root: PYTHONPATH=src:tests:. python scripts/draw_terminals.py [FOLDER]
+Usage, as root: PYTHONPATH=src:tests:proof:. python scripts/draw_terminals.py [FOLDER]
 """
 
 import html
@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from docker import engine, stage
-from docker.engine import podman
-from helm.charts import helm
+from support import engine, stage
+from support.charts import helm
+from support.engine import podman
 from testbed.browser import browser
 
 ROOT = Path(__file__).parents[1]

@@ -6,7 +6,7 @@ Usage: PYTHONPATH=src python scripts/draw_tunnel.py
 from collections.abc import Iterator
 from pathlib import Path
 
-from proxywatch.state.tunnel import TRANSITIONS, Evidence, State
+from proxywatch.wireguard.tunnel import TRANSITIONS, Evidence, State
 
 PAGE = Path(__file__).parents[1] / "docs/tunnel.md"
 _BEGIN, _END = "```mermaid\n", "```\n"

@@ -5,9 +5,10 @@ from typing import Annotated, Literal
 import msgspec
 import pytest
 
-from proxywatch.config import Config, load
+from proxywatch.config import Config, Schema, load
 from proxywatch.errors import ConfigError
-from proxywatch.parse.quantity import Address, Duration, Size
+from proxywatch.exporter.settings import SCHEMA as EXPORTER
+from proxywatch.quantity import Address, Duration, Size
 
 
 class Expect(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -51,11 +52,11 @@ class Proxy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     url: str = "socks5h://127.0.0.1:1080"
 
 
-SECTIONS: dict[str, type[msgspec.Struct]] = {"probe": Probe, "http": Http, "proxy": Proxy}
+SCHEMA = Schema({"probe": Probe, "http": Http, "proxy": Proxy}, aliases=EXPORTER.aliases)
 
 
 def read(text: str = "", **environ: str) -> Config:
-    return load(text, environ, SECTIONS, "proxywatch.yaml")
+    return load(text, environ, SCHEMA, "proxywatch.yaml")
 
 
 def faults(text: str = "", **environ: str) -> list[str]:

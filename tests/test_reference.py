@@ -7,10 +7,12 @@ import msgspec
 import pytest
 import yaml
 
-from contract import PART_A
-from proxywatch import daemon, reference
+from proxywatch import reference
 from proxywatch.config import load
-from proxywatch.metric import Family
+from proxywatch.exporter import daemon
+from proxywatch.exporter.settings import SCHEMA
+from proxywatch.metrics.family import Family
+from support.contract import PART_A
 
 ROOT = Path(__file__).parent.parent
 FAMILIES = [family for publisher in daemon.every_publisher() for family in publisher.describe()]
@@ -20,7 +22,7 @@ FAMILIES = [family for publisher in daemon.every_publisher() for family in publi
     ("page", "text"),
     [
         ("metrics.md", reference.metrics(daemon.every_publisher())),
-        ("settings.md", reference.settings(daemon.SECTIONS)),
+        ("settings.md", reference.settings(SCHEMA)),
     ],
 )
 def test_the_pages_are_fresh(page: str, text: str) -> None:
@@ -28,10 +30,10 @@ def test_the_pages_are_fresh(page: str, text: str) -> None:
     assert (ROOT / "docs" / page).read_text() == text
 
 
-@pytest.mark.parametrize("section", daemon.SECTIONS)
+@pytest.mark.parametrize("section", SCHEMA.sections)
 def test_every_setting_has_its_sentence(section: str) -> None:
     """In the docstring of its struct, from which the page is made."""
-    settings = daemon.SECTIONS[section]
+    settings = SCHEMA.sections[section]
     assert {field.name for field in msgspec.structs.fields(settings)} == set(reference.sentences(settings))
 
 
@@ -63,7 +65,7 @@ def test_the_settings_of_the_readme_can_be_loaded() -> None:
     lines = [line[4:] for line in block.splitlines() if line.startswith("    ")]
     given = yaml.safe_load("\n".join(lines))
     assert len(given) >= 7
-    load("\n".join(lines), {}, daemon.SECTIONS, "README.md")
+    load("\n".join(lines), {}, SCHEMA, "README.md")
 
 
 def test_the_pages_that_the_readme_links_to_exist() -> None:

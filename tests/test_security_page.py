@@ -39,5 +39,5 @@ def shown(page: str) -> Iterator[tuple[str, str]]:
 def is_there(name: tuple[str, str]) -> bool:
     """Whether a file defines the test."""
     file, test = name
-    path = ROOT / file if file.startswith("fuzz/") else ROOT / "tests" / file
+    path = ROOT / file if file.startswith("proof/fuzz/") else ROOT / "tests" / file
     return path.is_file() and (not test or bool(re.search(rf"\bdef {test}\(", path.read_text())))

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import click
 
 from proxywatch import __version__
-from proxywatch.config import Config, load
+from proxywatch.config import Config, Schema, load
 from proxywatch.errors import ConfigError, Fault, SourceError
 from proxywatch.source import file
 
@@ -34,9 +34,10 @@ def main() -> None:
 @_config_option
 def run(path: str | None) -> None:
     """Run the exporter until SIGTERM or SIGINT; SIGHUP reads the settings again."""
-    from proxywatch import daemon, journal  # noqa: PLC0415 - the other commands need less
+    from proxywatch import logs  # noqa: PLC0415 - the other commands need less
+    from proxywatch.exporter import daemon  # noqa: PLC0415
 
-    journal.install(journal.Settings())
+    logs.install(logs.Settings())
     faults: list[Fault] = []
     try:
         _run(daemon.run(reader(path)))
@@ -50,7 +51,7 @@ def run(path: str | None) -> None:
 @_config_option
 def check(path: str | None) -> None:
     """Validate the settings, look at the machine, and say what is missing and how to mend it."""
-    from proxywatch import doctor  # noqa: PLC0415
+    from proxywatch.exporter import doctor  # noqa: PLC0415
 
     try:
         config = reader(path)()
@@ -66,16 +67,16 @@ def check(path: str | None) -> None:
 @click.argument("face", metavar="[PATH]", default="/livez")
 def healthcheck(path: str | None, face: str) -> None:
     """Ask the running exporter's health face; exit 0 when it answers 200 (for images without a shell)."""
-    from proxywatch import health  # noqa: PLC0415
-    from proxywatch.health import question  # noqa: PLC0415
+    from proxywatch.health import client  # noqa: PLC0415
+    from proxywatch.health import settings as health  # noqa: PLC0415
 
     try:
-        config = load(_text(path), os.environ, {"health": health.Settings}, _name(path), others=True)
+        config = load(_text(path), os.environ, Schema({"health": health.Settings}), _name(path), others=True)
     except ConfigError as error:
         _refuse(error)
     address = config[health.Settings].listen[0]
     try:
-        healthy, text = question.ask(address, face)
+        healthy, text = client.ask(address, face)
     except OSError as error:
         healthy, text = False, f"no answer on {address}: {str(error) or 'too slow'}"
     click.echo(text or ("ok" if healthy else "failing"))
@@ -87,7 +88,8 @@ def healthcheck(path: str | None, face: str) -> None:
 @_config_option
 def status(url: str | None, path: str | None) -> None:
     """Show what the status page shows; URL is an exporter, by default the one of the settings."""
-    from proxywatch import exposition, terminal  # noqa: PLC0415
+    from proxywatch.exporter import server as exposition  # noqa: PLC0415
+    from proxywatch.exporter import terminal  # noqa: PLC0415
 
     try:
         told = terminal.fetch(url or terminal.local(reader(path)()[exposition.Settings].listen[0]))
@@ -103,13 +105,13 @@ def status(url: str | None, path: str | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="For a program.")
 def read_logs(files: tuple[str, ...], *, as_json: bool) -> None:
     """Say what whole logs of Dante's hold, the oldest FILE first; packed or not, - for standard input."""
-    from proxywatch import autopsy  # noqa: PLC0415
+    from proxywatch.exporter import log_report  # noqa: PLC0415
 
     try:
-        told = autopsy.read(files)
+        told = log_report.read(files)
     except SourceError as error:
         raise click.ClickException(str(error)) from error
-    click.echo(autopsy.text(told) if not as_json else autopsy.encoded(told), nl=as_json)
+    click.echo(log_report.text(told) if not as_json else log_report.encoded(told), nl=as_json)
     if not told.until:
         raise click.ClickException("no line of these is Dante's")
 
@@ -118,13 +120,15 @@ def read_logs(files: tuple[str, ...], *, as_json: bool) -> None:
 @click.argument("what", type=click.Choice(["metrics", "config"]), default="metrics")
 def describe(what: str) -> None:
     """Print the reference of metrics or settings, generated from the code."""
-    from proxywatch import daemon, reference  # noqa: PLC0415
+    from proxywatch import reference  # noqa: PLC0415
+    from proxywatch.exporter.settings import SCHEMA  # noqa: PLC0415
 
-    click.echo(reference.settings(daemon.SECTIONS) if what == "config" else _run(_metrics()), nl=False)
+    click.echo(reference.settings(SCHEMA) if what == "config" else _run(_metrics()), nl=False)
 
 
 async def _metrics() -> str:
-    from proxywatch import daemon, reference  # noqa: PLC0415
+    from proxywatch import reference  # noqa: PLC0415
+    from proxywatch.exporter import daemon  # noqa: PLC0415
 
     return reference.metrics(daemon.every_publisher())
 
@@ -139,12 +143,13 @@ async def _demo() -> None:
     import asyncio  # noqa: PLC0415
     import random  # noqa: PLC0415
 
-    from proxywatch import daemon  # noqa: PLC0415
-    from proxywatch import demo as stage  # noqa: PLC0415
+    from proxywatch.exporter import daemon  # noqa: PLC0415
+    from proxywatch.exporter import demo as stage  # noqa: PLC0415
+    from proxywatch.exporter.settings import SCHEMA  # noqa: PLC0415
 
     async with stage.place() as where, asyncio.TaskGroup() as tasks:
         clients = tasks.create_task(stage.traffic(where, random.Random()), name="traffic")  # noqa: S311
-        read = partial(load, stage.settings(where), {}, daemon.SECTIONS, "demo")
+        read = partial(load, stage.settings(where), {}, SCHEMA, "demo")
         await daemon.run(read, lambda faces: click.echo(stage.welcome(where, faces.http, faces.health)))
         clients.cancel()
 
@@ -153,9 +158,10 @@ def reader(path: str | None) -> Callable[[], Config]:
     """What reads the settings, now and at each reload; all that can be wrong is a ConfigError."""
 
     def read() -> Config:
-        from proxywatch import daemon  # noqa: PLC0415
+        from proxywatch.exporter import daemon  # noqa: PLC0415
+        from proxywatch.exporter.settings import SCHEMA  # noqa: PLC0415
 
-        config = load(_text(path), os.environ, daemon.SECTIONS, _name(path))
+        config = load(_text(path), os.environ, SCHEMA, _name(path))
         daemon.check(config)
         return config
 

@@ -4,27 +4,27 @@ The file is a mapping of sections, each section a mapping of keys; a section's k
 sentences are those of the struct that belongs to whoever it sets. Unknown keys are refused.
 
 Over the file goes the environment: `PROXYWATCH_<SECTION>_<KEY>` (read as YAML, so lists and mappings can be
-written too; what follows from it is not split further), and the short names in ALIASES. Kubernetes puts
-variables of the same look into a pod for each Service (`METRICS_PORT=tcp://10.0.0.1:9090`): these are
-nobody's settings and are passed over.
+written too; what follows from it is not split further), and the daemon's short names, its aliases.
+Kubernetes puts variables of the same look into a pod for each Service (`METRICS_PORT=tcp://10.0.0.1:9090`):
+these are nobody's settings and are passed over.
 """
 
 import operator
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 import yaml
 
 from proxywatch.errors import ConfigError, Fault, ParseError
-from proxywatch.parse.quantity import show
+from proxywatch.quantity import show
 
 Sections = Mapping[str, type[msgspec.Struct]]
+Alias = Callable[[str, object], object]  # text of the variable, value of the file: the value in force
 _Settings = TypeVar("_Settings", bound=msgspec.Struct)
 
-PREFIX = "PROXYWATCH_"
 _SERVICE_LINK = re.compile(
     r"_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT_\d+_(TCP|UDP|SCTP)(_.*)?)$|^tcp://|^udp://"
 )
@@ -33,6 +33,21 @@ _EXPECTED = {
     bool: "true or false", int: "a whole number", float: "a number", str: "text",
     dict: "a mapping",
 }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """What a daemon's settings may be.
+
+    Attributes:
+        sections: The structs by section.
+        prefix: Of the environment's variables, `PROXYWATCH_`.
+        aliases: Variables with names of their own: the keys that each sets, `(section, key)`, and how.
+    """
+
+    sections: Sections
+    prefix: str = "PROXYWATCH_"
+    aliases: Mapping[str, Mapping[tuple[str, str], Alias]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +79,7 @@ class Config:
 def load(
     text: str,
     environ: Mapping[str, str],
-    sections: Sections,
+    schema: Schema,
     name: str = "proxywatch.yaml",
     *,
     others: bool = False,
@@ -74,7 +89,7 @@ def load(
     Args:
         text: The file's content; empty for defaults.
         environ: The environment.
-        sections: The known sections with the structs that describe them.
+        schema: The known sections, and the names of the environment's variables.
         name: The file's name, for the places of faults.
         others: Whether there may be other sections, which are passed over.
 
@@ -82,9 +97,10 @@ def load(
         ConfigError: With every fault found.
     """
     faults: list[Fault] = []
+    sections = schema.sections
     given = _from_file(text, sections, name, faults, others=others)
-    _apply_aliases(environ, sections, given)
-    for section, values in _from_environment(environ, sections, faults).items():
+    _apply_aliases(environ, schema, given)
+    for section, values in _from_environment(environ, schema, faults).items():
         given.setdefault(section, {}).update(values)
     structs = {
         section: _struct(section, settings, given.get(section, {}), faults)
@@ -170,15 +186,16 @@ def _suggest(word: str, known: Iterable[str]) -> str:
 
 
 def _from_environment(
-    environ: Mapping[str, str], sections: Sections, faults: list[Fault]
+    environ: Mapping[str, str], schema: Schema, faults: list[Fault]
 ) -> dict[str, dict[str, _Given]]:
+    sections = schema.sections
     given: dict[str, dict[str, _Given]] = {}
     for variable, text in environ.items():
         if _SERVICE_LINK.search(variable) or _SERVICE_LINK.search(text):
             continue
-        if not variable.startswith(PREFIX):
+        if not variable.startswith(schema.prefix):
             continue
-        section, key = _split(variable.removeprefix(PREFIX).lower(), sections)
+        section, key = _split(variable.removeprefix(schema.prefix).lower(), sections)
         if not section:
             continue
         known = {known.name: known for known in msgspec.structs.fields(sections[section])}
@@ -210,42 +227,13 @@ def _environment_value(text: str, kind: Any) -> object:  # noqa: ANN401 - a type
         return text
 
 
-_Alias = Callable[[str, object], object]
-
-
-def _listen(port: str, _: object) -> object:
-    return f":{port}"
-
-
-def _with_port(port: str, url: object) -> object:
-    """The URL of the file, or the default one, with another port."""
-    before = url if isinstance(url, str) else "socks5h://127.0.0.1"
-    scheme, separator, rest = before.partition("://")
-    user, at, host = rest.rpartition("@")
-    return f"{scheme}{separator}{user}{at}{re.sub(r':[0-9]+$', '', host)}:{port}"
-
-
-def _number(text: str, _: object) -> object:
-    return int(text) if text.isdigit() else text
-
-
-ALIASES: Mapping[str, Mapping[tuple[str, str], _Alias]] = {
-    "PROXY_NAME": {("proxy", "name"): lambda text, _: text},
-    "SOCKS5_PORT": {("proxy", "url"): _with_port, ("sockets", "port"): _number},
-    "METRICS_PORT": {("http", "listen"): _listen},
-    "HEALTH_PORT": {("health", "listen"): _listen},
-}
-
-
-def _apply_aliases(
-    environ: Mapping[str, str], sections: Sections, given: dict[str, dict[str, _Given]]
-) -> None:
-    for variable, effects in ALIASES.items():
+def _apply_aliases(environ: Mapping[str, str], schema: Schema, given: dict[str, dict[str, _Given]]) -> None:
+    for variable, effects in schema.aliases.items():
         text = environ.get(variable, "")
         if not text or _SERVICE_LINK.search(text):
             continue
         for (section, key), effect in effects.items():
-            if section in sections:
+            if section in schema.sections:
                 values = given.setdefault(section, {})
                 before = values[key].value if key in values else None
                 values[key] = _Given(effect(text, before), f"environment {variable}")

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-import promql
-from proxywatch import daemon
+from proxywatch.exporter import daemon
+from support import promql
 
 ROOT = Path(__file__).parents[2]
 ALERTS, RECORDING = ROOT / "alerts/proxywatch.rules.yml", ROOT / "alerts/recording.rules.yml"

@@ -9,9 +9,11 @@ import pytest
 import yaml
 from dashboards.build import FILES, PLACE
 
-import promql
-from proxywatch import cli, daemon
-from runbooks import PAGES, PARTS, commands, part, queries
+from proxywatch import cli
+from proxywatch.exporter import daemon
+from proxywatch.exporter.settings import SCHEMA
+from support import promql
+from support.runbooks import PAGES, PARTS, commands, part, queries
 
 ROOT = Path(__file__).parents[2]
 FAMILIES = {family.name: family for publisher in daemon.every_publisher() for family in publisher.describe()}
@@ -73,8 +75,8 @@ def test_its_words_are_those_of_the_project(page: Path) -> None:
     shown = {panel["title"] for name in FILES for panel in json.loads((PLACE / name).read_text())["panels"]}
     assert set(re.findall(r"(?<!\*)\*([A-Z][\w' ,]+)\*", text)) <= shown
     for section, key in re.findall(r"`(\w+)\.(\w+)[\w.]*[:`]", text):
-        if section in daemon.SECTIONS:
-            fields = {field.name for field in msgspec.structs.fields(daemon.SECTIONS[section])}
+        if section in SCHEMA.sections:
+            fields = {field.name for field in msgspec.structs.fields(SCHEMA.sections[section])}
             assert key in fields, f"{section}.{key}"
     links = re.findall(r"\]\(([^)#:]+)\)", text)
     assert [link for link in links if not (page.parent / link).exists()] == []

@@ -12,8 +12,8 @@ import pytest
 from dashboards.build import FILES, PLACE, text
 from dashboards.panel import Json
 
-import promql
-from proxywatch import daemon
+from proxywatch.exporter import daemon
+from support import promql
 
 SCHEMA = json.loads((PLACE / "schema.json").read_text())
 FAMILIES = {family.name: family for publisher in daemon.every_publisher() for family in publisher.describe()}

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from dashboards.build import FILES, PLACE
 
-import promql
+from support import promql
 from testbed.pod import missing
 from testbed.pool import Pool, pool
 

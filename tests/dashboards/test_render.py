@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from dashboards.build import FILES
 
-from rendering import installed, rendered
+from support.rendering import installed, rendered
 from testbed.browser import binary
 from testbed.pod import missing
 from testbed.pool import Pool, pool

@@ -10,7 +10,7 @@ import yaml
 from dashboards.build import FILES, PLACE
 from dashboards.colours import TUNNEL
 
-import promql
+from support import promql
 
 pytestmark = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
 PANELS = {

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from proxywatch.config import load
-from proxywatch.daemon import SECTIONS
+from proxywatch.exporter.settings import SCHEMA
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"
@@ -115,7 +115,7 @@ def test_images_of_others_are_of_a_version() -> None:
 
 def test_compose_settings_are_ones_that_the_exporter_accepts() -> None:
     """The file that the sidecar is given has no fault."""
-    load((DOCKER / "proxywatch.yaml").read_text(), {}, SECTIONS)
+    load((DOCKER / "proxywatch.yaml").read_text(), {}, SCHEMA)
 
 
 def test_prometheus_accepts_its_configuration(tmp_path: Path) -> None:

@@ -9,10 +9,9 @@ from urllib.parse import quote
 
 import pytest
 
-import runbooks
-from docker import engine, stage
-from docker.engine import podman
-from docker.stage import Stage, wait
+from support import engine, runbooks, stage
+from support.engine import podman
+from support.stage import Stage, wait
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 SIDECAR, PROXY = "localhost/proxywatch:dev", "localhost/proxywatch-proxy:dev"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from contract import NEEDS_WIREGUARD, PART_A
 from proxywatch import __version__
+from support.contract import NEEDS_WIREGUARD, PART_A
 from testbed.danted import danted
 from testbed.exporter import proxywatch
 from testbed.target import target

@@ -17,7 +17,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from contract import NEEDS_WIREGUARD, PART_A
+from support.contract import NEEDS_WIREGUARD, PART_A
 from testbed.danted import danted, free_port, rule
 from testbed.exporter import Exporter, exporter, proxywatch
 from testbed.target import target

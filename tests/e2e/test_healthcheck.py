@@ -68,5 +68,5 @@ def test_it_imports_little() -> None:
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
     )
-    assert "proxywatch.health.question" in done.stdout.splitlines()
+    assert "proxywatch.health.client" in done.stdout.splitlines()
     assert not {"asyncio", "uvloop", "prometheus_client", "pycurl"} & set(done.stdout.splitlines())

@@ -15,8 +15,8 @@ import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from proxywatch import terminal
-from proxywatch.status.model import Figure, Status
+from proxywatch.exporter import terminal
+from proxywatch.exporter.status.model import Figure, Status
 from testbed.browser import Page, binary, browser
 from testbed.exporter import Exporter, exporter, proxywatch
 from testbed.pod import WEB, Pod, missing

@@ -9,8 +9,8 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from proxywatch.parse.dante_reason import REASONS
-from proxywatch.status.model import (
+from proxywatch.dante.reason import REASONS
+from proxywatch.exporter.status.model import (
     Cause,
     CollectorState,
     Destination,

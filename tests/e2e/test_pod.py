@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from contract import PART_A
+from support.contract import PART_A
 from testbed.exporter import Exporter, exporter
 from testbed.pod import WEB, Pod, missing
 

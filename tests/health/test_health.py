@@ -11,17 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes import FakeClock
-from proxywatch.health import Settings
-from proxywatch.health.face import HealthServer, Sources
-from proxywatch.health.verdict import Health, Tunnel, allowance, verdict
-from proxywatch.scrape import Outcome
-from proxywatch.web.addresses import Addresses
-from wire import Wire, until
+from proxywatch.exporter.readiness import TunnelState, allowance, readiness, tunnel_check
+from proxywatch.exporter.runner import Outcome
+from proxywatch.health.checks import Health, conclude
+from proxywatch.health.server import HealthServer
+from proxywatch.health.settings import Settings
+from proxywatch.net.addresses import Addresses
+from support.fakes import FakeClock
+from support.wire import Wire, until
 
 NOW = 1_795_262_692.0
-UP: Tunnel = ("fresh", "last handshake 20 s ago", True)
-DOWN: Tunnel = ("dead", "no handshake for 400 s", False)
+UP = TunnelState("fresh", "last handshake 20 s ago", up=True)
+DOWN = TunnelState("dead", "no handshake for 400 s", up=False)
 
 
 def outcome(age: float | None, message: str = "") -> Outcome:
@@ -34,15 +35,20 @@ def outcome(age: float | None, message: str = "") -> Outcome:
 @asynccontextmanager
 async def face(
     outcomes: dict[str, Outcome],
-    tunnel: Tunnel | None = UP,
+    tunnel: TunnelState | None = UP,
     clock: FakeClock | None = None,
     **settings: object,
 ) -> AsyncIterator[tuple[HealthServer, str]]:
     """The face on a free port."""
-    sources = Sources(lambda: {"latency": 100.0}, outcomes, lambda: tunnel)
+    used = clock or FakeClock()
+    checks = {
+        "/readyz": lambda: readiness({"latency": 100.0}, outcomes, tunnel, used.now()),
+        "/vpnz": lambda: [tunnel_check(tunnel)],
+    }
+    checks["/healthz"] = checks["/readyz"]
     listen = Addresses.parse("127.0.0.1:0")
     told = Settings(listen=listen, **settings)  # type: ignore[arg-type]
-    async with HealthServer(told, sources, clock or FakeClock()) as server:
+    async with HealthServer(told, checks, used) as server:
         yield server, server.addresses[0]
 
 
@@ -68,9 +74,9 @@ async def ask(address: str, request: bytes) -> tuple[int, str]:
         (outcome(-50), UP, True, "succeeded 0 s ago"),
     ],
 )
-def test_verdict(found: Outcome | None, tunnel: Tunnel | None, *, ok: bool, words: str) -> None:
+def test_verdict(found: Outcome | None, tunnel: TunnelState | None, *, ok: bool, words: str) -> None:
     """Ready is who has succeeded recently, with the tunnel up or unwatched."""
-    health = verdict({"latency": 100.0}, {"latency": found} if found else {}, tunnel, NOW)
+    health = conclude(readiness({"latency": 100.0}, {"latency": found} if found else {}, tunnel, NOW))
     assert (health.status == "ok") == ok
     assert health.checks[0].reason == words
 
@@ -96,7 +102,7 @@ def test_three_rounds_are_allowed() -> None:
         ("/nowhere", UP, outcome(1), 404),
     ],
 )
-async def test_paths(path: str, tunnel: Tunnel | None, latency: Outcome | None, status: int) -> None:
+async def test_paths(path: str, tunnel: TunnelState | None, latency: Outcome | None, status: int) -> None:
     """Liveness never depends on the tunnel; readiness does; /vpnz on nothing else."""
     async with face({"latency": latency} if latency else {}, tunnel) as (_, address):
         assert (await ask(address, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()))[0] == status
@@ -220,7 +226,7 @@ async def test_the_cuts_between_packets_do_not_matter(request_: bytes, status: i
 @given(st.binary(max_size=200))
 def test_whatever_comes_is_answered(request: bytes) -> None:
     """The answer is whole, and its length is right."""
-    server = HealthServer(Settings(), Sources(dict, {}, lambda: None), FakeClock())
+    server = HealthServer(Settings(), {}, FakeClock())
     head, _, body = server.respond(request).partition(b"\r\n\r\n")
     length = int(head.decode().lower().partition("content-length: ")[2].split()[0])
     assert head.startswith(b"HTTP/1.1 ")

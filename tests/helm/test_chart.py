@@ -8,7 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
-from helm.charts import (
+from proxywatch.config import Config, load
+from proxywatch.exporter.collector import exit as exit_
+from proxywatch.exporter.collector import latency, sessions, wireguard
+from proxywatch.exporter.settings import SCHEMA
+from proxywatch.probe.proxy import Proxy
+from support.charts import (
     CHART,
     MATRIX,
     NATIVE,
@@ -25,11 +30,6 @@ from helm.charts import (
     run,
     validate,
 )
-from proxywatch.collector import exit as exit_
-from proxywatch.collector import latency, sessions, wireguard
-from proxywatch.config import Config, load
-from proxywatch.daemon import SECTIONS
-from proxywatch.source.proxy import Proxy
 
 MAJORS = ("3", "4")
 
@@ -156,12 +156,12 @@ def test_settings_are_ones_that_the_exporter_accepts(name: str) -> None:
     """What stands in the ConfigMap is read by the exporter itself, without a fault."""
     for config in of_kind(render(MATRIX[name]), "ConfigMap"):
         if "proxywatch.yaml" in config["data"]:
-            load(config["data"]["proxywatch.yaml"], {}, SECTIONS)
+            load(config["data"]["proxywatch.yaml"], {}, SCHEMA)
 
 
 def _settings(values: dict[str, Any], index: int = 0) -> Config:
     config = of_kind(render(values), "ConfigMap")[index]
-    return load(config["data"]["proxywatch.yaml"], {}, SECTIONS)
+    return load(config["data"]["proxywatch.yaml"], {}, SCHEMA)
 
 
 def test_settings_of_one_proxy_win_over_those_of_all() -> None:
@@ -189,7 +189,7 @@ def test_a_pod_that_may_get_out_does_not_leak() -> None:
 def test_secret_of_a_login_is_mounted_where_the_settings_seek_it() -> None:
     """The password is a file of a Secret, in no manifest and no environment."""
     manifests = render(MATRIX["everything"])
-    config = load(of_kind(manifests, "ConfigMap")[0]["data"]["proxywatch.yaml"], {}, SECTIONS)
+    config = load(of_kind(manifests, "ConfigMap")[0]["data"]["proxywatch.yaml"], {}, SCHEMA)
     (mount,) = [
         each
         for each in containers(pods(manifests)[0])["proxywatch"]["volumeMounts"]
@@ -252,7 +252,7 @@ def test_sidecar_joins_a_pod_of_somebody_elses_chart(kubernetes: str, major: str
     }
     (config,) = of_kind(manifests, "ConfigMap")
     assert {"name": config["metadata"]["name"]} in [v.get("configMap") for v in pod["spec"]["volumes"]]
-    settings = load(config["data"]["proxywatch.yaml"], {}, SECTIONS)
+    settings = load(config["data"]["proxywatch.yaml"], {}, SCHEMA)
     assert settings[sessions.Settings].log == "/var/log/dante/sockd.log"
     assert float(settings[latency.Settings].interval) == 15
 
@@ -265,7 +265,7 @@ def test_snippet_for_a_pod_by_hand_is_right() -> None:
     ours_context = rendered["securityContext"] | {"seccompProfile": None}
     assert ours["securityContext"] | {"seccompProfile": None} == ours_context
     environment = {each["name"]: each["value"] for each in ours["env"]}
-    config = load("", environment, SECTIONS)
+    config = load("", environment, SCHEMA)
     assert config[sessions.Settings].log.startswith(ours["volumeMounts"][0]["mountPath"])
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from helm.apiserver import Apiserver, apiserver
-from helm.charts import CHART, POOL, run
+from support.apiserver import Apiserver, apiserver
+from support.charts import CHART, POOL, run
 
 pytestmark = pytest.mark.slow
 NAMESPACE = "/namespaces/vpn"

@@ -1,6 +1,6 @@
 """What the chart gives to whom: rights, secrets, probes, ways in."""
 
-from helm.charts import EVERYTHING, MATRIX, POOL, containers, of_kind, pods, render
+from support.charts import EVERYTHING, MATRIX, POOL, containers, of_kind, pods, render
 
 
 def test_sidecar_has_no_privilege_and_the_proxy_three() -> None:

@@ -6,7 +6,7 @@ from bench.proof import DOCS, renewed, rows
 
 
 def test_the_page_is_fresh() -> None:
-    """`python bench/proof.py` writes it anew."""
+    """`python proof/bench/proof.py` writes it anew."""
     assert (DOCS / "proof.md").read_text() == renewed(DOCS)
 
 

@@ -1,6 +1,7 @@
 """What grows is told from what stays."""
 
 import pytest
+
 from soak.__main__ import courses, slope
 from soak.real import Sample
 

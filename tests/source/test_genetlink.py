@@ -4,10 +4,10 @@ import struct
 
 import pytest
 
-from netlink_bytes import attribute, message
 from proxywatch.errors import SourceError
-from proxywatch.parse.genetlink import family_request, parse_family
 from proxywatch.source import genetlink
+from proxywatch.wireguard.genetlink import family_request, parse_family
+from support.netlink_bytes import attribute, message
 
 
 def test_a_family_that_every_kernel_has() -> None:

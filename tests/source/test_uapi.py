@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from fakes import settle
 from proxywatch.errors import SourceError
 from proxywatch.source import uapi
+from support.fakes import settle
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

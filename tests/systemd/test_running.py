@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from docker import engine
-from docker.engine import podman
-from docker.stage import wait
+from support import engine
+from support.engine import podman
+from support.stage import wait
 
 ROOT = Path(__file__).parents[2]
 HOST, IMAGE = "pw-systemd", "localhost/proxywatch-systemd:dev"

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fakes import FakeClock
+from proxywatch.net.limits import Limits
 from proxywatch.web.connection import Connection
-from proxywatch.web.limits import Limits
 from proxywatch.web.message import Request, Response
-from wire import Wire, serving, until
+from support.fakes import FakeClock
+from support.wire import Wire, serving, until
 
 GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fakes import FakeClock
+from proxywatch.net.limits import Limits
 from proxywatch.web.connection import Connection
-from proxywatch.web.limits import Limits
 from proxywatch.web.message import Request, Response
 from proxywatch.web.server import Server
+from support.fakes import FakeClock
 
 LIMIT = 200
 _STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from fakes import FakeClock
 from proxywatch.errors import ConfigError
-from proxywatch.parse.quantity import Address
+from proxywatch.net.limits import Limits
+from proxywatch.quantity import Address
 from proxywatch.web.guard import Guard
-from proxywatch.web.limits import Limits
 from proxywatch.web.server import Server
-from wire import Wire, hello, until
+from support.fakes import FakeClock
+from support.wire import Wire, hello, until
 
 ALICE = "$2b$04$wzTVQ7rWQzFqzv8yVYc0gOeFnjkN1lM0BxXcZrLQXW4ZQAcTHuIbK"
 

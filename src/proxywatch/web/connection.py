@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
-from proxywatch.web.limits import Waiting
+from proxywatch.net.limits import Waiting
+from proxywatch.net.tls import Channel
 from proxywatch.web.message import Request, Response, refuse
-from proxywatch.web.tls import Channel
 
 if TYPE_CHECKING:
     from proxywatch.web.server import Server

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from proxywatch.errors import ConfigError, Fault, ParseError
-from proxywatch.parse.quantity import Duration
+from proxywatch.quantity import Duration
 from proxywatch.web import tls_context, web_config
 from proxywatch.web.message import Request, Response, refuse
 from proxywatch.web.server import Answer

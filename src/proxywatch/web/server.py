@@ -7,13 +7,13 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Self
 
-from proxywatch.parse.quantity import Address
-from proxywatch.source.clock import Clock
+from proxywatch.clock import Clock
+from proxywatch.net.limits import Books, Limits
+from proxywatch.net.listener import Listener
+from proxywatch.net.tls import Channel
+from proxywatch.quantity import Address
 from proxywatch.web.connection import Connection
-from proxywatch.web.limits import Books, Limits
-from proxywatch.web.listener import Listener
 from proxywatch.web.message import Request, Response, refuse
-from proxywatch.web.tls import Channel
 
 log = logging.getLogger(__name__)
 

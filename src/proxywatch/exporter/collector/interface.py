@@ -1,0 +1,150 @@
+"""The counters of the VPN's device or devices, from /proc/net/dev.
+
+They are the device's own: IP packets of every kind, probes and DNS included, some 4 % above the payload.
+`proxy_bytes_transferred_total` counts on over a re-creation of a device, which starts its counters at 0: told
+by the device's index, and by a counter that fell.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import msgspec
+
+from proxywatch.errors import NoData, ProxywatchError, SourceError
+from proxywatch.finding import Finding
+from proxywatch.metrics import family as metric
+from proxywatch.metrics.family import Family, Metric
+from proxywatch.metrics.odometer import Odometer
+from proxywatch.parse import netdev
+from proxywatch.parse.netdev import Device
+from proxywatch.source import file
+
+TRANSFERRED = metric.counter(
+    "proxy_bytes_transferred_total",
+    "Bytes received plus transmitted by the VPN device since the exporter started, over re-creations of it.",
+)
+NETWORK = {
+    f"{way}_{unit}": metric.counter(
+        f"proxy_network_{way}_{unit}_total", f"The VPN device's own counter of {way} {unit}.", ["device"]
+    )
+    for way in ("receive", "transmit")
+    for unit in ("bytes", "packets", "errors", "drops")
+}
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Counters of the VPN device.
+
+    Attributes:
+        enabled: Whether to read them.
+        name: The device, as `ip link` names it, or a list of devices; nothing is matched but the whole name.
+    """
+
+    enabled: bool = True
+    name: str | tuple[str, ...] = "wg0"
+
+
+class Status(msgspec.Struct, frozen=True):
+    """The devices as they were last read."""
+
+    present: list[str]
+    missing: list[str]
+    transferred_bytes: int
+
+
+class InterfaceCollector:
+    """A reading collector."""
+
+    name = "interface"
+    timeout = 2.0
+
+    def __init__(self, devices: Sequence[str], read: Callable[[str], bytes]) -> None:
+        """Be handed the source.
+
+        Args:
+            devices: The devices' names.
+            read: Returns the content of a file below /proc or /sys; SourceError when it cannot.
+        """
+        self._read = read
+        self._devices: Mapping[str, Device] = {}
+        self._odometers = {name: (Odometer(), Odometer()) for name in devices}
+        self._looked = False
+
+    def describe(self) -> Sequence[Family]:
+        """Two directions of four counters, and their bytes together."""
+        return (TRANSFERRED, *NETWORK.values())
+
+    async def update(self) -> None:
+        """Read the devices' counters.
+
+        Raises:
+            NoData: A device is missing; what the others tell is published all the same.
+            SourceError: /proc/net/dev cannot be read.
+            ParseError: It does not follow its format.
+        """
+        present = netdev.parse(self._read("/proc/net/dev"))
+        self._devices = {name: present[name] for name in self._odometers if name in present}
+        for name, (received, transmitted) in self._odometers.items():
+            device = self._devices.get(name)
+            if device is None:
+                received.absent()
+                transmitted.absent()
+            else:
+                index = self._index(name)
+                received.read(device.receive_bytes, index)
+                transmitted.read(device.transmit_bytes, index)
+        self._looked = True
+        if self._missing():
+            raise NoData(f"no device {', '.join(self._missing())} (there are: {', '.join(present)})")
+
+    def _index(self, name: str) -> int | None:
+        try:
+            return netdev.attribute(self._read(f"/sys/class/net/{name}/ifindex"))
+        except SourceError:  # no /sys here: falling counters must do
+            return None
+
+    def _missing(self) -> list[str]:
+        return [name for name in self._odometers if name not in self._devices]
+
+    def _transferred(self) -> int:
+        return sum(one.total + other.total for one, other in self._odometers.values())
+
+    def received(self) -> int | None:
+        """Bytes that the devices have received, read now; None when none of them is there.
+
+        Raises:
+            SourceError: /proc/net/dev cannot be read.
+            ParseError: It does not follow its format.
+        """
+        present = netdev.parse(self._read("/proc/net/dev"))
+        counts = [present[name].receive_bytes for name in self._odometers if name in present]
+        return sum(counts) if counts else None
+
+    def collect(self) -> Iterator[Metric]:
+        """The counters of the devices that are there, and our own sum from the first reading on."""
+        yield TRANSFERRED.value(self._transferred() if self._looked else None)
+        for attribute, family in NETWORK.items():
+            yield family.values({name: getattr(device, attribute) for name, device in self._devices.items()})
+
+    async def examine(self) -> Sequence[Finding]:
+        """Are the devices there?"""
+        try:
+            await self.update()
+        except ProxywatchError as error:
+            mend = "Bring the tunnel up in this network namespace, or name another in `interface.name`."
+            return [Finding.fault(str(error), mend)]
+        return [
+            Finding.ok(
+                f"device {name} has moved {device.receive_bytes} bytes in, {device.transmit_bytes} out"
+            )
+            for name, device in self._devices.items()
+        ]
+
+    def status(self) -> Status:
+        """Which devices are there and which are not, and the bytes counted."""
+        return Status(list(self._devices), self._missing(), self._transferred())
+
+
+def build(settings: Settings) -> InterfaceCollector:
+    """The collector on the real /proc and /sys."""
+    names = (settings.name,) if isinstance(settings.name, str) else settings.name
+    return InterfaceCollector(names, file.read)

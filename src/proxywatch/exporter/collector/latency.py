@@ -1,0 +1,298 @@
+"""Latency of the proxy as a client has it: one GET through it per target and round, over a fresh connection.
+
+A round says whose fault a failure is: when other targets answered, it is the target's, not the proxy's.
+"""
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from random import Random
+from typing import Annotated, Literal, Protocol
+
+import msgspec
+
+from proxywatch.clock import Clock
+from proxywatch.distribution import Distribution, Exemplar
+from proxywatch.errors import NoData, SourceError
+from proxywatch.finding import Finding
+from proxywatch.metrics import family
+from proxywatch.metrics.family import Family, Metric
+from proxywatch.probe.exchange import Request
+from proxywatch.probe.outcome import REASONS, STAGES, Transfer
+from proxywatch.probe.schedule import Schedule
+from proxywatch.quantity import Duration, Url
+
+LATENCY = family.gauge(
+    "proxy_latency_ms",
+    "Median over the targets that answered in the last round of the time of one GET through the proxy, in "
+    "milliseconds; absent when none answered.",
+)
+DURATION = family.histogram(
+    "proxy_probe_duration_seconds", "Time of successful probes from start to last byte.", ["target"]
+)
+PHASE = family.histogram(
+    "proxy_probe_phase_duration_seconds",
+    "Time of each phase of successful probes; tls for https targets only.",
+    ["target", "phase"],
+)
+ATTEMPTS = family.counter("proxy_probe_attempts_total", "Probes made.", ["target"])
+FAILURES = family.counter(
+    "proxy_probe_failures_total",
+    "Probes failed, by the phase in which and the reason for which they did.",
+    ["target", "stage", "reason"],
+)
+SUCCESS = family.gauge("proxy_probe_success", "Whether the last probe of the target succeeded.", ["target"])
+LAST_SUCCESS = family.gauge(
+    "proxy_probe_last_success_timestamp_seconds", "Unix time of the last successful probe.", ["target"]
+)
+ROUNDS = family.counter(
+    "proxy_probe_rounds_total",
+    "Rounds of probes by verdict: ok, all targets answered; target, some did, so it is not the proxy; "
+    "proxy, none did; skipped, the round before it still ran.",
+    ["verdict"],
+)
+_FAMILIES = (LATENCY, DURATION, PHASE, ATTEMPTS, FAILURES, SUCCESS, LAST_SUCCESS, ROUNDS)
+
+_BUCKETS = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0)
+_PHASE_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+_FIRST = 3.0
+_SLACK = 5.0
+_LIMIT = 64 << 10
+_BODY_IS_READ = ("transfer", "wrong_body")
+
+Positive = Annotated[Duration, msgspec.Meta(gt=0)]
+Verdict = Literal["ok", "target", "proxy"]
+
+
+class Prober(Protocol):
+    """What is needed of a prober.Prober."""
+
+    @property
+    def bundle(self) -> str | None:
+        """The file of trusted certificate authorities."""
+
+    async def probe(self, request: Request, /) -> Transfer:
+        """Make one transfer through the proxy."""
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Latency probes.
+
+    Attributes:
+        enabled: Whether to make them.
+        interval: From one round to the next.
+        timeout: The longest that one probe may take.
+        targets: URLs, http or https, that answer a GET with a status of 200 to 299 and at most 64 KiB;
+            redirects are not followed. Each gets its own series.
+    """
+
+    enabled: bool = True
+    interval: Positive = Duration(30)
+    timeout: Positive = Duration(10)
+    targets: tuple[Url, ...] = (
+        Url("http://cp.cloudflare.com/generate_204"),
+        Url("http://detectportal.firefox.com/success.txt"),
+        Url("https://www.gstatic.com/generate_204"),
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be probed."""
+        if not self.targets or len(set(self.targets)) != len(self.targets):
+            raise ValueError("targets: expected at least one, each once")
+
+
+class Status(msgspec.Struct, frozen=True):
+    """The last round.
+
+    Attributes:
+        at: Unix time of its start.
+        verdict: ok, target or proxy: whose fault the failures are.
+        latency: The median of the successes, in seconds; None when there were none.
+        probes: One per target.
+        skipped: Rounds skipped so far because the one before still ran.
+    """
+
+    at: float
+    verdict: Verdict
+    latency: float | None
+    probes: tuple[Transfer, ...]
+    skipped: int
+
+
+class LatencyCollector:
+    """A watching collector."""
+
+    name = "latency"
+
+    def __init__(
+        self, settings: Settings, prober: Prober, *, schedule: Schedule, clock: Clock, quiet: asyncio.Lock
+    ) -> None:
+        """Be handed all that it needs.
+
+        Args:
+            settings: Its section.
+            prober: Makes the probes.
+            schedule: When rounds are due.
+            clock: For the stamps.
+            quiet: Held during a round, so that no speed test runs meanwhile.
+        """
+        self.timeout = settings.timeout + _SLACK
+        self._settings = settings
+        self._prober = prober
+        self._schedule = schedule
+        self._clock = clock
+        self._quiet = quiet
+        self._round: Status | None = None
+        self._rounds: dict[family.Labels, float] = dict.fromkeys(("ok", "target", "proxy"), 0)
+        self._targets = {target: _Target() for target in settings.targets}
+
+    def describe(self) -> Sequence[Family]:
+        """The gauge of the last round, and what was counted since the start per target."""
+        return _FAMILIES
+
+    async def due(self) -> None:
+        """Wait for the next round, and for the end of a speed test."""
+        await self._clock.sleep_until(self._schedule.next(self._clock.monotonic()))
+        async with self._quiet:
+            pass
+
+    async def update(self) -> None:
+        """Make one round.
+
+        Raises:
+            NoData: No target answered.
+            SourceError: The proxy's password cannot be read.
+        """
+        at = self._clock.now()
+        async with self._quiet:
+            probes = await self._probe_all()
+        for target, probe in zip(self._settings.targets, probes, strict=True):
+            self._targets[target].count(probe)
+        successes = [probe.duration for probe in probes if probe.ok]
+        verdict: Verdict = "ok" if len(successes) == len(probes) else "target" if successes else "proxy"
+        self._rounds[verdict] += 1
+        self._round = Status(
+            at, verdict, _median(successes) if successes else None, tuple(probes), self._schedule.skipped
+        )
+        if not successes:
+            raise NoData(_words(probes))
+
+    async def _probe_all(self) -> list[Transfer]:
+        requests = [Request("latency", url, self._settings.timeout, _LIMIT) for url in self._settings.targets]
+        return await asyncio.gather(*map(self._prober.probe, requests))
+
+    def collect(self) -> Iterator[Metric]:
+        """The last round's median and successes, and the counts since the start."""
+        latency = self._round.latency if self._round else None
+        targets = self._targets
+        yield LATENCY.value(None if latency is None else latency * 1000)
+        yield DURATION.distributions({name: target.duration for name, target in targets.items()})
+        yield PHASE.distributions(
+            {
+                (name, phase): each
+                for name, target in targets.items()
+                for phase, each in target.phases(name).items()
+            }
+        )
+        yield ATTEMPTS.values({name: target.attempts for name, target in targets.items()})
+        yield FAILURES.values(
+            {
+                (name, *pair): count
+                for name, target in targets.items()
+                for pair, count in target.failures(name).items()
+            }
+        )
+        yield SUCCESS.values({name: target.last.ok for name, target in targets.items() if target.last})
+        yield LAST_SUCCESS.values(
+            {name: target.succeeded for name, target in targets.items() if target.succeeded}
+        )
+        yield ROUNDS.values(self._rounds | {"skipped": self._schedule.skipped})
+
+    async def examine(self) -> Sequence[Finding]:
+        """Does each target answer through the proxy?"""
+        try:
+            probes = await self._probe_all()
+        except SourceError as error:
+            return [Finding.fault(str(error), "Mend `proxy.password_file`.")]
+        alone = any(probe.ok for probe in probes)
+        return [*self._authorities(), *(_finding(probe, alone=alone) for probe in probes)]
+
+    def _authorities(self) -> list[Finding]:
+        if self._prober.bundle or not any(map(_tls, self._settings.targets)):
+            return []
+        text = "no file of trusted certificate authorities: no https target can be verified"
+        return [Finding.fault(text, "Install ca-certificates, or name the file in SSL_CERT_FILE.")]
+
+    def status(self) -> Status | None:
+        """The last round; None before the first."""
+        return self._round
+
+
+class _Target:
+    """What was counted of one target."""
+
+    def __init__(self) -> None:
+        self.attempts = 0
+        self.last: Transfer | None = None
+        self.succeeded: float | None = None
+        self.duration = Distribution(_BUCKETS)
+        self._phases = {stage: Distribution(_PHASE_BUCKETS) for stage in STAGES}
+        self._failures = {pair: 0 for pair in REASONS if pair != _BODY_IS_READ}
+
+    def count(self, probe: Transfer) -> None:
+        self.attempts += 1
+        self.last = probe
+        if probe.stage and probe.reason:
+            self._failures[probe.stage, probe.reason] += 1
+            return
+        self.succeeded = probe.at + probe.duration
+        exemplar = Exemplar({"probe_id": probe.id}, probe.duration, probe.at)
+        self.duration.observe(probe.duration, exemplar)
+        for stage, seconds in probe.phases.items():
+            self._phases[stage].observe(seconds)
+
+    def phases(self, url: str) -> Mapping[str, Distribution]:
+        """By phase, tls for https alone."""
+        return {stage: each for stage, each in self._phases.items() if stage != "tls" or _tls(url)}
+
+    def failures(self, url: str) -> Mapping[tuple[str, str], int]:
+        """By stage and reason, tls for https alone."""
+        return {pair: count for pair, count in self._failures.items() if pair[0] != "tls" or _tls(url)}
+
+
+def _tls(url: str) -> bool:
+    return url.startswith("https:")
+
+
+def _median(values: Sequence[float]) -> float:
+    """Of one or more; the `statistics` module is a quarter of a megabyte."""
+    ordered, half = sorted(values), len(values) // 2
+    return ordered[half] if len(values) % 2 else (ordered[half - 1] + ordered[half]) / 2
+
+
+def _words(probes: Sequence[Transfer]) -> str:
+    """One sentence for a round without an answer: the reasons, each once."""
+    return "; ".join(dict.fromkeys(probe.words() for probe in probes))
+
+
+def _finding(probe: Transfer, *, alone: bool) -> Finding:
+    if probe.ok:
+        return Finding.ok(f"{probe.target} answers through the proxy in {probe.duration * 1000:.0f} ms")
+    text = f"{probe.target}: {probe.words()}"
+    if alone:
+        return Finding.hint(text, "Other targets answer: take another one in `latency.targets`.")
+    return Finding.fault(text, _MENDS.get(probe.stage or "", "Look at the target in `latency.targets`."))
+
+
+_MENDS = {
+    "proxy_connect": "Start the proxy, or name where it listens in `proxy.url`.",
+    "socks": "Look into the proxy's own log: it got the request and did not open the connection.",
+    "tls": "Look at the target's certificate, and at this machine's trusted authorities (ca-certificates).",
+}
+
+
+def build(
+    settings: Settings, prober: Prober, *, quiet: asyncio.Lock, clock: Clock, dice: Random
+) -> LatencyCollector:
+    """The collector, its first round within three seconds."""
+    schedule = Schedule(settings.interval, _FIRST, dice)
+    return LatencyCollector(settings, prober, schedule=schedule, clock=clock, quiet=quiet)

@@ -1,0 +1,245 @@
+"""The runner: updates collectors when they are due or asked for, times them, judges them.
+
+Reading collectors are refreshed together when somebody wants to know: at most once per `max_age`, in one
+flight that all who ask share, and at the latest every `interval`. Watching collectors have a task each.
+Whatever an update does, it ends within its timeout and touches nothing but its own outcome. An update that
+hung or broke is left alone for a while that doubles each time; one that said in good order that there is
+nothing to read is cheap, and is asked again as before.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from proxywatch.clock import Clock
+from proxywatch.errors import NoData, ParseError, ProxywatchError, SourceError
+from proxywatch.metrics import family
+from proxywatch.metrics.family import Family, Metric
+from proxywatch.metrics.registry import Collector, Registry, Watching
+from proxywatch.quantity import Duration
+
+log = logging.getLogger(__name__)
+
+DURATION = family.gauge(
+    "proxywatch_collector_duration_seconds", "How long the collector's last update took.", ["collector"]
+)
+SUCCESS = family.gauge(
+    "proxywatch_collector_success", "1 when the collector's last update obtained its facts.", ["collector"]
+)
+LAST_SUCCESS = family.gauge(
+    "proxywatch_collector_last_success_timestamp_seconds",
+    "Unix time of the collector's last successful update; absent before the first.",
+    ["collector"],
+)
+FAILURES = family.counter(
+    "proxywatch_collector_failures_total",
+    "Updates that did not obtain their facts: no_data, nothing was there to measure; source, unreadable; "
+    "parse, not the known format; timeout; error, a fault of ours.",
+    ["collector", "reason"],
+)
+REASONS = ("no_data", "source", "parse", "timeout", "error")
+_FIRST_BACK_OFF = 2.0
+_LONGEST_BACK_OFF = 300.0
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How readings are refreshed.
+
+    Attributes:
+        timeout: The longest that a scrape waits for fresh readings before it is answered with what there is.
+        max_age: Readings younger than this are served again.
+        interval: Readings are refreshed at least this often, also when nobody asks.
+    """
+
+    timeout: Duration = Duration(5)
+    max_age: Duration = Duration(1)
+    interval: Duration = Duration(5)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a collector's last update went.
+
+    Attributes:
+        reason: Empty after a success, else one of REASONS.
+        message: Empty after a success, else a sentence for people.
+        duration: Seconds.
+        at: Unix time of the update's end.
+        last_success: Unix time of the last success; None before the first.
+        failures: Failures in a row.
+    """
+
+    reason: str
+    message: str
+    duration: float
+    at: float
+    last_success: float | None
+    failures: int
+
+    @property
+    def success(self) -> bool:
+        """Whether the facts were obtained."""
+        return not self.reason
+
+
+class Scrape:
+    """Runs the collectors of a registry; publishes how they fare.
+
+    Attributes:
+        outcomes: By collector, once it has run.
+        generation: Grows with every update, so that who renders knows of a change.
+        refreshed: When the readings were last refreshed together, by the monotonic clock.
+    """
+
+    name = "scrape"
+
+    def __init__(self, registry: Registry, settings: Settings, clock: Clock) -> None:
+        self.settings = settings
+        self.outcomes: dict[str, Outcome] = {}
+        self.generation = 0
+        self._registry = registry
+        self._clock = clock
+        self.refreshed = float("-inf")
+        self._asked = asyncio.Event()
+        self._flight: asyncio.Future[None] | None = None
+        self._not_before: dict[str, float] = {}
+        self._failures: dict[tuple[str, str], int] = {}
+
+    async def refresh(self, patience: float | None = None) -> None:
+        """Return when the readings are at most `max_age` old, or after `patience` seconds as they are."""
+        if self._clock.monotonic() - self.refreshed < self.settings.max_age:
+            return
+        if self._flight is None:
+            self._flight = asyncio.get_running_loop().create_future()
+            self._asked.set()
+        limit = self.settings.timeout if patience is None else min(patience, self.settings.timeout)
+        await asyncio.wait({self._flight}, timeout=limit)
+
+    async def serve(self) -> None:
+        """Refresh the reading collectors whenever asked; a task of the daemon."""
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            async with asyncio.TaskGroup() as group:
+                for name, collector in self._registry.collectors.items():
+                    if not isinstance(collector, Watching):
+                        group.create_task(self.update(collector), name=f"update {name}")
+            self.refreshed = self._clock.monotonic()
+            flight, self._flight = self._flight, None
+            if flight is not None and not flight.done():
+                flight.set_result(None)
+
+    async def heartbeat(self) -> None:
+        """Refresh every `interval`, for states that need regular readings; a task of the daemon."""
+        while True:
+            await self.refresh()
+            await self._clock.sleep_until(self._clock.monotonic() + self.settings.interval)
+
+    async def watch(self, collector: Watching) -> None:
+        """Update a watching collector whenever it is due; its task."""
+        while True:
+            await self._clock.sleep_until(self._not_before.get(collector.name, 0.0))
+            try:
+                await collector.due()
+            except Exception as error:  # noqa: BLE001 - a broken collector must not end the daemon
+                self._judge(collector, self._clock.monotonic(), error)
+                await self._clock.sleep_until(self._clock.monotonic() + _FIRST_BACK_OFF)
+                continue
+            await self.update(collector)
+
+    async def update(self, collector: Collector) -> None:
+        """Run one update within its timeout, and judge it; never raises."""
+        start = self._clock.monotonic()
+        if start < self._not_before.get(collector.name, 0.0):
+            return
+        try:
+            async with asyncio.timeout(collector.timeout):
+                await collector.update()
+        except Exception as error:  # noqa: BLE001 - a broken collector must not spoil the others
+            self._judge(collector, start, error)
+        else:
+            self._judge(collector, start, None)
+
+    def forget(self, name: str) -> None:
+        """A collector is gone: so are its outcome and its back-off; its counts stay."""
+        self.outcomes.pop(name, None)
+        self._not_before.pop(name, None)
+
+    def _judge(self, collector: Collector, start: float, error: Exception | None) -> None:
+        name = collector.name
+        now = self._clock.monotonic()
+        before = self.outcomes.get(name)
+        reason = _reason(error)
+        failures = (before.failures if before else 0) + 1 if error else 0
+        last_success = self._clock.now() if error is None else before.last_success if before else None
+        message = _message(error, collector.timeout)
+        self.outcomes[name] = Outcome(reason, message, now - start, self._clock.now(), last_success, failures)
+        self.generation += 1
+        if error is None:
+            self._not_before.pop(name, None)
+        else:
+            self._failures[name, reason] = self._failures.get((name, reason), 0) + 1
+            if reason in ("timeout", "error"):
+                self._not_before[name] = now + min(_FIRST_BACK_OFF * 2 ** (failures - 1), _LONGEST_BACK_OFF)
+        _report(name, before, self.outcomes[name], error)
+
+    def describe(self) -> Sequence[Family]:
+        """How the collectors fare."""
+        return (DURATION, SUCCESS, LAST_SUCCESS, FAILURES)
+
+    def collect(self) -> Iterator[Metric]:
+        """One sample per collector that has run."""
+        outcomes = self.outcomes
+        yield DURATION.values({name: outcome.duration for name, outcome in outcomes.items()})
+        yield SUCCESS.values({name: float(outcome.success) for name, outcome in outcomes.items()})
+        yield LAST_SUCCESS.values(
+            {name: o.last_success for name, o in outcomes.items() if o.last_success is not None}
+        )
+        yield FAILURES.values(
+            {(name, reason): self._failures.get((name, reason), 0) for name in outcomes for reason in REASONS}
+        )
+
+
+def _reason(error: Exception | None) -> str:
+    match error:
+        case None:
+            return ""
+        case NoData():
+            return "no_data"
+        case SourceError():
+            return "source"
+        case ParseError():
+            return "parse"
+        case TimeoutError():
+            return "timeout"
+        case _:
+            return "error"
+
+
+def _message(error: Exception | None, timeout: float) -> str:
+    match error:
+        case None:
+            return ""
+        case ProxywatchError():
+            return str(error)
+        case TimeoutError():
+            return f"no answer within {timeout:g} s"
+        case _:
+            return f"internal error: {type(error).__name__}: {error}"
+
+
+def _report(name: str, before: Outcome | None, after: Outcome, error: Exception | None) -> None:
+    """One line per change of state: quiet while all stays well, or stays broken in the same way."""
+    previous = before.reason if before else ""
+    if after.reason == previous:
+        return
+    fields = {"collector": name}
+    if after.success:
+        log.info("collector works again", extra=fields)
+    elif after.reason == "error":
+        log.error("collector failed", extra=fields | {"reason": after.message}, exc_info=error)
+    else:
+        log.warning("collector sees nothing", extra=fields | {"reason": after.message})

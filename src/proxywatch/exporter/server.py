@@ -1,0 +1,244 @@
+"""HTTP on :9090: the metrics, the status page, the same as JSON, reload."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+import msgspec
+
+from proxywatch.clock import Clock
+from proxywatch.errors import ConfigError, Fault
+from proxywatch.exporter.page.assets import Assets
+from proxywatch.exporter.runner import Scrape
+from proxywatch.exporter.status import schema
+from proxywatch.metrics.registry import Registry
+from proxywatch.metrics.rendering import Rendering, accepts_gzip, compress, negotiate
+from proxywatch.net.addresses import Addresses
+from proxywatch.net.limits import Limits
+from proxywatch.quantity import Duration, Size
+from proxywatch.web.message import JSON, Request, Response, refuse
+from proxywatch.web.server import Answer, Server
+
+if TYPE_CHECKING:
+    from proxywatch.web.guard import Guard
+
+_MARGIN = 0.5
+_GET = ("GET", "HEAD")
+_NO_STORE = "no-store"
+
+Reload = Callable[[], Awaitable[Sequence[Fault] | ConfigError | None]]
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The exposition's server.
+
+    Attributes:
+        listen: Where: an address, a unix socket, or several of them with commas between.
+        web_config: A file with TLS and users, in the format of Prometheus's exporters; empty for none.
+        max_connections: Connections that may be open at once; the idlest makes room.
+        max_request: The largest request that is read.
+        request_timeout: The longest that a request may take to arrive.
+        idle_timeout: How long a connection may stay open between requests.
+        write_timeout: The longest that a client may take to read its response.
+    """
+
+    listen: Addresses = Addresses.parse(":9090")
+    web_config: str = ""
+    max_connections: Annotated[int, msgspec.Meta(ge=1)] = 12_000
+    max_request: Size = Size(16 << 10)
+    request_timeout: Duration = Duration(10)
+    idle_timeout: Duration = Duration(300)
+    write_timeout: Duration = Duration(30)
+
+    @property
+    def limits(self) -> Limits:
+        """The same as the server takes them."""
+        return Limits(
+            self.max_connections,
+            self.max_request,
+            self.request_timeout,
+            self.idle_timeout,
+            self.write_timeout,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What the exposition tells of.
+
+    Attributes:
+        registry: The series.
+        scrape: Asked for fresh readings before anything is told.
+        status: The status page's content.
+        history: The recent probes; anything that msgspec can encode.
+        reload: Reads the settings again; returns or raises what is wrong with them.
+    """
+
+    registry: Registry
+    scrape: Scrape
+    status: Callable[[], Any]
+    history: Callable[[], Any]
+    reload: Reload
+
+
+class Exposition:
+    """The routes, and the server that they are served by; an asynchronous context."""
+
+    def __init__(self, settings: Settings, sources: Sources, clock: Clock) -> None:
+        self._settings = settings
+        self._sources = sources
+        self._clock = clock
+        self._rendering = Rendering(sources.registry)
+        self._generation = -1
+        self._checked = float("-inf")
+        self._documents: dict[tuple[str, bool], tuple[float, Response]] = {}
+        self._assets = Assets.load()
+        self._guard = _guard(settings.web_config, clock) if settings.web_config else None
+        self.server = Server("http", self._admit if self._guard else self._handle, settings.limits, clock)
+        self._enforce()
+        self.server.before_tick = self._enforce
+        self._routes: dict[str, tuple[tuple[str, ...], Callable[[Request], Answer]]] = {
+            "/metrics": (_GET, self._metrics),
+            "/api/v1/status": (_GET, lambda request: self._document(request, sources.status)),
+            "/api/v1/status/schema": (_GET, lambda request: self._document(request, schema)),
+            "/api/v1/history": (_GET, lambda request: self._document(request, sources.history)),
+            "/-/healthy": (_GET, lambda _: Response.make(200, "proxywatch is up\n")),
+            "/-/reload": (("POST", "PUT"), self._reload),
+        }
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where it listens."""
+        return self.server.addresses
+
+    async def __aenter__(self) -> Self:
+        await self.server.__aenter__()
+        try:
+            await self.server.listen(self._settings.listen)
+        except ConfigError:
+            await self.server.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.server.__aexit__()
+
+    def _enforce(self) -> None:
+        """Take over the web configuration file when it has changed."""
+        if self._guard is None:
+            return
+        self._guard.refresh()
+        terms = self._guard.terms
+        self.server.tls = (terms.context, terms.names) if terms.context else None
+        self.server.own_headers = terms.headers
+
+    def _admit(self, request: Request) -> Answer:
+        return self._guard.admit(request, self._handle) if self._guard else self._handle(request)
+
+    def _handle(self, request: Request) -> Answer:
+        route = self._routes.get(request.path)
+        if route is None:
+            return self._assets.get(request) or refuse(404, "nothing here; try / or /metrics")
+        methods, serve = route
+        if request.method not in methods:
+            return refuse(405, f"this is for {' and '.join(methods)}", allow=", ".join(methods))
+        return serve(request)
+
+    # Metrics.
+
+    def _metrics(self, request: Request) -> Answer:
+        try:
+            names = self._filter(request)
+        except ValueError as error:
+            return refuse(400, str(error))
+        shape = negotiate(request.header(b"accept"))
+        gzip = accepts_gzip(request.header(b"accept-encoding"))
+        if self._fresh and (ready := self._rendering.ready(shape, names, gzip=gzip)):
+            return ready
+        return self._rendered(request, lambda: self._rendering.response(shape, names, gzip=gzip))
+
+    async def _rendered(self, request: Request, respond: Callable[[], Awaitable[Response]]) -> Response:
+        await self._refresh(request)
+        return await respond()
+
+    def _filter(self, request: Request) -> frozenset[str] | None:
+        wanted = frozenset(request.values("collect[]"))
+        if not wanted:
+            return None
+        known = [publisher.name for publisher in self._sources.registry.publishers]
+        if unknown := sorted(wanted.difference(known)):
+            names = ", ".join(name or "without a name" for name in unknown)
+            raise ValueError(f"no collector {names}; there are {', '.join(known)}")
+        return wanted
+
+    # Freshness, which metrics and documents share.
+
+    @property
+    def _fresh(self) -> bool:
+        return self._clock.monotonic() - self._checked < self._sources.scrape.settings.max_age
+
+    async def _refresh(self, request: Request) -> None:
+        if not self._fresh:
+            await self._sources.scrape.refresh(_patience(request))
+            now, refreshed = self._clock.monotonic(), self._sources.scrape.refreshed
+            self._checked = refreshed if now - refreshed < self._sources.scrape.settings.max_age else now
+        if self._generation != self._sources.scrape.generation:
+            self._generation = self._sources.scrape.generation
+            self._rendering = Rendering(self._sources.registry)
+
+    # Documents.
+
+    def _document(self, request: Request, content: Callable[[], Any]) -> Answer:
+        gzip = accepts_gzip(request.header(b"accept-encoding"))
+        stamp, response = self._documents.get((request.path, gzip), (None, None))
+        if response is not None and stamp == self._checked and self._fresh:
+            return response
+        return self._written(request, content, gzip=gzip)
+
+    async def _written(self, request: Request, content: Callable[[], Any], *, gzip: bool) -> Response:
+        await self._refresh(request)
+        body = msgspec.json.encode(content())
+        headers = {"cache-control": _NO_STORE, "vary": "accept-encoding"}
+        if gzip:
+            headers["content-encoding"] = "gzip"
+            body = compress(body)
+        response = Response.make(200, body, JSON, **headers)
+        self._documents[request.path, gzip] = self._checked, response
+        return response
+
+    # Reload.
+
+    def _reload(self, request: Request) -> Answer:
+        # Only browsers say where a request comes from, and our page makes none: it is another's, or rebound.
+        if b"origin" in request.headers or b"sec-fetch-site" in request.headers:
+            return refuse(403, "no page in a browser may do this")
+        return self._reloaded()
+
+    async def _reloaded(self) -> Response:
+        try:
+            faults = await self._sources.reload()
+        except ConfigError as error:
+            faults = error
+        if faults:
+            return refuse(
+                400, str(faults) if isinstance(faults, ConfigError) else "\n".join(map(str, faults))
+            )
+        return Response.make(200, "reloaded\n")
+
+
+def _patience(request: Request) -> float | None:
+    """The seconds that the scraper leaves us, less a margin for the way."""
+    try:
+        timeout = float(request.header(b"x-prometheus-scrape-timeout-seconds"))
+    except ValueError:
+        return None
+    if not isfinite(timeout):
+        return None
+    return max(timeout - _MARGIN, timeout / 2, 0.0)
+
+
+def _guard(path: str, clock: Clock) -> "Guard":
+    from proxywatch.web.guard import Guard  # noqa: PLC0415 - half a megabyte that only those with the file pay
+
+    return Guard(path, clock.monotonic)

@@ -1,0 +1,219 @@
+"""`proxywatch status`: what the page shows, for a terminal."""
+
+import http.client
+import os
+import socket
+import ssl
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from urllib.parse import urlsplit
+
+import msgspec
+
+from proxywatch.errors import SourceError
+from proxywatch.exporter.status.model import Exit, Figure, Phase, Points, Requests, Status
+from proxywatch.quantity import Address
+
+_PATH = "/api/v1/status"
+_LIMIT = 8 << 20
+_TIMEOUT = 10.0
+_TONES = {
+    "good": "32", "ok": "32", "fair": "33", "nothing": "33", "warning": "33", "poor": "33", "bad": "31",
+    "failing": "31", "unknown": "90", "waiting": "90",
+}  # fmt: skip
+_BARS = "▁▂▃▄▅▆▇█"
+_WIDTH = 40
+_NAME = 20
+_MOST = 5
+
+Paint = Callable[[str, str], str]
+
+
+def fetch(url: str) -> Status:
+    """Ask an exporter for its status.
+
+    Args:
+        url: Of the exporter: `http://127.0.0.1:9090`, with or without a path, or `unix:/run/proxywatch.sock`.
+
+    Raises:
+        SourceError: No answer, or one that is no status.
+    """
+    try:
+        connection, path = _connect(url)
+        try:
+            connection.request("GET", path, headers={"accept": "application/json"})
+            response = connection.getresponse()
+            body = response.read(_LIMIT)
+        finally:
+            connection.close()
+        if response.status != http.client.OK:
+            raise SourceError(
+                f"{url} answers {response.status}: {body[:200].decode(errors='replace').strip()}"
+            )
+        return msgspec.json.decode(body, type=Status)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise SourceError(f"{url}: {error}") from error
+
+
+def local(address: Address) -> str:
+    """The URL of an exporter on this machine, by the address that it listens on."""
+    if address.path is not None:
+        return str(address)
+    host = address.host if address.host not in (None, "::", "0.0.0.0") else "127.0.0.1"
+    return f"http://[{host}]:{address.port}" if ":" in str(host) else f"http://{host}:{address.port}"
+
+
+def _connect(url: str) -> tuple[http.client.HTTPConnection, str]:
+    if url.startswith("unix:"):
+        return _Unix(url.removeprefix("unix:")), _PATH
+    parts = urlsplit(url if "://" in url else f"http://{url}")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("expected a URL such as http://127.0.0.1:9090")
+    path = parts.path.rstrip("/").removesuffix(_PATH) + _PATH
+    if parts.scheme == "https":
+        context = ssl.create_default_context()
+        return http.client.HTTPSConnection(
+            parts.hostname, parts.port, timeout=_TIMEOUT, context=context
+        ), path
+    return http.client.HTTPConnection(parts.hostname, parts.port, timeout=_TIMEOUT), path
+
+
+class _Unix(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=_TIMEOUT)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def render(status: Status, *, colour: bool | None = None) -> str:
+    """The status as lines of text.
+
+    Args:
+        status: As `fetch` brings it.
+        colour: Whether to use a terminal's colours; None for whether standard output is one, and wants them.
+    """
+    if colour is None:
+        colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    paint = _paint if colour else _plain
+    return "\n".join(_lines(status, paint)) + "\n"
+
+
+def _paint(tone: str, text: str) -> str:
+    return f"\033[{_TONES[tone]}m{text}\033[0m"
+
+
+def _plain(_: str, text: str) -> str:
+    return text
+
+
+def _lines(status: Status, paint: Paint) -> Iterator[str]:
+    verdict = status.verdict
+    yield f"{paint(verdict.level, '● ' + verdict.words)}  {status.name}"
+    if verdict.detail:
+        yield f"  {verdict.detail}"
+    if verdict.advice:
+        yield f"  → {verdict.advice}"
+    yield ""
+    yield _row("VPN", _vpn(status, paint))
+    yield _row("Exit", _leaves(status.exit, paint))
+    for figure in status.figures:
+        yield _row(figure.title, _figure(figure, status.trends.get(figure.key), paint))
+        if figure.key == "latency" and status.phases:
+            yield _row("", ", ".join(map(_phase, status.phases)))
+    yield ""
+    for collector in status.collectors:
+        seen = _ago(status.time, collector.last_success) if collector.last_success else "never"
+        mark = paint(collector.state, "●")
+        yield f"  {mark} {collector.name:<{_NAME - 2}}{seen:<14}{collector.message}".rstrip()
+    if status.failures:
+        yield ""
+    for failure in status.failures:
+        what = " ".join(filter(None, (failure.kind, failure.stage, failure.reason)))
+        words = ": ".join(filter(None, (failure.blame, failure.words, failure.target)))
+        yield f"  {_ago(status.time, failure.at):<{_NAME}}{paint('bad', what)}  {words}"
+    if status.requests is not None:
+        yield from _requests(status.requests)
+
+
+def _requests(requests: Requests) -> Iterator[str]:
+    causes = ((cause.count, f"{cause.blame}: {cause.reason}") for cause in requests.causes)
+    yield from _ranks("Why requests fail", causes)
+    yield from _ranks("Most failures", ((it.weight, it.target) for it in requests.most_failures))
+    yield from _ranks("Most bytes", ((it.weight, it.target) for it in requests.most_bytes))
+    hidden = ", ".join(requests.cannot_tell)
+    if hidden or requests.unparsed:
+        yield ""
+    if hidden:
+        yield f"  The log does not show {hidden}: see `proxywatch check`"
+    if requests.unparsed:
+        yield f"  {requests.unparsed:,} lines of the log are not Dante's: {requests.unparsed_example!r}"
+
+
+def _ranks(title: str, ranks: Iterable[tuple[int, str]]) -> Iterator[str]:
+    shown = list(ranks)[:_MOST]
+    if shown:
+        yield ""
+        yield f"  {title}"
+    for weight, words in shown:
+        yield f"  {weight:>{_NAME - 2},}  {words}"
+
+
+def _row(title: str, text: str) -> str:
+    return f"  {title:<{_NAME}}{text}".rstrip()
+
+
+def _vpn(status: Status, paint: Paint) -> str:
+    vpn = status.vpn
+    state = (
+        paint("unknown", "not watched")
+        if vpn.up is None
+        else paint("good" if vpn.up else "bad", vpn.state or "")
+    )
+    handshake = f", last handshake {_ago(status.time, vpn.last_handshake)}" if vpn.last_handshake else ""
+    return f"{state}  {vpn.words}{handshake}"
+
+
+def _leaves(leaves: Exit | None, paint: Paint) -> str:
+    if leaves is None:
+        return paint("unknown", "not known")
+    place = ", ".join(filter(None, (leaves.city, leaves.country)))
+    checks = (
+        paint("good" if ok else "bad", f"{'✓' if ok else '✗'} {name}") for name, ok in leaves.checks.items()
+    )
+    return "  ".join(filter(None, (place, leaves.ip, leaves.server, *checks)))
+
+
+def _figure(figure: Figure, points: Points | None, paint: Paint) -> str:
+    if figure.value is None:
+        return paint("unknown", f"-  {figure.reason}")
+    text = f"{_number(figure.value)} {figure.unit}".strip()
+    line = _sparkline(points.values[-_WIDTH:]) if points else ""
+    return f"{paint(figure.grade, text)}{' ' * (16 - len(text))}{line}".rstrip()
+
+
+def _phase(phase: Phase) -> str:
+    return f"{phase.name.replace('_', ' ')} {phase.seconds * 1000:.1f} ms"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"  # noqa: PLR2004 - where digits stop to matter
+
+
+def _sparkline(values: list[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    low, high = min(known, default=0.0), max(known, default=0.0)
+    span = (high - low) or 1.0
+    steps = len(_BARS) - 1
+    return "".join(" " if value is None else _BARS[round((value - low) / span * steps)] for value in values)
+
+
+def _ago(now: float, at: float) -> str:
+    seconds = max(now - at, 0.0)
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit} ago"
+    return f"{seconds:.0f} s ago"

@@ -1,0 +1,1 @@
+"""Metrics: declarations, samples, the registry, and how they are rendered for Prometheus."""

@@ -1,0 +1,1 @@
+"""Sockets: addresses to listen on, limits on connections, TLS."""

@@ -1,0 +1,1 @@
+"""What every daemon is assembled from: signals, supervision of its parts, reload, an orderly end."""

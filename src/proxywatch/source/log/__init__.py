@@ -1,0 +1,1 @@
+"""Following a log file by lines, however it is rotated."""

@@ -1,1 +1,0 @@
-"""What is concluded from records over time: pure, bounded, handed its clock."""

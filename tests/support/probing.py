@@ -1,0 +1,81 @@
+"""What the tests of probes share: one probe from request to verdict, on the loop that the daemon runs on."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+import uvloop
+
+from proxywatch.metrics import formats
+from proxywatch.metrics.family import Metric
+from proxywatch.probe.exchange import Request
+from proxywatch.probe.history import History
+from proxywatch.probe.outcome import Phases, Transfer
+from proxywatch.probe.own_traffic import OwnTraffic
+from proxywatch.probe.prober import Prober
+from proxywatch.probe.proxy import Proxy
+from proxywatch.probe.transfer import Transfers
+
+
+class Exposed(Protocol):
+    """Whatever publishes metrics."""
+
+    def collect(self) -> Iterable[Metric]:
+        """Its families."""
+
+
+def prober(proxy: Proxy, bundle: str | None = None) -> Prober:
+    """One with a memory of its own."""
+    return Prober(proxy, Transfers(bundle=bundle), OwnTraffic(), History())
+
+
+def request(url: str, timeout: float = 5.0, limit: int = 65536, **more: object) -> Request:
+    """As the latency probes make it."""
+    return Request("latency", url, timeout, limit, **more)  # type: ignore[arg-type]
+
+
+def probe(proxy: Proxy, asked: Request, bundle: str | None = None) -> Transfer:
+    """Make one probe."""
+
+    async def once() -> Transfer:
+        maker = prober(proxy, bundle)
+        try:
+            return await maker.probe(asked)
+        finally:
+            await maker.transfers.aclose()
+
+    return uvloop.run(once())
+
+
+def success(asked: Request, duration: float = 0.1, at: float = 1000.0, **more: object) -> Transfer:
+    """A probe that went well, three tenths of it in SOCKS."""
+    phases = Phases(duration * 0.1, duration * 0.3, None, duration * 0.4, duration * 0.2)
+    return Transfer("id", asked.kind, asked.url, at, duration, phases, status=200, **more)  # type: ignore[arg-type]
+
+
+def failure(asked: Request, stage: str = "socks", reason: str = "rule", at: float = 1000.0) -> Transfer:
+    """A probe that the proxy's rule refused."""
+    return Transfer("id", asked.kind, asked.url, at, 0.1, Phases(0.01), stage=stage, reason=reason)
+
+
+class FakeProber:
+    """Answers as it is told to; remembers what it was asked."""
+
+    def __init__(self, act: Callable[[Request], Transfer]) -> None:
+        self.act = act
+        self.asked: list[Request] = []
+        self.bundle: str | None = "/etc/ssl/certs/ca-certificates.crt"
+        self.during: Callable[[], None] = lambda: None
+
+    async def probe(self, asked: Request, /) -> Transfer:
+        self.asked.append(asked)
+        self.during()
+        await asyncio.sleep(0)
+        return self.act(asked)
+
+
+def samples(collector: Exposed) -> dict[str, float]:
+    """What a collector publishes, as the exposition would write it without `proxy_name`; no buckets."""
+    lines = b"".join(map(formats.text, collector.collect())).decode().splitlines()
+    pairs = (line.rpartition(" ") for line in lines if not line.startswith("#") and "_bucket{" not in line)
+    return {name: float(value) for name, _, value in pairs}

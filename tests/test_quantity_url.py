@@ -1,0 +1,28 @@
+"""URLs of the settings never give away a user that somebody wrote into one."""
+
+import pytest
+
+from proxywatch.errors import ParseError
+from proxywatch.quantity import Url
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://user:secret@host/",
+        "http:/user:secret@host/",
+        "user:secret@host",
+        "ftp://user:secret@host/",
+        "http://h\0st/user:secret@host",
+    ],
+)
+def test_a_refusal_does_not_quote_a_user(text: str) -> None:
+    """However wrong the rest of it is."""
+    with pytest.raises(ParseError) as refusal:
+        Url.parse(text)
+    assert "secret" not in str(refusal.value)
+
+
+def test_an_at_sign_behind_the_host_is_fine() -> None:
+    """It is no user's there."""
+    assert Url.parse("https://example.org/a@b") == "https://example.org/a@b"
