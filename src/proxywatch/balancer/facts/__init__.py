@@ -1,0 +1,1 @@
+"""Where facts about nodes come from: their sidecars, probes through them, speed tests."""
