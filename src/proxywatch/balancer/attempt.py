@@ -31,6 +31,7 @@ class Choice:
         node: The node.
         route: Country of the node.
         retries: How many more nodes may be tried.
+        substituted: Whether the node is in another country than was asked for.
     """
 
     decision: str
@@ -38,6 +39,7 @@ class Choice:
     node: Node
     route: str
     retries: int
+    substituted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,7 @@ class Request:
         wishes: What the user name, or the listener, asks for.
         user_agent: As HTTP shows it; empty over SOCKS.
         countries: The countries that this user may use; empty for all.
+        tags: Words that the listener or the user's entry attaches, for rules.
     """
 
     at: float
@@ -72,3 +73,4 @@ class Request:
     wishes: Wishes = field(default_factory=Wishes)
     user_agent: str = ""
     countries: frozenset[str] = frozenset()
+    tags: frozenset[str] = frozenset()

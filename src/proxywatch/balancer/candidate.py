@@ -1,0 +1,122 @@
+"""A node as strategies see it: its state with the numbers that change with every connection.
+
+Candidates are the one mutable thing in the pool, as a pick has no time to build records. Strategies only read them.
+"""
+
+from typing import NamedTuple
+
+from proxywatch.balancer.node import Node
+from proxywatch.balancer.pace import Pace
+from proxywatch.balancer.score import RESERVE, Assessment, band
+from proxywatch.balancer.state import Standing, State
+
+_RAMP_START = 0.1
+_NEVER = float("inf")
+
+
+class Candidate:
+    """A node that may be chosen.
+
+    Attributes:
+        id: Of the node.
+        node: The node.
+        weight: Its share, as configured.
+        in_flight: Connections through it, ours and those that other balancers publish.
+        own: Ours among them.
+        published: The others among them.
+        measured_ms: Smoothed latency as collected: server latency, else proxy latency, else 100.
+        pace: How it serves our own traffic.
+        assessment: Its score but for connections.
+        state: All that is known of it.
+        standing: Whether it is usable.
+        due: Monotonic time at which standing or assessment must be worked out again.
+        queued: Time for which it is queued to be looked at again.
+        ramp: Length of its slow start in seconds.
+        ramp_end: End of its slow start.
+        hop: The candidate through which it is reached, or None.
+    """
+
+    __slots__ = (
+        "assessment", "due", "hop", "id", "in_flight", "measured_ms", "node", "own", "pace", "published",
+        "queued", "ramp", "ramp_end", "standing", "state", "weight",
+    )  # fmt: skip
+
+    def __init__(self, state: State) -> None:
+        self.id = state.node.id
+        self.node: Node = state.node
+        self.weight = state.node.weight
+        self.state = state
+        self.own = self.published = self.in_flight = 0
+        self.measured_ms = 100.0
+        self.pace = Pace()
+        self.assessment = Assessment()
+        self.standing = Standing("down", "not looked at yet")
+        self.due = self.ramp_end = -_NEVER
+        self.queued = _NEVER
+        self.hop: Candidate | None = None
+        self.ramp = 0.0
+
+    def score(self) -> float:
+        """The health score now."""
+        return self.assessment.score(self.in_flight)
+
+    def connections(self) -> float:
+        """Connections through it: the sidecar's count or ours and other balancers', whichever is greater."""
+        return max(self.assessment.reported, self.in_flight)
+
+    def merit(self, now: float) -> float:
+        """What assignment compares: the score, less for what is poor, times weight and slow start."""
+        score = self.assessment.score(self.in_flight)
+        if score < 70.0:  # noqa: PLR2004 - score.ACCEPTABLE, without the lookup
+            score *= RESERVE[band(score)]
+        return score * self.weight if now >= self.ramp_end else score * self.weight * self.slow_start(now)
+
+    def slow_start(self, now: float) -> float:
+        """From a tenth to the whole of its share."""
+        if now >= self.ramp_end:
+            return 1.0
+        return max(_RAMP_START, 1 - (self.ramp_end - now) / self.ramp)
+
+    def latency_ms(self, now: float) -> float:
+        """Measured latency, plus what failures cost."""
+        pace = self.pace
+        return self.measured_ms + pace.penalty(now) if pace.penalty_ms else self.measured_ms
+
+    def peak_ms(self, now: float) -> float:
+        """Time to a connection as our own traffic has it: up at once, down slowly."""
+        return self.pace.peak(now, self.measured_ms)
+
+    def seen(self) -> "Seen":
+        """Its numbers as they are now, for the record of a decision."""
+        return Seen(
+            self.node, self.assessment, self.in_flight, self.pace, self.measured_ms, self.ramp, self.ramp_end
+        )
+
+
+class Seen(NamedTuple):
+    """A candidate as it was when a decision was made.
+
+    Attributes:
+        node: The node.
+        assessment: Its score but for connections.
+        in_flight: Connections through it.
+        pace: How it served our own traffic.
+        measured_ms: Smoothed latency as collected.
+        ramp: Length of its slow start.
+        ramp_end: End of its slow start, in monotonic seconds.
+    """
+
+    node: Node
+    assessment: Assessment
+    in_flight: int
+    pace: Pace
+    measured_ms: float
+    ramp: float
+    ramp_end: float
+
+    def candidate(self) -> Candidate:
+        """A candidate with these numbers."""
+        candidate = Candidate(State(self.node, joined=0.0))
+        candidate.assessment, candidate.in_flight, candidate.pace = self.assessment, self.in_flight, self.pace
+        candidate.measured_ms, candidate.ramp, candidate.ramp_end = self.measured_ms, self.ramp, self.ramp_end
+        return candidate

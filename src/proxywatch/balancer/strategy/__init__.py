@@ -1,0 +1,1 @@
+"""Strategies: which of the usable candidates serves a request."""

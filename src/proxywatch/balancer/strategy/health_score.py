@@ -1,0 +1,47 @@
+"""Health score: the healthiest node that has room."""
+
+from collections.abc import Sequence
+
+from proxywatch.balancer.candidate import Candidate
+from proxywatch.balancer.strategy.interface import Turn
+
+
+class HealthScore:
+    """The greatest score / (1 + in flight)^bias.
+
+    Facts are up to half a minute old, connections in flight are known at once: dividing by them keeps the requests of
+    that half minute from all going to the node that looked best at its beginning. With bias 0 it is the plain maximum
+    of the scores; in an idle pool both agree. Ties go to the fewer in flight, the nearer, the first by id.
+    """
+
+    name = "health_score"
+    description = "Routes to node with best overall health score (CPU, memory, latency, connections)"
+    sample = 2
+    ranks = True
+    draws = False
+
+    def assign(self, candidates: Sequence[Candidate], turn: Turn, /) -> Candidate:
+        """The best one."""
+        return best(candidates, turn.now, turn.bias)
+
+
+def best(candidates: Sequence[Candidate], now: float, bias: float) -> Candidate:
+    """The greatest merit / (1 + in flight)^bias; ties as documented."""
+    chosen = candidates[0]
+    most = worth(chosen, now, bias)
+    for candidate in candidates[1:]:
+        value = worth(candidate, now, bias)
+        if value > most or (value == most and _before(candidate, chosen, now)):
+            chosen, most = candidate, value
+    return chosen
+
+
+def worth(candidate: Candidate, now: float, bias: float) -> float:
+    """What assignment compares."""
+    load = 1 + candidate.in_flight
+    return candidate.merit(now) / (load if bias == 1 else load**bias)
+
+
+def _before(one: Candidate, other: Candidate, now: float) -> bool:
+    mine = (one.in_flight, one.latency_ms(now), one.id)
+    return mine < (other.in_flight, other.latency_ms(now), other.id)
