@@ -14,7 +14,7 @@ class Machine:
         self.devices = devices
 
     def read(self, path: str) -> bytes:
-        if path == "/proc/net/dev":
+        if path == "/proc/self/net/dev":
             rows = [
                 f"{name}: {rx} 1 2 3 0 0 0 0 {tx} 4 5 6 0 0 0 0" for name, (_, rx, tx) in self.devices.items()
             ]

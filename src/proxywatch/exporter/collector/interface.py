@@ -1,4 +1,4 @@
-"""The counters of the VPN's device or devices, from /proc/net/dev.
+"""The counters of the VPN's device or devices, from /proc/self/net/dev.
 
 They are the device's own: IP packets of every kind, probes and DNS included, some 4 % above the payload.
 `proxy_bytes_transferred_total` counts on over a re-creation of a device, which starts its counters at 0: told
@@ -78,10 +78,10 @@ class InterfaceCollector:
 
         Raises:
             NoData: A device is missing; what the others tell is published all the same.
-            SourceError: /proc/net/dev cannot be read.
+            SourceError: /proc/self/net/dev cannot be read.
             ParseError: It does not follow its format.
         """
-        present = netdev.parse(self._read("/proc/net/dev"))
+        present = netdev.parse(self._read("/proc/self/net/dev"))
         self._devices = {name: present[name] for name in self._odometers if name in present}
         for name, (received, transmitted) in self._odometers.items():
             device = self._devices.get(name)
@@ -112,10 +112,10 @@ class InterfaceCollector:
         """Bytes that the devices have received, read now; None when none of them is there.
 
         Raises:
-            SourceError: /proc/net/dev cannot be read.
+            SourceError: /proc/self/net/dev cannot be read.
             ParseError: It does not follow its format.
         """
-        present = netdev.parse(self._read("/proc/net/dev"))
+        present = netdev.parse(self._read("/proc/self/net/dev"))
         counts = [present[name].receive_bytes for name in self._odometers if name in present]
         return sum(counts) if counts else None
 
