@@ -6,9 +6,9 @@ UAPI, the answer to `get=1` (wireguard.com/xplatform); keys in hexadecimal; a pe
     public_key=...  preshared_key=...  endpoint=192.0.2.1:51820  last_handshake_time_sec=1795264112
     last_handshake_time_nsec=254412946  tx_bytes=180  rx_bytes=92  persistent_keepalive_interval=5  errno=0
 
-boringtun, which begins with own_public_key, writes the age of the handshake there, not its time. So does whoever
-else gives a time before 1973, unless the clock itself stands there. Never is 0 in both fields for wireguard-go;
-boringtun leaves both out.
+boringtun, whose answer begins with own_public_key, writes the age of the handshake there, not its time. From
+others, too, a time before 1973 is taken for an age, unless the clock itself stands there. For "never"
+wireguard-go writes 0 in both fields; boringtun leaves both out.
 
 `dump` (wg(8)): tabs between fields, keys in base64, the device's line first:
 
@@ -97,10 +97,9 @@ def parse_uapi(content: memoryview) -> Device:
             raise ParseError("UAPI: a line without `=`")
     if _number(device.get("errno", "").removeprefix("-")):
         raise SourceError("the UAPI socket refused to tell (errno is not 0)")
-    return Device(
-        _number(device.get("listen_port", "0")),
-        _sorted(_uapi_peer(peer, ages="own_public_key" in device) for peer in peers),
-    )
+    ages = "own_public_key" in device
+    known = _sorted(_uapi_peer(peer, ages=ages) for peer in peers)
+    return Device(_number(device.get("listen_port", "0")), known)
 
 
 def parse_dump(content: memoryview) -> Device:
