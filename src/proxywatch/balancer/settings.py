@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from proxywatch.parse.quantity import Duration
+from proxywatch.quantity import Duration
 
 Positive = Annotated[Duration, msgspec.Meta(gt=0)]
 NotNegative = Annotated[Duration, msgspec.Meta(ge=0)]

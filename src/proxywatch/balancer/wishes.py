@@ -15,7 +15,7 @@ from urllib.parse import unquote_to_bytes
 
 from proxywatch.balancer.request import Wishes
 from proxywatch.errors import ParseError
-from proxywatch.parse.quantity import Duration
+from proxywatch.quantity import Duration
 
 STRATEGIES = frozenset({"health_score", "round_robin", "least_connections", "weighted_latency", "random"})
 LONGEST = 255
