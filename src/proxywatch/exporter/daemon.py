@@ -65,7 +65,7 @@ async def run(read: Callable[[], Config], announce: Callable[[Faces], None] = la
     context = replace(new_context(config), fail=signals.fail)
     registry = Registry(labels(config))
     scrape = Scrape(registry, config[runner.Settings], context.clock)
-    registry.publish(scrape)
+    registry.register(scrape)
     board = Board(registry, scrape, context.clock, context.history.snapshot)
     async with AsyncExitStack() as stack:
         watchdog = stack.enter_context(Watchdog(_STOP_WITHIN))
@@ -172,19 +172,19 @@ def every_publisher() -> list[Publisher]:
     context = new_context(config)
     registry = Registry({})
     for entry, settings in wanted(config).values():
-        registry.add(entry.build(settings, context))
-    registry.publish(Scrape(registry, config[runner.Settings], context.clock))
-    return registry.publishers
+        registry.register(entry.build(settings, context))
+    registry.register(Scrape(registry, config[runner.Settings], context.clock))
+    return [each for each in registry.registered if isinstance(each, Publisher)]
 
 
 def supervise(registry: Registry, scrape: Scrape) -> Supervisor[Collector]:
     """Runs collectors; those that run are in the registry."""
 
-    def removed(name: str) -> None:
-        registry.remove(name)
+    def removed(name: str, collector: Collector) -> None:
+        registry.unregister(collector)
         scrape.forget(name)
 
-    return Supervisor(_STOP_WITHIN / 3, lambda _, collector: registry.add(collector), removed)
+    return Supervisor(_STOP_WITHIN / 3, lambda _, collector: registry.register(collector), removed)
 
 
 def plans(config: Config, context: Context, scrape: Scrape) -> dict[str, Plan[Collector]]:

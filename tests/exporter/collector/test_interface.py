@@ -36,14 +36,14 @@ async def test_the_devices_own_counters_are_published_raw() -> None:
     assert samples(collector) == {
         "proxy_bytes_transferred_total": 0,
         "proxy_network_orphaned": 0,
-        "proxy_network_receive_bytes_total{device=wg0}": 4897955205,
-        "proxy_network_receive_packets_total{device=wg0}": 1,
-        "proxy_network_receive_errors_total{device=wg0}": 2,
-        "proxy_network_receive_drops_total{device=wg0}": 3,
-        "proxy_network_transmit_bytes_total{device=wg0}": 53627037,
-        "proxy_network_transmit_packets_total{device=wg0}": 4,
-        "proxy_network_transmit_errors_total{device=wg0}": 5,
-        "proxy_network_transmit_drops_total{device=wg0}": 6,
+        'proxy_network_receive_bytes_total{device="wg0"}': 4897955205,
+        'proxy_network_receive_packets_total{device="wg0"}': 1,
+        'proxy_network_receive_errors_total{device="wg0"}': 2,
+        'proxy_network_receive_drops_total{device="wg0"}': 3,
+        'proxy_network_transmit_bytes_total{device="wg0"}': 53627037,
+        'proxy_network_transmit_packets_total{device="wg0"}': 4,
+        'proxy_network_transmit_errors_total{device="wg0"}': 5,
+        'proxy_network_transmit_drops_total{device="wg0"}': 6,
     }
 
 
@@ -100,7 +100,7 @@ async def test_several_devices_are_summed_and_told_apart() -> None:
     del machine.devices["wg1"]
     with pytest.raises(NoData, match="no device wg1"):
         await collector.update()
-    assert samples(collector)["proxy_network_receive_bytes_total{device=wg0}"] == 110
+    assert samples(collector)['proxy_network_receive_bytes_total{device="wg0"}'] == 110
 
 
 async def test_without_sys_falling_counters_tell_a_re_creation() -> None:
