@@ -1,8 +1,8 @@
 """Leases: which node a session, a user or a client stays on.
 
-A lease slides: each use renews its idle time; `max_age` bounds its life. It is anchored on its node, and when that is
-unfit on what the client would notice least: another node with the same exit address, then the same server, city,
-country. Leases are bounded in number; the one that was idle longest ends first.
+A lease slides: each use renews its idle time; `max_age` bounds its life. It is anchored on its node, and when
+that is unfit on what the client would notice least: another node with the same exit address, then the same
+server, city, country. Leases are bounded in number; the one that was idle longest ends first.
 """
 
 from collections import Counter, OrderedDict
@@ -24,7 +24,8 @@ class Lease(msgspec.Struct):
 
     Attributes:
         id: Unique.
-        owner: Kind of key (`session`, `user`, `client`, `lease`), user, name, and the country that was asked for.
+        owner: Kind of key (`session`, `user`, `client`, `lease`), user, name, and the country that was asked
+            for.
         node: Node that it is on.
         country: Country of that node.
         exit_ip: Its exit address, or empty.

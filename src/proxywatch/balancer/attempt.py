@@ -12,6 +12,8 @@ The relay asks a `Brain` for a choice, dials it, and reports back; it never lear
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import msgspec
+
 from proxywatch.balancer.node import Node
 from proxywatch.balancer.request import Request
 
@@ -21,8 +23,7 @@ from proxywatch.balancer.request import Request
 Blame = Literal["node", "hop", "destination", "self"]
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(msgspec.Struct, frozen=True, gc=False):  # made for every request: a dataclass takes 0.7 us
     """A node to dial for a request.
 
     Args:

@@ -1,13 +1,14 @@
 """A node as strategies see it: its state with the numbers that change with every connection.
 
-Candidates are the one mutable thing in the pool, as a pick has no time to build records. Strategies only read them.
+Candidates are the one mutable thing in the pool, as a pick has no time to build records. Strategies only read
+them.
 """
 
-from typing import NamedTuple
+import msgspec
 
 from proxywatch.balancer.node import Node
 from proxywatch.balancer.pace import Pace
-from proxywatch.balancer.score import RESERVE, Assessment, band
+from proxywatch.balancer.score import ACCEPTABLE, RESERVE, Assessment, band
 from proxywatch.balancer.state import Standing, State
 
 _RAMP_START = 0.1
@@ -27,6 +28,9 @@ class Candidate:
         measured_ms: Smoothed latency as collected: server latency, else proxy latency, else 100.
         pace: How it serves our own traffic.
         assessment: Its score but for connections.
+        score: The health score now.
+        seen: Its numbers as they are now, for the record of a decision.
+        worth: What assignment compares, before slow start: the score, less for what is poor, times weight.
         state: All that is known of it.
         standing: Whether it is usable.
         due: Monotonic time at which standing or assessment must be worked out again.
@@ -38,7 +42,7 @@ class Candidate:
 
     __slots__ = (
         "assessment", "due", "hop", "id", "in_flight", "measured_ms", "node", "own", "pace", "published",
-        "queued", "ramp", "ramp_end", "standing", "state", "weight",
+        "queued", "ramp", "ramp_end", "score", "seen", "standing", "state", "weight", "worth",
     )  # fmt: skip
 
     def __init__(self, state: State) -> None:
@@ -51,25 +55,29 @@ class Candidate:
         self.pace = Pace()
         self.assessment = Assessment()
         self.standing = Standing("down", "not looked at yet")
-        self.due = self.ramp_end = -_NEVER
+        self.due = -_NEVER
         self.queued = _NEVER
         self.hop: Candidate | None = None
-        self.ramp = 0.0
+        self.ramp = self.ramp_end = 0.0
+        self.weigh()
 
-    def score(self) -> float:
-        """The health score now."""
-        return self.assessment.score(self.in_flight)
+    def weigh(self) -> None:
+        """Work out score, worth and record anew, after a change of anything that they are made of."""
+        self.score = score = self.assessment.score(self.in_flight)
+        if score < ACCEPTABLE:
+            score *= RESERVE[band(score)]
+        self.worth = score * self.weight
+        self.seen = Seen(
+            self.node, self.assessment, self.in_flight, self.pace, self.measured_ms, self.ramp, self.ramp_end
+        )
 
     def connections(self) -> float:
         """Connections through it: the sidecar's count or ours and other balancers', whichever is greater."""
         return max(self.assessment.reported, self.in_flight)
 
     def merit(self, now: float) -> float:
-        """What assignment compares: the score, less for what is poor, times weight and slow start."""
-        score = self.assessment.score(self.in_flight)
-        if score < 70.0:  # noqa: PLR2004 - score.ACCEPTABLE, without the lookup
-            score *= RESERVE[band(score)]
-        return score * self.weight if now >= self.ramp_end else score * self.weight * self.slow_start(now)
+        """What assignment compares, divided there by the load."""
+        return self.worth if now >= self.ramp_end else self.worth * self.slow_start(now)
 
     def slow_start(self, now: float) -> float:
         """From a tenth to the whole of its share."""
@@ -86,14 +94,8 @@ class Candidate:
         """Time to a connection as our own traffic has it: up at once, down slowly."""
         return self.pace.peak(now, self.measured_ms)
 
-    def seen(self) -> "Seen":
-        """Its numbers as they are now, for the record of a decision."""
-        return Seen(
-            self.node, self.assessment, self.in_flight, self.pace, self.measured_ms, self.ramp, self.ramp_end
-        )
 
-
-class Seen(NamedTuple):
+class Seen(msgspec.Struct, frozen=True, gc=False):
     """A candidate as it was when a decision was made.
 
     Attributes:
@@ -119,4 +121,5 @@ class Seen(NamedTuple):
         candidate = Candidate(State(self.node, joined=0.0))
         candidate.assessment, candidate.in_flight, candidate.pace = self.assessment, self.in_flight, self.pace
         candidate.measured_ms, candidate.ramp, candidate.ramp_end = self.measured_ms, self.ramp, self.ramp_end
+        candidate.weigh()
         return candidate

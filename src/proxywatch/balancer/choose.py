@@ -1,9 +1,10 @@
-"""Choosing: a request in, a selection out. Rules, then affinity, then geography, then the strategy, in that order.
+"""Choosing: a request in, a selection out, by rules, affinity, geography and strategy in that order.
 
-An explicit wish beats balancing, a rule beats the wish. Nothing is changed here: what a selection implies (a lease,
-a counter, a connection in flight) is for the caller to carry out, so that asking is free of effects.
+An explicit wish beats balancing, a rule beats the wish. Nothing is changed here: what a selection implies (a
+lease, a counter, a connection in flight) is for the caller to carry out, so that asking is free of effects.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 
 import msgspec
@@ -11,21 +12,21 @@ import msgspec
 from proxywatch.balancer import affinity
 from proxywatch.balancer.affinity import Lease, Leases, Owner
 from proxywatch.balancer.candidate import Candidate
-from proxywatch.balancer.decision import Attempt
 from proxywatch.balancer.geography import Regions
 from proxywatch.balancer.pick import Picker, Residual
 from proxywatch.balancer.pool import Pool
 from proxywatch.balancer.request import Request
 from proxywatch.balancer.roster import EVERYWHERE, Key
 from proxywatch.balancer.rule import Rule, Rules
-from proxywatch.balancer.selection import Scope, Selection, refusal
+from proxywatch.balancer.selection import Ask, Scope, Selection, refusal, single
 from proxywatch.balancer.settings import Choosing
 from proxywatch.balancer.state import Kind
-from proxywatch.balancer.strategy.interface import Dice, Strategy
+from proxywatch.balancer.strategy.interface import Dice
 from proxywatch.balancer.strategy.table import Strategies
 
 _LEASABLE: frozenset[Kind] = frozenset({"ready", "unseen", "draining"})
 _SERVING: frozenset[Kind] = frozenset({"ready", "unseen"})
+_COUNTED = 200  # a refusal counts the nodes of a country of this size, not of a larger one
 
 
 class Chooser:
@@ -47,6 +48,7 @@ class Chooser:
         self.settings = settings
         self.regions = Regions(settings.geography.regions)
         self.leases.settings = settings.affinity
+        self.picker.configure(settings.balancing)
 
     def strategy_of(self, country: str) -> str:
         """The name of a country's strategy."""
@@ -55,7 +57,7 @@ class Chooser:
     # Rules
 
     def scope(self, request: Request) -> Scope | Rule:
-        """What the request may get: the wishes, unless a rule says otherwise; the rule itself if it denies."""
+        """What the request may get: its wishes, unless a rule says otherwise; the rule if it denies."""
         wishes = request.wishes
         fallback = wishes.fallback or self.settings.geography.fallback
         asked = wishes.asked or wishes.country
@@ -110,140 +112,138 @@ class Chooser:
             return refusal(scope, now, f"unknown strategy {name!r}", denied=True)
         if request.countries and scope.country and scope.country not in request.countries:
             return refusal(scope, now, f"the user may not use {scope.asked or scope.country}", denied=True)
+        ask = Ask(scope, strategy, tried, now)
         if scope.node:
-            selection = self._named(request, scope, strategy, tried, now)
+            selection = self._named(request, ask)
             if selection is not None:
                 return selection
         elif whose is not None or request.wishes.session or self.settings.affinity.key != "session":
             owner = whose or affinity.owner(request, scope.country, self.settings.affinity)
             if owner is not None:
-                return self._leased(request, scope, strategy, tried, now, owner)
-        return self._balanced(request, scope, strategy, tried, now)
+                return self._leased(request, ask, owner)
+        return self._balanced(request, ask)
 
-    def _named(
-        self, request: Request, scope: Scope, strategy: Strategy, tried: tuple[str, ...], now: float
-    ) -> Selection | None:
+    def _named(self, request: Request, ask: Ask) -> Selection | None:
         """The node that was asked for; None when it is unfit and a fallback is allowed."""
-        candidate = self.pool.roster.get(scope.node)
-        if candidate is not None and now >= candidate.due:
-            self.pool.refresh(candidate, now)
-        if candidate is None:
-            why = "is not in the pool"
-        elif not _fits(candidate, scope, request):
-            why = f"is in {candidate.node.country}" if scope.country else "may not be used"
-        elif candidate.id in tried:
-            why = "was tried"
-        elif candidate.standing.kind in _SERVING:
-            attempt = Attempt("node", (candidate.seen(),), 1, (), candidate.id, now)
-            return Selection(candidate, attempt, scope, strategy.name)
-        else:
+        scope = ask.scope
+        candidate = self._looked_up(scope.node, ask.now)
+        why = _misfit(candidate, ask, request)
+        if candidate is not None and not why:
+            if candidate.standing.kind in _SERVING:
+                return single("node", candidate, ask)
             why = f"is not usable: {candidate.standing.reason}"
         if scope.fallback == "none":
-            return refusal(scope, now, f"node {scope.node} {why}")
+            return refusal(scope, ask.now, f"node {scope.node} {why}")
         return None
+
+    def _looked_up(self, node: str, now: float) -> Candidate | None:
+        candidate = self.pool.roster.get(node)
+        if candidate is not None and now >= candidate.due:
+            self.pool.refresh(candidate, now)
+        return candidate
 
     # Affinity
 
-    def _leased(
-        self, request: Request, scope: Scope, strategy: Strategy, tried: tuple[str, ...], now: float, owner: Owner
-    ) -> Selection:
-        lease = self.leases.find(owner, now)
+    def _leased(self, request: Request, ask: Ask, owner: Owner) -> Selection:
+        lease = self.leases.find(owner, ask.now)
         if lease is None:
-            selection = self._balanced(request, scope, strategy, tried, now)
-            selection.owner, selection.ttl = owner, request.wishes.ttl
-            return selection
-        candidate = self.pool.roster.get(lease.node)
-        if candidate is not None and now >= candidate.due:
-            self.pool.refresh(candidate, now)
-        why = self._unfit(candidate, scope, request, tried)
-        if candidate is not None and not why:
-            attempt = Attempt("lease", (candidate.seen(),), 1, (), candidate.id, now)
-            return Selection(candidate, attempt, scope, strategy.name, owner, lease, request.wishes.ttl)
-        full = candidate is not None and candidate.standing.kind == "full"
-        selection = self._moved(request, scope, strategy, tried, now, lease)
-        selection.owner, selection.lease, selection.keep_lease = owner, lease, full
-        selection.ttl = request.wishes.ttl
-        selection.notes = (f"Its lease was on {lease.node}, which {why}.", *selection.notes)
+            selection = self._balanced(request, ask)
+        else:
+            candidate = self._looked_up(lease.node, ask.now)
+            why = self._unfit(candidate, request, ask)
+            if candidate is not None and not why:
+                selection = single("lease", candidate, ask)
+            else:
+                selection = self._moved(request, ask, lease)
+                selection.keep_lease = candidate is not None and candidate.standing.kind == "full"
+                selection.notes = (f"Its lease was on {lease.node}, which {why}.", *selection.notes)
+        selection.owner, selection.lease, selection.ttl = owner, lease, request.wishes.ttl
         return selection
 
-    def _unfit(
-        self, candidate: Candidate | None, scope: Scope, request: Request, tried: tuple[str, ...]
-    ) -> str:
+    def _unfit(self, candidate: Candidate | None, request: Request, ask: Ask) -> str:
         """Why a lease cannot stay where it is, or empty."""
+        scope = ask.scope
+        why = _misfit(candidate, ask, request)
         if candidate is None:
-            return "has left the pool"
-        if candidate.id in tried:
-            return "failed"
+            return why
         if candidate.standing.kind not in _LEASABLE:
             return f"is not usable: {candidate.standing.reason}"
-        if _fits(candidate, scope, request):
-            return ""
-        allowed = msgspec.structs.replace(scope, country="", city="", server="")
-        home = self.pool.roster.tiers((scope.country, "", ""))
-        if scope.fallback != "none" and _fits(candidate, allowed, request):
-            if not len(home.ready) and not len(home.unseen):
-                return ""
-            return "stood in for a country that is back" if candidate.node.country != scope.country else ""
-        return "is not what is asked for"
+        if why and candidate.id not in ask.tried and scope.fallback != "none":
+            home = self.pool.roster.tiers(_narrowest(scope))
+            if home.ready.candidates or home.unseen.candidates:
+                return "stood in for one that is back"
+            return "" if fits(candidate, _wider(scope), request) else why
+        return why
 
-    def _moved(
-        self, request: Request, scope: Scope, strategy: Strategy, tried: tuple[str, ...], now: float, lease: Lease
-    ) -> Selection:
+    def _moved(self, request: Request, ask: Ask, lease: Lease) -> Selection:
         """On the node whose exit is most like the one before."""
-        near = []
+        scope, near = ask.scope, []
         if not scope.country or lease.country == scope.country:
             tiers = self.pool.roster.tiers((scope.country or lease.country, "", ""))
-            group = tiers.ready if len(tiers.ready) else tiers.unseen
-            near = self.picker.all(group, tried, now, lambda it: _fits(it, scope, request))
+            group = tiers.ready if tiers.ready.candidates else tiers.unseen
+            near = self.picker.all(group.candidates, lambda it: fits(it, scope, request), ask)
         alike, what = affinity.nearest(lease, near)
-        if not near or what == "country":
-            selection = self._balanced(request, scope, strategy, tried, now)
-            selection.attempt.how = "moved" if selection.candidate else "none"
-            return selection
-        selection = self.picker.run(strategy, scope, self.picker.sample(alike, strategy, tried, now, None), len(alike), now)
-        selection.attempt.how = "moved"
-        selection.notes += (f"It moved to one of the same {what}.",)
+        if not alike or what == "country":
+            selection = self._balanced(request, ask)
+        else:
+            selection = self.picker.run(self.picker.sample(alike, None, ask), len(alike), ask)
+            selection.notes += (f"It moved to one of the same {what}.",)
+        if selection.attempt.how == "strategy":
+            selection.attempt.how = "moved"
         return selection
 
     # Geography
 
-    def _balanced(
-        self, request: Request, scope: Scope, strategy: Strategy, tried: tuple[str, ...], now: float
-    ) -> Selection:
-        if not scope.city and not scope.server and not scope.tag and not request.countries:
+    def _balanced(self, request: Request, ask: Ask) -> Selection:
+        scope = ask.scope
+        if not (scope.city or scope.server or scope.tag or request.countries):
             # The usual case: a country, or any, and nothing else.
             tiers = self.pool.roster.tiers((scope.country, "", ""))
-            selection = self.picker.pick(tiers, None, strategy, scope, tried, now)
+            selection = self.picker.pick(tiers, None, ask)
             if selection is not None:
                 return selection
         for key, residual in self._ladder(scope, request):
-            selection = self.picker.pick(self.pool.roster.tiers(key), residual, strategy, scope, tried, now)
+            selection = self.picker.pick(self.pool.roster.tiers(key), residual, ask)
             if selection is not None:
                 return selection
-        return refusal(scope, now, self._nobody(scope, tried))
+        return refusal(scope, ask.now, self._nobody(scope, ask.tried))
 
     def _ladder(self, scope: Scope, request: Request) -> Iterator[tuple[Key, Residual]]:
         """Where to look, in order, and what a node there must fulfil."""
-        yield _narrowest(scope), lambda it: _fits(it, scope, request)
+        yield _narrowest(scope), lambda it: fits(it, scope, request)
         if scope.fallback == "none":
             return
-        wider = msgspec.structs.replace(scope, country="", city="", server="")
+        wider = _wider(scope)
         places = [scope.country, *self.regions.neighbours(scope.country)] if scope.country else []
         for place in places:
-            yield (place, "", ""), lambda it: _fits(it, wider, request)
+            yield (place, "", ""), lambda it: fits(it, wider, request)
         if scope.fallback == "any" or not scope.country:
-            yield EVERYWHERE, lambda it: _fits(it, wider, request)
+            yield EVERYWHERE, lambda it: fits(it, wider, request)
 
     def _nobody(self, scope: Scope, tried: tuple[str, ...]) -> str:
         where = f" in {scope.asked or scope.country}" if scope.country else ""
         if tried:
             return f"no other usable node{where}: tried {', '.join(tried)}"
-        kinds: dict[str, int] = {}
-        for candidate in self.pool.roster.members(scope.country) if scope.country else ():
-            kind = candidate.standing.kind
-            kinds[kind] = kinds.get(kind, 0) + 1
+        small = scope.country and self.pool.roster.size(scope.country) <= _COUNTED
+        kinds = Counter(it.standing.kind for it in (self.pool.roster.members(scope.country) if small else ()))
         told = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in sorted(kinds.items()))
         return f"No healthy nodes available{where}" + (f": {told}" if told else "")
+
+
+def _wider(scope: Scope) -> Scope:
+    """Anywhere; what a rule restricts by tag stays restricted."""
+    return msgspec.structs.replace(scope, country="", city="", server="", node="")
+
+
+def _misfit(candidate: Candidate | None, ask: Ask, request: Request) -> str:
+    """Why a node is not what is asked for, however it stands; or empty."""
+    if candidate is None:
+        return "is not in the pool"
+    if candidate.id in ask.tried:
+        return "failed"
+    if fits(candidate, ask.scope, request):
+        return ""
+    return f"is in {candidate.node.country}" if ask.scope.country else "may not be used"
 
 
 def _narrowest(scope: Scope) -> Key:
@@ -253,7 +253,7 @@ def _narrowest(scope: Scope) -> Key:
     return scope.country, "", ""
 
 
-def _fits(candidate: Candidate, scope: Scope, request: Request) -> bool:
+def fits(candidate: Candidate, scope: Scope, request: Request) -> bool:
     """Whether a node is where the scope says, and allowed to the user."""
     node = candidate.node
     return (

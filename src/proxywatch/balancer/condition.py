@@ -1,12 +1,13 @@
 """Conditions of rules: each key a test of the request. All keys of a condition must hold; no key is unknown.
 
-    source_device    part of the user agent where HTTP shows one; else part of the user's name, or one of its tags
-    domain           shell pattern (`*.streaming.com`), or `.streaming.com` for the name itself and all below it; an
-                     address never matches
-    time_range       `09:00-17:00`, both minutes included; over midnight when the end is the earlier one
-    client_ip_range  network, `192.168.1.0/24`
-    country          the country that was asked for
-    user, tag        by name
+source_device    part of the user agent where HTTP shows one; else part of the user's name, or one of its tags
+domain           shell pattern (`*.streaming.com`), or `.streaming.com` for the name itself and all below it;
+an
+                 address never matches
+time_range       `09:00-17:00`, both minutes included; over midnight when the end is the earlier one
+client_ip_range  network, `192.168.1.0/24`
+country          the country that was asked for
+user, tag        by name
 """
 
 import fnmatch
@@ -41,7 +42,7 @@ def compile_condition(condition: Mapping[str, str], zone: tzinfo) -> dict[str, T
         make = _TESTS.get(key)
         if make is None:
             faults.append(f"{key[:40]}: unknown; known are {', '.join(_TESTS)}")
-        elif not isinstance(value, str) or not 0 < len(value) <= LONGEST or not value.isprintable():
+        elif not is_text(value):
             faults.append(f"{key}: expected a text of 1 to {LONGEST} characters")
         else:
             try:
@@ -51,6 +52,11 @@ def compile_condition(condition: Mapping[str, str], zone: tzinfo) -> dict[str, T
     if faults:
         raise ParseError("\n".join(faults))
     return tests
+
+
+def is_text(value: object) -> bool:
+    """Whether a value from outside is a text of reasonable length."""
+    return isinstance(value, str) and 0 < len(value) <= LONGEST and value.isprintable()
 
 
 def ascii_name(name: str) -> str:
@@ -86,7 +92,9 @@ def _domain(value: str, _: tzinfo) -> Test:
     pattern = ascii_name(value.removeprefix("."))
     labels = pattern.split(".")
     if not all(_LABEL.fullmatch(label) for label in labels):
-        raise ParseError("expected a pattern such as *.example.com, or .example.com; this one can never match a name")
+        raise ParseError(
+            "expected a pattern such as *.example.com, or .example.com; this one can never match a name"
+        )
     if suffix:
         below = f".{pattern}"
 

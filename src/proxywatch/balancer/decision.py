@@ -20,12 +20,13 @@ How = Literal[
 ]
 
 
-class Attempt(msgspec.Struct):
+class Attempt(msgspec.Struct, gc=False):
     """One node tried for a request.
 
     Attributes:
         how: What decided.
-        considered: The candidates that were compared, as they were: all of a small pool, a sample of a large one.
+        considered: The candidates that were compared, as they were: all of a small pool, a sample of a large
+            one.
         usable: How many there were to choose from.
         draw: What the strategy drew from the dice.
         node: Who was chosen, or empty.
@@ -52,7 +53,7 @@ class Attempt(msgspec.Struct):
     lasted: float | None = None
 
 
-class Decision(msgspec.Struct):
+class Decision(msgspec.Struct, gc=False):
     """All that became of a request.
 
     Attributes:
@@ -122,7 +123,7 @@ class Ring:
 
 
 def document(decision: Decision) -> dict[str, Any]:
-    """As the API and the journal give it; without names of people, and of destinations unless they are kept."""
+    """As the API and the journal give it, without names of people."""
     last = decision.last
     told: dict[str, Any] = {
         "id": decision.id, "at": decision.at, "country": decision.asked or decision.country,
@@ -156,10 +157,11 @@ def _candidate(seen: Seen, now: float) -> dict[str, Any]:
     return {
         "node": seen.node.id,
         "country": seen.node.country,
-        "score": round(candidate.score(), 1),
+        "score": round(candidate.score, 1),
         "in_flight": seen.in_flight,
         "weight": seen.node.weight,
-        "slow_start": candidate.slow_start(now),
+        "ramp": seen.ramp,
+        "ramp_end": seen.ramp_end,
         "latency_ms": candidate.latency_ms(now),
         "peak_ms": candidate.peak_ms(now),
         "confidence": assessment.confidence,

@@ -33,16 +33,14 @@ def _choice(told: Mapping[str, Any]) -> str:
 
 def _reason(told: Mapping[str, Any]) -> str:
     how, usable = told["how"], told["usable"]
-    if how == "lease":
-        return "where its lease is"
-    if how == "moved":
-        return f"where its lease moved; {told['strategy']} chose among {usable} nearest"
-    if how == "node":
-        return "which was asked for"
-    if how == "trial":
-        return "which was out and is tried again"
-    if how == "first":
-        return "the first usable node, since balancing is disabled"
+    if how != "strategy":
+        return {
+            "lease": "where its lease is",
+            "moved": f"where its lease moved; {told['strategy']} chose among {usable}",
+            "node": "which was asked for",
+            "trial": "which was out and is tried again",
+            "first": "the first usable node, since balancing is disabled",
+        }[str(how)]
     candidates = told["candidates"]
     sample = f"; it compared {len(candidates)} drawn at random" if 1 < len(candidates) < usable else ""
     if usable == 1:
@@ -98,7 +96,9 @@ def _table(told: Mapping[str, Any]) -> list[str]:
     head = ("node", "score", "in flight", "weight", "latency", "costs", "caps")
     rows = [head, *(_row(candidate) for candidate in candidates[:_MOST])]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
     more = len(candidates) - _MOST
     return [*lines, f"and {more} more"] if more > 0 else lines
 

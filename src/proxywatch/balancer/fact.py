@@ -1,7 +1,7 @@
 """Facts: measurements of a node, each with its time and its source.
 
-Facts that an operator posts win over collected ones of the same name until they are stale. What is known does not
-depend on the order in which facts arrive: the newest counts, and of two of the same time the greater one.
+Facts that an operator posts win over collected ones of the same name until they are stale. What is known does
+not depend on the order in which facts arrive: the newest counts, and of two of the same time the greater one.
 """
 
 from collections.abc import Mapping
@@ -93,7 +93,7 @@ class Facts(msgspec.Struct, frozen=True):
         return None if fact is None else float(fact.value)
 
     def smoothed(self, name: Name, now: float, keep: float) -> float | None:
-        """The latency that a strategy compares: a posted fact as it is, collected ones weighted by their age."""
+        """The latency that strategies compare: collected ones weighted by age, a posted one as it is."""
         fact = self.get(name, now, keep)
         samples = self.samples.get(name, ())
         if fact is None or fact.source == "operator" or not samples:

@@ -1,7 +1,7 @@
 """Countries and regions: who stands in when a country has no usable node.
 
-Codes are ISO 3166 in lower case; `uk` is accepted for `gb`. An exit's country may also be given by name, as exit
-checks tell it.
+Codes are ISO 3166 in lower case; `uk` is accepted for `gb`. An exit's country may also be given by name, as
+exit checks tell it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,30 +14,32 @@ _LETTERS = 2
 
 # English names of the countries in which VPN services have servers.
 _NAMES = (
-    "ae united arab emirates|al albania|am armenia|ao angola|ar argentina|at austria|au australia|az azerbaijan|"
-    "ba bosnia and herzegovina|bd bangladesh|be belgium|bg bulgaria|bh bahrain|bm bermuda|bn brunei|bo bolivia|"
-    "br brazil|bs bahamas|bt bhutan|by belarus|bz belize|ca canada|ch switzerland|cl chile|cn china|co colombia|"
-    "cr costa rica|cy cyprus|cz czechia|cz czech republic|de germany|dk denmark|do dominican republic|dz algeria|"
-    "ec ecuador|ee estonia|eg egypt|es spain|et ethiopia|fi finland|fr france|gb united kingdom|gb great britain|"
-    "gb uk|ge georgia|gh ghana|gl greenland|gr greece|gt guatemala|gu guam|hk hong kong|hn honduras|hr croatia|"
-    "hu hungary|id indonesia|ie ireland|il israel|im isle of man|in india|iq iraq|ir iran|is iceland|it italy|"
-    "je jersey|jm jamaica|jo jordan|jp japan|ke kenya|kg kyrgyzstan|kh cambodia|km comoros|kr south korea|"
+    "ae united arab emirates|al albania|am armenia|ao angola|ar argentina|at austria|au australia|"
+    "az azerbaijan|ba bosnia and herzegovina|bd bangladesh|be belgium|bg bulgaria|bh bahrain|bm bermuda|"
+    "bn brunei|bo bolivia|br brazil|bs bahamas|bt bhutan|by belarus|bz belize|ca canada|ch switzerland|"
+    "cl chile|cn china|co colombia|cr costa rica|cy cyprus|cz czechia|cz czech republic|de germany|"
+    "dk denmark|do dominican republic|dz algeria|ec ecuador|ee estonia|eg egypt|es spain|et ethiopia|"
+    "fi finland|fr france|gb united kingdom|gb great britain|gb uk|ge georgia|gh ghana|gl greenland|"
+    "gr greece|gt guatemala|gu guam|hk hong kong|hn honduras|hr croatia|hu hungary|id indonesia|"
+    "ie ireland|il israel|im isle of man|in india|iq iraq|ir iran|is iceland|it italy|je jersey|"
+    "jm jamaica|jo jordan|jp japan|ke kenya|kg kyrgyzstan|kh cambodia|km comoros|kr south korea|"
     "kr republic of korea|kw kuwait|ky cayman islands|kz kazakhstan|la laos|lb lebanon|li liechtenstein|"
-    "lk sri lanka|lt lithuania|lu luxembourg|lv latvia|ly libya|ma morocco|mc monaco|md moldova|me montenegro|"
-    "mk north macedonia|mm myanmar|mn mongolia|mo macao|mo macau|mr mauritania|mt malta|mu mauritius|mx mexico|"
-    "my malaysia|mz mozambique|ng nigeria|ni nicaragua|nl netherlands|nl the netherlands|no norway|np nepal|"
-    "nz new zealand|om oman|pa panama|pe peru|pg papua new guinea|ph philippines|pk pakistan|pl poland|"
-    "pr puerto rico|pt portugal|py paraguay|qa qatar|ro romania|rs serbia|ru russia|ru russian federation|"
-    "rw rwanda|sa saudi arabia|se sweden|sg singapore|si slovenia|sk slovakia|sn senegal|so somalia|sv el salvador|"
-    "th thailand|tn tunisia|tr turkey|tr turkiye|tr türkiye|tt trinidad and tobago|tw taiwan|tz tanzania|"
-    "ua ukraine|ug uganda|us united states|us usa|us united states of america|uy uruguay|uz uzbekistan|"
-    "ve venezuela|vn vietnam|vn viet nam|za south africa|zm zambia|zw zimbabwe"
+    "lk sri lanka|lt lithuania|lu luxembourg|lv latvia|ly libya|ma morocco|mc monaco|md moldova|"
+    "me montenegro|mk north macedonia|mm myanmar|mn mongolia|mo macao|mo macau|mr mauritania|mt malta|"
+    "mu mauritius|mx mexico|my malaysia|mz mozambique|ng nigeria|ni nicaragua|nl netherlands|"
+    "nl the netherlands|no norway|np nepal|nz new zealand|om oman|pa panama|pe peru|pg papua new guinea|"
+    "ph philippines|pk pakistan|pl poland|pr puerto rico|pt portugal|py paraguay|qa qatar|ro romania|"
+    "rs serbia|ru russia|ru russian federation|rw rwanda|sa saudi arabia|se sweden|sg singapore|"
+    "si slovenia|sk slovakia|sn senegal|so somalia|sv el salvador|th thailand|tn tunisia|tr turkey|"
+    "tr turkiye|tr türkiye|tt trinidad and tobago|tw taiwan|tz tanzania|ua ukraine|ug uganda|"
+    "us united states|us usa|us united states of america|uy uruguay|uz uzbekistan|ve venezuela|"
+    "vn vietnam|vn viet nam|za south africa|zm zambia|zw zimbabwe"
 )
 _BY_NAME = {line[3:]: line[:2] for line in _NAMES.split("|")}
 
 
 def country_code(text: str) -> str:
-    """The code of a country given by code, alias or English name; the text in lower case when it is neither."""
+    """The code of a country given by code, alias or English name; else the text in lower case."""
     word = text.strip().lower()
     if len(word) == _LETTERS:
         return ALIASES.get(word, word)

@@ -1,11 +1,12 @@
 """Health of a node: when failures take it out, for how long, and what brings it back. Pure transitions.
 
-A node is ejected after `failures` failures in a row on its own account, for `base` x 2^k seconds up to `max`, k being
-the ejections that are still remembered (one is forgotten per `max` seconds of service). When its time is up it
-returns after `rise` good probes or requests in a row; where nothing probes it, requests are risked one at a time.
+A node is ejected after `failures` failures in a row on its own account, for `base` x 2^k seconds up to `max`,
+k being the ejections that are still remembered (one is forgotten per `max` seconds of service). When its time
+is up it returns after `rise` good probes or requests in a row; where nothing probes it, requests are risked
+one at a time.
 
-Flaps are damped as RFC 2439 does it for routes: each time a node goes out adds 1 to its penalty, which halves every
-`max` seconds; above SUPPRESS it stays out until the penalty is below REUSE.
+Flaps are damped as RFC 2439 does it for routes: each time a node goes out adds 1 to its penalty, which halves
+every `max` seconds; above SUPPRESS it stays out until the penalty is below REUSE.
 """
 
 from collections.abc import Callable
@@ -141,7 +142,7 @@ def withhold(health: Health, reason: str) -> Health:
 
 
 def most_ejected(nodes: int, share: float) -> int:
-    """How many of a country's nodes may be ejected for failures at once: 0 of 1, 1 of 2 or 3, 2 of 4 at one half."""
+    """How many of so many nodes may be ejected at once: at one half 0 of 1, 1 of 2 and of 3, 2 of 4."""
     return floor(share * nodes)
 
 

@@ -8,7 +8,7 @@ from proxywatch.balancer.choose import Chooser
 from proxywatch.balancer.pool import Pool
 from proxywatch.balancer.preference import Preferred, best_of, prefer
 from proxywatch.balancer.score import band
-from proxywatch.balancer.selection import Scope
+from proxywatch.balancer.selection import Ask, Scope
 
 Switched = Callable[[str, Candidate, str], None]
 _EVERY = 5.0
@@ -34,9 +34,9 @@ class Overview:
     def tick(self, now: float) -> None:
         """Follow the preference of every country of moderate size; larger ones are followed when asked."""
         for country in self._pool.roster.countries():
-            if now - self._looked.get(country, float("-inf")) >= _EVERY:
-                if self._pool.roster.size(country) <= _LOOKED_AT_UNASKED:
-                    self.preferred(country, now)
+            moderate = self._pool.roster.size(country) <= _LOOKED_AT_UNASKED
+            if moderate and now - self._looked.get(country, float("-inf")) >= _EVERY:
+                self.preferred(country, now)
         for country in [it for it in self._looked if not self._pool.roster.size(it)]:
             del self._looked[country]
             self._preferred.pop(country, None)
@@ -54,14 +54,14 @@ class Overview:
             return None
         self._looked[country] = now
         balancing = self._pool.settings.balancing
-        new = prefer(current, incumbent, best, now, balancing.margin, balancing.hold)
+        new = prefer(current, incumbent, best, now=now, margin=balancing.margin, hold=balancing.hold)
         self._preferred[country] = new
         if current is not None and new.node != current.node:
             self._switched(country, best, new.reason)
         return self._pool.roster.get(new.node)
 
     def best(self, country: str, now: float, *, strict: bool) -> tuple[Candidate, str, int] | None:
-        """The node that best-node answers with, the strategy, and the turn of round robin; without any effect.
+        """The node that best-node answers with, the strategy, and the round of round robin.
 
         Args:
             country: Its code.
@@ -80,7 +80,7 @@ class Overview:
             preferred = self.preferred(country, now)
             return (preferred, name, 0) if preferred else None
         tiers = self._pool.roster.tiers((country, "", ""))
-        selection = self._chooser.picker.pick(tiers, None, strategy, Scope(country), (), now)
+        selection = self._chooser.picker.pick(tiers, None, Ask(Scope(country), strategy, (), now))
         if selection is None or selection.candidate is None:
             return None
         return selection.candidate, name, selection.attempt.round
@@ -111,7 +111,7 @@ class Overview:
 
 def node_document(candidate: Candidate) -> dict[str, Any]:
     """A node as the statistics list it."""
-    node, score = candidate.node, candidate.score()
+    node, score = candidate.node, candidate.score
     return {
         "id": node.id,
         "server": node.server or "unknown",
@@ -137,7 +137,7 @@ def best_document(candidate: Candidate, strategy: str, country: str) -> dict[str
             "country": node.country,
             "server": node.server or "unknown",
             "tailscale_ip": node.upstream.host,
-            "health_score": round(candidate.score(), 1),
+            "health_score": round(candidate.score, 1),
         },
         "strategy": strategy,
         "country": country,

@@ -1,4 +1,7 @@
-"""How fast a node serves our own traffic, and what its failures cost. Immutable; times are monotonic seconds."""
+"""How fast a node serves our own traffic, and what its failures cost.
+
+All times are monotonic seconds.
+"""
 
 from math import exp
 
@@ -19,9 +22,11 @@ class Pace(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         traffic_ms: Smoothed time to a connection.
         traffic_at: The last one.
-        penalty_ms: What failures add to a latency: each counts as a time-out, so that failing fast is not fast.
+        penalty_ms: What failures add to a latency: each counts as a time-out, so that failing fast is not
+            fast.
         penalty_at: As of when; it decays over half a minute.
-        peak_ms: Time to a connection that follows a rise at once, as of `peak_at`, and a fall over ten seconds.
+        peak_ms: Time to a connection that follows a rise at once, as of `peak_at`, and a fall over ten
+            seconds.
         peak_at: The last connection or failure.
     """
 
@@ -70,7 +75,11 @@ class Pace(msgspec.Struct, frozen=True, gc=False):
         if self.peak_at == _NEVER:
             return _FIRST_PEAK_MS
         above = self.peak_ms - floor
-        return self.peak_ms if above <= 0 else floor + above * exp((self.peak_at - now) / _PEAK_DECAY)
+        return (
+            self.peak_ms
+            if above <= 0 or now <= self.peak_at
+            else floor + above * exp((self.peak_at - now) / _PEAK_DECAY)
+        )
 
     def _peaked(self, now: float, ms: float) -> float:
         keep = exp((self.peak_at - now) / _PEAK_DECAY)

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from proxywatch.balancer.candidate import Candidate
 from proxywatch.balancer.decision import Attempt
 from proxywatch.balancer.pool import Pool
-from proxywatch.balancer.roster import Group, Tiers
-from proxywatch.balancer.selection import Scope, Selection, single
-from proxywatch.balancer.settings import Choosing
+from proxywatch.balancer.roster import Tiers
+from proxywatch.balancer.selection import Ask, Selection, single
+from proxywatch.balancer.settings import Balancing
 from proxywatch.balancer.strategy.interface import FEW, Dice, Strategy, Turn
 from proxywatch.balancer.strategy.table import OWN
 
@@ -25,45 +25,50 @@ class Picker:
     def __init__(self, pool: Pool, dice: Dice) -> None:
         self.pool = pool
         self.cursors: Cursors = {}
-        self._dice = dice
+        self._random = dice.random
+        self._balancing = pool.settings.balancing
         self._tape = Tape(dice)
         self._turn = Turn(0.0, self._tape)
 
-    @property
-    def settings(self) -> Choosing:
-        """All of choosing."""
-        return self.pool.settings
+    def configure(self, balancing: Balancing) -> None:
+        """Apply settings."""
+        self._balancing = balancing
 
-    def pick(
-        self, tiers: Tiers, residual: Residual, strategy: Strategy, scope: Scope, tried: tuple[str, ...], now: float
-    ) -> Selection | None:
-        """Choose among the usable candidates of a place: on trial if that is safe, ready, unseen, on trial."""
-        if len(tiers.trial) and not tried and self.settings.balancing.retries and len(tiers.ready):
-            for candidate in self.all(tiers.trial, tried, now, residual):
-                if not candidate.state.health.probed(now):
-                    return single("trial", candidate, scope, strategy.name, len(tiers), now)
-        for group in (tiers.ready, tiers.unseen, tiers.trial):
-            if not len(group):
+    def pick(self, tiers: Tiers, residual: Residual, ask: Ask) -> Selection | None:
+        """Choose among the usable candidates of a place.
+
+        One on trial goes first, where nothing else would show that it works again; then those that are ready,
+        those whose exit was never seen, and those on trial.
+        """
+        ready = tiers.ready
+        if tiers.trial.candidates and ready.candidates and not ask.tried:
+            for candidate in self.all(tiers.trial.candidates, residual, ask):
+                if not candidate.state.health.probed(ask.now):
+                    return single("trial", candidate, ask, len(tiers))
+        for group in (ready, tiers.unseen, tiers.trial):
+            if not group.candidates:
                 continue
-            if not self.settings.balancing.enabled:
-                usable = self.all(group, tried, now, residual)
+            if not self._balancing.enabled:
+                usable = self.all(group.candidates, residual, ask)
                 if usable:
-                    first = min(usable, key=lambda it: it.state.position)
-                    return single("first", first, scope, strategy.name, len(usable), now)
+                    return single("first", min(usable, key=lambda it: it.state.position), ask, len(usable))
                 continue
-            count = len(group)
-            found = self.sample(group.candidates, strategy, tried, now, residual)
+            count = len(group.candidates)
+            found = self.sample(group.candidates, residual, ask)
             if found:
-                heaviest = group.heaviest if strategy.sample == 0 else 1.0
-                return self.run(strategy, scope, found, count, now, heaviest)
+                return self.run(found, count, ask, group.heaviest if ask.strategy.sample == 0 else 1.0)
         return None
 
-    def all(self, group: Group, tried: tuple[str, ...], now: float, residual: Residual) -> list[Candidate]:
-        """Every candidate of a group that may serve."""
+    def all(self, candidates: list[Candidate], residual: Residual, ask: Ask) -> list[Candidate]:
+        """Every one that may serve."""
+        tried, now = ask.tried, ask.now
         return [
-            it for it in list(group.candidates)
-            if it.id not in tried and (now < it.due or self._still(it, now)) and (residual is None or residual(it))
-        ]  # fmt: skip
+            it
+            for it in list(candidates)
+            if it.id not in tried
+            and (now < it.due or self._still(it, now))
+            and (residual is None or residual(it))
+        ]
 
     def _still(self, candidate: Candidate, now: float) -> bool:
         """Whether a candidate that is due to be looked at again stands as it did."""
@@ -71,29 +76,35 @@ class Picker:
         self.pool.refresh(candidate, now)
         return candidate.standing.kind == before
 
-    def sample(
-        self, candidates: list[Candidate], strategy: Strategy, tried: tuple[str, ...], now: float, residual: Residual
-    ) -> Sequence[Candidate]:
-        """Those that the strategy is shown: all of a few, else a random sample, or all in order if it asks so."""
-        many = len(candidates)
-        if many > FEW and strategy.sample and residual is None:
-            found = self._draw(candidates, strategy.sample, tried, now)
-            if found:
-                return found
-        kept = [
-            it for it in list(candidates)
-            if it.id not in tried and (now < it.due or self._still(it, now)) and (residual is None or residual(it))
-        ] if residual or many <= FEW or tried or strategy.sample else candidates  # fmt: skip
-        if len(kept) > FEW and strategy.sample:
-            return self._draw(kept, strategy.sample, tried, now) or kept[:FEW]
-        return kept
+    def sample(self, candidates: list[Candidate], residual: Residual, ask: Ask) -> Sequence[Candidate]:
+        """What the strategy is shown: all of a few, of many a random sample, or all if it asks for that."""
+        many, wanted, tried = len(candidates), ask.strategy.sample, ask.tried
+        if many <= FEW:
+            return self.all(candidates, residual, ask)
+        if not wanted:
+            return candidates if residual is None and not tried else self.all(candidates, residual, ask)
+        if residual is not None:
+            kept = self.all(candidates, residual, ask)
+            return self._draw(kept, wanted, ask) if len(kept) > FEW else kept
+        if wanted == 2 and not tried:  # noqa: PLR2004 - the usual case
+            one, other = self._two(many)
+            pair = candidates[one], candidates[other]
+            if ask.now < pair[0].due and ask.now < pair[1].due:
+                return pair
+        return self._draw(candidates, wanted, ask) or self.all(candidates, None, ask)[:FEW]
 
-    def _draw(
-        self, candidates: list[Candidate], wanted: int, tried: tuple[str, ...], now: float
-    ) -> list[Candidate]:
+    def _two(self, many: int) -> tuple[int, int]:
+        """Two different ones of so many."""
+        dice = self._random
+        one = int(dice() * many)
+        other = int(dice() * (many - 1))
+        return one, other + (other >= one)
+
+    def _draw(self, candidates: list[Candidate], wanted: int, ask: Ask) -> list[Candidate]:
         """Distinct ones at random; fewer when some turn out to be unusable."""
+        tried, now = ask.tried, ask.now
         found: list[Candidate] = []
-        dice = self._dice.random
+        dice = self._random
         for _ in range(wanted + _TRIES):
             candidate = candidates[int(dice() * len(candidates))]
             if candidate in found or candidate.id in tried:
@@ -107,17 +118,16 @@ class Picker:
                 break
         return found
 
-    def run(
-        self, strategy: Strategy, scope: Scope, found: Sequence[Candidate], usable: int, now: float,
-        heaviest: float = 1.0,
-    ) -> Selection:  # fmt: skip
+    def run(self, found: Sequence[Candidate], usable: int, ask: Ask, heaviest: float = 1.0) -> Selection:
         """Let the strategy choose among the found ones, of so many usable."""
-        turn = self._turn
-        turn.now, turn.bias, turn.heaviest = now, self.settings.balancing.bias, heaviest
-        turn.last, turn.round = self.cursors.get((scope.country, strategy.name), ("", 0))
-        self._tape.drawn.clear()
+        scope, strategy, now = ask.scope, ask.strategy, ask.now
+        turn, name = self._turn, strategy.name
+        turn.now, turn.bias, turn.heaviest, turn.last, turn.round = now, self._balancing.bias, heaviest, "", 0
+        if not (strategy.ranks or strategy.draws):
+            turn.last, turn.round = self.cursors.get((scope.country, name), ("", 0))
         notes: tuple[str, ...] = ()
-        name = strategy.name
+        if strategy.draws:
+            self._tape.drawn.clear()
         if name in OWN:
             candidate = strategy.assign(found, turn)
             if len(found) > FEW and now >= candidate.due:
@@ -126,9 +136,8 @@ class Picker:
             candidate, notes = _foreign(strategy, found, turn)
         draw = tuple(self._tape.drawn) if strategy.draws else ()
         shown = found if len(found) <= FEW else (candidate,)
-        attempt = Attempt(
-            "strategy", tuple([it.seen() for it in shown]), usable, draw, candidate.id, now, turn.last, turn.round
-        )
+        considered = tuple([it.seen for it in shown])
+        attempt = Attempt("strategy", considered, usable, draw, candidate.id, now, turn.last, turn.round)
         return Selection(candidate, attempt, scope, name, notes=notes)
 
     def _standing_one(
@@ -166,4 +175,6 @@ def _foreign(strategy: Strategy, found: Sequence[Candidate], turn: Turn) -> tupl
         wrong = "answered with none of the candidates"
     except Exception as error:  # noqa: BLE001 - not ours, and may raise anything
         wrong = f"raised {type(error).__name__}"
-    return OWN["health_score"].assign(found, turn), (f"Strategy {strategy.name} {wrong}; health_score chose.",)
+    return OWN["health_score"].assign(found, turn), (
+        f"Strategy {strategy.name} {wrong}; health_score chose.",
+    )

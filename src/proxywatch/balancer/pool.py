@@ -1,7 +1,8 @@
 """The pool: its nodes, what is known of them and how they stand, kept up to date with each fact and result.
 
-Transitions of a node's state are pure (fact, health, state); this is where they are applied, the share of ejections is
-kept, and the roster follows. Time comes with each call. A `Snapshot` is the whole pool at one moment, immutable.
+Transitions of a node's state are pure (fact, health, state); this is where they are applied, the share of
+ejections is kept, and the roster follows. Time comes with each call. A `Snapshot` is the whole pool at one
+moment, immutable.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -18,7 +19,7 @@ from proxywatch.balancer.node import Node
 from proxywatch.balancer.roster import Roster
 from proxywatch.balancer.score import SLOW_PROXY, Conduct, assess
 from proxywatch.balancer.settings import Choosing
-from proxywatch.balancer.state import State, Standing, standing, told_out
+from proxywatch.balancer.state import Around, Standing, State, standing, told_out
 
 Emit = Callable[[Type, Candidate, str], None]
 _NEVER = float("inf")
@@ -52,7 +53,9 @@ class Pool:
         self.uplinks: frozenset[str] = frozenset()
         self._emit = emit
         self._due: list[tuple[float, str]] = []
-        self._failing: dict[str, set[str]] = {}  # by country: nodes that failed and have shown nothing good since
+        self._failing: dict[
+            str, set[str]
+        ] = {}  # by country: nodes that failed and have shown nothing good since
         self._counted: dict[str, set[str]] = {}  # by country: nodes ejected for failures that we counted
         self._told: dict[str, set[str]] = {}  # by country: nodes that facts put out
         self._behind: dict[str, set[str]] = {}  # by node: those reached through it
@@ -60,7 +63,7 @@ class Pool:
     # Membership
 
     def set_nodes(self, nodes: Iterable[Node], now: float) -> None:
-        """Make these the pool's nodes; one whose description changed keeps its facts, unless its address did."""
+        """Make these the pool's nodes; what is known of one stays, unless its address changed."""
         wanted = {node.id: (position, node) for position, node in enumerate(nodes)}
         first = not len(self.roster)
         for candidate in list(self.roster):
@@ -129,7 +132,8 @@ class Pool:
         if candidate is None:
             return False
         clamped = {
-            name: fact if fact.at <= now else Fact(fact.value, now, fact.source) for name, fact in facts.items()
+            name: fact if fact.at <= now else Fact(fact.value, now, fact.source)
+            for name, fact in facts.items()
         }
         before, state = candidate.state.facts, candidate.state
         candidate.state = msgspec.structs.replace(state, facts=before.learn(clamped))
@@ -147,6 +151,7 @@ class Pool:
         """Our own traffic opened a connection through the node."""
         slow = (candidate.pace.traffic(now) or 0.0) > SLOW_PROXY
         candidate.pace = candidate.pace.took(now, seconds * 1000)
+        candidate.weigh()
         health = candidate.state.health
         if health.failures or health.ejected:
             self.good(candidate, now, probe=False)
@@ -181,7 +186,9 @@ class Pool:
         told = len(self._told.get(country, ()))
         serving = self.roster.size(country) - told
         if health_of.failing_together(serving, lambda: self._failing_now(country, now)):
-            self._withhold(candidate, "more than half of the country fail together: target or uplink is to blame")
+            self._withhold(
+                candidate, "more than half of the country fail together: target or uplink is to blame"
+            )
             self._release(country, now)
         elif len(self._counted.get(country, ())) >= health_of.most_ejected(serving, share):
             self._withhold(candidate, f"not ejected: share ({share:g} of {serving} nodes)")
@@ -201,7 +208,9 @@ class Pool:
     def _eject(self, candidate: Candidate, now: float, reason: str) -> None:
         health = health_of.eject(candidate.state.health, now, reason, self.settings.ejection)
         self._set_health(candidate, health)
-        self._emit("ejected", candidate, f"{reason}; for {health.free_at(self.settings.ejection) - now:.0f} s")
+        self._emit(
+            "ejected", candidate, f"{reason}; for {health.free_at(self.settings.ejection) - now:.0f} s"
+        )
 
     def _withhold(self, candidate: Candidate, reason: str) -> None:
         if candidate.state.health.withheld != reason:
@@ -228,6 +237,7 @@ class Pool:
         """So many connections of ours more, or fewer."""
         candidate.own += change
         candidate.in_flight += change
+        candidate.weigh()
         node = candidate.node
         if node.max_connections or candidate.standing.kind == "trial":
             self.refresh(candidate, now)
@@ -236,6 +246,7 @@ class Pool:
         """How many connections other balancers have through the node."""
         candidate.published = connections
         candidate.in_flight = candidate.own + connections
+        candidate.weigh()
         if candidate.node.max_connections:
             self.refresh(candidate, now)
 
@@ -266,11 +277,11 @@ class Pool:
         """Work out again how a node stands and what its score is."""
         self._follow_told(candidate, now)
         health = candidate.state.health
-        if health.ejected and health_of.may_return(health, now, self.settings.ejection):
-            if not self._out(candidate, now):
-                self._set_health(candidate, health_of.returned(health))
-                self._start_slowly(candidate, now)
-                self._emit("returned", candidate, f"{health.successes} good results")
+        ejected = health.ejected and candidate.id not in self._told[candidate.node.country]
+        if ejected and health_of.may_return(health, now, self.settings.ejection):
+            self._set_health(candidate, health_of.returned(health))
+            self._start_slowly(candidate, now)
+            self._emit("returned", candidate, f"{health.successes} good results")
         self._stand(candidate, now)
         self._assess(candidate, now)
         self._queue(candidate)
@@ -302,7 +313,7 @@ class Pool:
             {it.id: it.state for it in everyone},
             {it.id: it.standing for it in everyone},
             {it.id: it.in_flight for it in everyone},
-            {it.id: it.score() for it in everyone},
+            {it.id: it.score for it in everyone},
         )
 
     def _out(self, candidate: Candidate, now: float) -> tuple[str, str] | None:
@@ -327,7 +338,7 @@ class Pool:
         if hop is not None and hop.standing.kind not in {"ready", "unseen", "full", "draining"}:
             through = f"{hop.id}, through which it is reached, is out"
         load = int(candidate.connections())
-        new = standing(candidate.state, now, load, self.settings, self.uplinks, through)
+        new = standing(candidate.state, Around(now, self.settings, self.uplinks, load, through))
         if new.kind == "trial" and candidate.own:
             new = Standing("ejected", "on trial with one request at a time", new.due, new.verified)
         old = candidate.standing
@@ -337,7 +348,11 @@ class Pool:
         self.roster.displace(candidate, old.kind)
         self.roster.place(candidate, new.kind)
         if new.kind == "drained":
-            self._emit("drained", candidate, "nothing is left on it" if not candidate.in_flight else "its deadline has come")
+            self._emit(
+                "drained",
+                candidate,
+                "nothing is left on it" if not candidate.in_flight else "its deadline has come",
+            )
         for node in self._behind.get(candidate.id, ()):
             behind = self.roster.get(node)
             if behind is not None and behind is not candidate:
@@ -352,6 +367,7 @@ class Pool:
         candidate.due = min(stands.due, assessment.until)
         latency = facts.smoothed(assessment.latency_source, now, keep)
         candidate.measured_ms = assessment.latency_ms if latency is None else latency
+        candidate.weigh()
 
     def _queue(self, candidate: Candidate) -> None:
         if candidate.due < candidate.queued:

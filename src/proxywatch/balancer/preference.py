@@ -1,4 +1,4 @@
-"""The preferred node of a country: the best one, with a margin for the incumbent so that noise does not flip it."""
+"""The preferred node of a country: the best one, unless the incumbent is nearly as good."""
 
 from collections.abc import Iterable
 
@@ -29,7 +29,7 @@ class Preferred(msgspec.Struct, frozen=True):
 
 def rank(candidate: Candidate, now: float) -> tuple[float, float, float, str]:
     """Better ones have the smaller rank: score, then in flight, latency, id."""
-    return -candidate.score(), candidate.in_flight, candidate.latency_ms(now), candidate.id
+    return -candidate.score, candidate.in_flight, candidate.latency_ms(now), candidate.id
 
 
 def best_of(candidates: Iterable[Candidate], now: float) -> Candidate | None:
@@ -41,6 +41,7 @@ def prefer(
     current: Preferred | None,
     incumbent: Candidate | None,
     best: Candidate,
+    *,
     now: float,
     margin: float,
     hold: float,
@@ -68,7 +69,7 @@ def prefer(
 
 
 def _leads(best: Candidate, incumbent: Candidate, now: float, margin: float) -> str:
-    lead = best.score() - incumbent.score()
+    lead = best.score - incumbent.score
     if lead > margin:
         return f"{lead:.1f} points ahead of {incumbent.id}"
     mine, other = best.latency_ms(now), incumbent.latency_ms(now)

@@ -38,7 +38,8 @@ class Destination:
     """Where the client wants to go.
 
     Args:
-        host: Name in lower case without a trailing dot, or an address literal in canonical form without brackets.
+        host: Name in lower case without a trailing dot, or an address literal in canonical form without
+            brackets.
         port: 1 to 65535.
     """
 

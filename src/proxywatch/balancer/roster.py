@@ -1,7 +1,7 @@
-"""The pool's candidates by country, kept in order as nodes come, go and change, so that no pick has to search.
+"""The pool's candidates by country, kept in order as nodes come, go and change: no pick has to search.
 
-A `Group` lists usable candidates by id. There is one per country, and one per country and city, tag or server; each is
-split into tiers: ready, unseen (exit never seen), trial (was out and has served its time).
+A `Group` lists usable candidates by id. There is one per country, and one per country and city, tag or
+server; each is split into tiers: ready, unseen (exit never seen), trial (was out and has served its time).
 """
 
 from bisect import bisect_left

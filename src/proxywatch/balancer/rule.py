@@ -1,7 +1,8 @@
-"""Rules: what an operator wants done with certain requests, whatever the client wished and the strategy would choose.
+"""Rules: what an operator wants done with certain requests, whatever client and strategy would have.
 
-Rules are tried by ascending priority; at equal priority those of the file come first, then the older one. The first
-whose condition holds decides. There are at most MOST_RULES, and each is read whole or refused with every fault.
+Rules are tried by ascending priority; at equal priority those of the file come first, then the older one. The
+first whose condition holds decides. There are at most MOST_RULES, and each is read whole or refused with
+every fault.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -10,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from proxywatch.balancer.condition import LONGEST, Test, compile_condition
+from proxywatch.balancer.condition import LONGEST, Test, compile_condition, is_text
 from proxywatch.balancer.geography import country_code, is_code
 from proxywatch.balancer.request import Request
 from proxywatch.errors import ConfigError, Fault, ParseError
@@ -29,7 +30,8 @@ class Action(msgspec.Struct, frozen=True):
     """What is done.
 
     Attributes:
-        node: Only this node serves; when it is unfit the request is refused, unless `fallback` says otherwise.
+        node: Only this node serves; when it is unfit the request is refused, unless `fallback` says
+            otherwise.
         country: Serve from this country.
         city: Serve from this city.
         tag: Only nodes with this tag serve.
@@ -124,7 +126,7 @@ def read_rule(
         if key not in _KEYS
     ]
     values = {
-        key: _checked(document, key, kind, default, place, faults)
+        key: _checked(document.get(key, default), key, kind, place, faults)
         for key, kind, default in (
             ("name", str, None), ("priority", int, _DEFAULT_PRIORITY), ("enabled", bool, True),
             ("timezone", str, "UTC"), ("condition", Mapping, None), ("action", Mapping, None),
@@ -141,13 +143,11 @@ def read_rule(
     )  # fmt: skip
 
 
-def _checked(
-    document: Mapping[str, Any], key: str, kind: type, default: object, place: str, faults: list[Fault]
-) -> Any:  # noqa: ANN401 - one of several kinds
-    value = document.get(key, default)
+def _checked(value: Any, key: str, kind: type, place: str, faults: list[Fault]) -> Any:  # noqa: ANN401 - any
+    """The value, or one that later steps can bear, and a fault."""
     good = isinstance(value, kind) and not (kind is int and isinstance(value, bool))
-    if isinstance(value, str):
-        good = good and 0 < len(value) <= LONGEST and value.isprintable()
+    if kind is str:
+        good = is_text(value)
     if good and kind is int:
         good = abs(value) <= _HIGHEST
     if not good:
@@ -173,9 +173,7 @@ def _read_condition(
         return {}
 
 
-def _read_action(
-    action: Mapping[str, Any], strategies: set[str], place: str, faults: list[Fault]
-) -> Action:
+def _read_action(action: Mapping[str, Any], strategies: set[str], place: str, faults: list[Fault]) -> Action:
     known = len(faults)
     for key, value in action.items():
         if key not in _ACTIONS:
@@ -183,7 +181,7 @@ def _read_action(
         elif key == "deny":
             if not isinstance(value, bool):
                 faults.append(Fault(f"{place}.deny", "expected true or false"))
-        elif not isinstance(value, str) or not 0 < len(value) <= LONGEST or not value.isprintable():
+        elif not is_text(value):
             faults.append(Fault(f"{place}.{key}", f"expected a text of 1 to {LONGEST} characters"))
     if len(faults) > known:
         return Action()
@@ -196,7 +194,11 @@ def _read_action(
         (not strategies or values.get("strategy", "") in {"", *strategies}, "strategy", "unknown strategy"),
         (bool(values), "", "expected at least one of " + ", ".join(_ACTIONS)),
         (not values.get("deny") or len(values) == 1, "deny", "expected nothing beside it"),
-        ("node" not in values or values.keys() <= {"node", "fallback"}, "node", "expected nothing beside it but fallback"),
+        (
+            "node" not in values or values.keys() <= {"node", "fallback"},
+            "node",
+            "expected nothing beside it but fallback",
+        ),
     ):
         if not good:
             faults.append(Fault(f"{place}.{key}".rstrip("."), message))
@@ -260,11 +262,16 @@ class Rules:
         for earlier in self._active:
             if earlier.order() >= rule.order():
                 break
-            if earlier.condition.items() <= rule.condition.items():
-                told.append(f"It never matches: {earlier.name!r} is tried before it and matches all that it would.")
+            same_zone = "time_range" not in earlier.condition or earlier.timezone == rule.timezone
+            if same_zone and earlier.condition.items() <= rule.condition.items():
+                told.append(
+                    f"It never matches: {earlier.name!r} is tried before it and matches all that it would."
+                )
                 break
         if "source_device" in rule.condition:
-            told.append("SOCKS shows no user agent: there source_device is compared with the user's name and tags.")
+            told.append(
+                "SOCKS shows no user agent: there source_device is compared with the user's name and tags."
+            )
         if "domain" in rule.condition:
             told.append("It does not match requests that give an address instead of a name.")
         if not rule.condition:

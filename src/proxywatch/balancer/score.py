@@ -1,13 +1,15 @@
 """The health score of a node, factor by factor.
 
-`base_score` mixes latency, connections, CPU and memory one after the other, each time keeping a part of the score so
-far. Because of this nesting it ranges from 75.40 (everything at its worst) to 100, whatever the measurements: the
-effective weights are 20.16 % latency, 21.6 % connections, 18 % CPU, 10 % memory and 30.24 % constant. Facts that the
+`base_score` mixes latency, connections, CPU and memory one after the other, each time keeping a part of the
+score so far. Because of this nesting it ranges from 75.40 (everything at its worst) to 100, whatever the
+measurements: the effective weights are 20.16 % latency, 21.6 % connections, 18 % CPU, 10 % memory and 30.24 %
+    constant. Facts that the
 formula does not know (a tunnel that is down, failing requests, stale measurements) therefore put caps on it:
 
     health_score = min(base_score, every cap)
 
-An `Assessment` is the score with everything but the number of connections worked out, so that a pick is cheap.
+An `Assessment` is the score with everything but the number of connections worked out, so that a pick is
+cheap.
 """
 
 from collections.abc import Iterator
@@ -24,8 +26,8 @@ UNKNOWN_LATENCY = 100.0
 EXCELLENT, GOOD, ACCEPTABLE, POOR = 90.0, 80.0, 70.0, 60.0
 SLOW_PROXY = 1000.0
 SLOW_SPEED = 5.0
-# In assignment a capped score would hardly count, since all others lie between 75 and 100: below `acceptable` a
-# node gets this part of its score.
+# In assignment a capped score would hardly count, since all others lie between 75 and 100: below `acceptable`
+# a node gets this part of its score.
 RESERVE: dict[str, float] = {"poor": 1 / 16, "critical": 1 / 64}
 
 _MEASURED = ("cpu_percent", "memory_mb")
@@ -119,19 +121,17 @@ class Assessment(msgspec.Struct, frozen=True):
 
     def score(self, in_flight: float) -> float:
         """The health score at so many connections in flight; the sidecar's count is the larger of the two."""
-        connections = in_flight if in_flight > self.reported else self.reported
+        connections = max(self.reported, in_flight)
         if connections > 10:  # noqa: PLR2004 - the penalty is at its end
             connections = 10.0
         base = (
             (self.after_latency * 0.7 + (100 - connections * 2) * 0.3) * 0.8 + self.cpu_term
         ) * 0.9 + self.memory_term
-        return base if base < self.cap else self.cap
+        return min(self.cap, base)
 
     def base(self, in_flight: float) -> float:
         """The score without caps."""
-        return base_score(
-            self.latency_ms, max(in_flight, self.reported), self.cpu_percent, self.memory_mb
-        )
+        return base_score(self.latency_ms, max(in_flight, self.reported), self.cpu_percent, self.memory_mb)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,10 @@ from proxywatch.balancer.affinity import Lease, Owner
 from proxywatch.balancer.candidate import Candidate
 from proxywatch.balancer.decision import Attempt, How
 from proxywatch.balancer.geography import Fallback
+from proxywatch.balancer.strategy.interface import Strategy
 
 
-class Scope(msgspec.Struct):
+class Scope(msgspec.Struct, gc=False):
     """Where a request may be served, after rules.
 
     Attributes:
@@ -34,7 +35,23 @@ class Scope(msgspec.Struct):
     rule: str = ""
 
 
-class Selection(msgspec.Struct):
+class Ask(msgspec.Struct, gc=False):
+    """One question to the pool.
+
+    Attributes:
+        scope: Where the request may be served.
+        strategy: That chooses.
+        tried: Nodes that failed for it.
+        now: Monotonic seconds.
+    """
+
+    scope: Scope
+    strategy: Strategy
+    tried: tuple[str, ...]
+    now: float
+
+
+class Selection(msgspec.Struct, gc=False):
     """What was chosen, and all that the caller needs to act on it.
 
     Attributes:
@@ -63,11 +80,12 @@ class Selection(msgspec.Struct):
 
 
 def refusal(scope: Scope, now: float, reason: str, *, denied: bool = False) -> Selection:
+    """The selection of nobody."""
     attempt = Attempt("none", (), 0, (), "", now, outcome="refused", reason=reason)
     return Selection(None, attempt, scope, scope.strategy, denied=denied)
 
 
-def single(how: How, candidate: Candidate, scope: Scope, strategy: str, usable: int, now: float) -> Selection:
+def single(how: How, candidate: Candidate, ask: Ask, usable: int = 1) -> Selection:
     """The selection of a node that needs no comparison."""
-    attempt = Attempt(how, (candidate.seen(),), usable, (), candidate.id, now)
-    return Selection(candidate, attempt, scope, strategy)
+    attempt = Attempt(how, (candidate.seen,), usable, (), candidate.id, ask.now)
+    return Selection(candidate, attempt, ask.scope, ask.strategy.name)

@@ -16,7 +16,8 @@ class Balancing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a node is chosen among those that are usable.
 
     Attributes:
-        enabled: Whether to balance; otherwise the first usable node of the country, in the file's order, serves.
+        enabled: Whether to balance; otherwise the first usable node of the country, in the file's order,
+            serves.
         strategy: Name of the strategy for every country without one of its own.
         countries: Strategies by country code.
         bias: How strongly connections in flight count against a node in assignment; 0 ignores them.

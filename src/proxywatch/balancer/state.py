@@ -90,52 +90,60 @@ def sighting(facts: Facts) -> Fact | None:
     return facts.collected.get("exit_country")
 
 
-def standing(
-    state: State, now: float, in_flight: float, settings: Choosing, uplinks: frozenset[str], hop: str = ""
-) -> Standing:
-    """Where a node stands.
+class Around(msgspec.Struct, frozen=True, gc=False):
+    """What a node's standing depends on beside its own state.
 
-    Args:
-        state: Of the node.
+    Attributes:
         now: Monotonic seconds.
-        in_flight: Connections through it.
         settings: All of choosing.
         uplinks: Known addresses of our own uplink.
+        in_flight: Connections through it.
         hop: Why the node through which it is reached is out, or empty.
     """
-    seen, verify, health = sighting(state.facts), settings.exit.verify, state.health
+
+    now: float
+    settings: Choosing
+    uplinks: frozenset[str] = frozenset()
+    in_flight: float = 0.0
+    hop: str = ""
+
+
+def standing(state: State, around: Around) -> Standing:
+    """Where a node stands: out by facts, exit, hop or failures, else draining, full, or usable."""
+    now, settings = around.now, around.settings
+    seen, verify = sighting(state.facts), settings.exit.verify
     age_end = seen.at + settings.exit.max_age if seen is not None else now
     verified = now < age_end
-    due = age_end if verified else _NEVER
-    if out := told_out(state, now, settings, uplinks):
-        return Standing(*out, due=_NEVER, verified=False)
+    if out := told_out(state, now, settings, around.uplinks):
+        return Standing(*out)
     if verify == "required" and not verified:
         age = "never seen" if seen is None else f"last seen {now - seen.at:.0f} s ago"
-        return Standing("unverified", f"its exit was {age}", due=due)
-    if hop:
-        return Standing("down", hop, due=due, verified=verified)
-    drain = state.drain_until
+        return Standing("unverified", f"its exit was {age}")
+    kind, reason, due = _serving(state, around)
+    if kind == "ready" and verify == "preferred" and seen is None:
+        kind, reason = "unseen", "its exit was never seen"
+    return Standing(kind, reason, min(due, age_end) if verified else due, verified)
+
+
+def _serving(state: State, around: Around) -> tuple[Kind, str, float]:
+    """How a node stands whose exit is in order, why, and until when at the most."""
+    now, health, node, drain = around.now, state.health, state.node, state.drain_until
+    if around.hop:
+        return "down", around.hop, _NEVER
+    ends = drain if drain is not None and now < drain else _NEVER
+    if health.ejected and now < (free := health.free_at(around.settings.ejection)):
+        return "ejected", health.reason, min(ends, free)
     if drain is not None:
-        due = min(due, drain) if now < drain else due
+        return ("draining" if now < drain else "drained"), "it is being drained", ends
+    if node.max_connections and around.in_flight >= node.max_connections:
+        return "full", f"it has its {node.max_connections} connections", _NEVER
     if health.ejected:
-        free = health.free_at(settings.ejection)
-        if now < free:
-            return Standing("ejected", health.reason, due=min(due, free), verified=verified)
-    if drain is not None:
-        kind: Kind = "draining" if now < drain else "drained"
-        return Standing(kind, "it is being drained", due=due, verified=verified)
-    node = state.node
-    if node.max_connections and in_flight >= node.max_connections:
-        return Standing("full", f"it has its {node.max_connections} connections", due=due, verified=verified)
-    if health.ejected:
-        return Standing("trial", f"on trial after: {health.reason}", due=due, verified=verified)
-    if verify == "preferred" and seen is None:
-        return Standing("unseen", "its exit was never seen", due=due)
-    return Standing("ready", due=due, verified=verified)
+        return "trial", f"on trial after: {health.reason}", _NEVER
+    return "ready", "", _NEVER
 
 
 def _told(facts: Facts, name: str, now: float, keep: float) -> list[Fact]:
-    """The collected fact and the posted one, as long as that is fresh: what puts a node out counts from either."""
+    """The collected fact, and the posted one as long as it is fresh: either can put a node out."""
     posted = facts.posted.get(name)
     fresh = [posted] if posted is not None and now - posted.at < keep else []
     return fresh + ([facts.collected[name]] if name in facts.collected else [])

@@ -9,9 +9,10 @@ from proxywatch.balancer.strategy.interface import Turn
 class HealthScore:
     """The greatest score / (1 + in flight)^bias.
 
-    Facts are up to half a minute old, connections in flight are known at once: dividing by them keeps the requests of
-    that half minute from all going to the node that looked best at its beginning. With bias 0 it is the plain maximum
-    of the scores; in an idle pool both agree. Ties go to the fewer in flight, the nearer, the first by id.
+    Facts are up to half a minute old, connections in flight are known at once: dividing by them keeps the
+    requests of that half minute from all going to the node that looked best at its beginning. With bias 0 it
+    is the plain maximum of the scores; in an idle pool both agree. Ties go to the fewer in flight, the
+    nearer, the first by id.
     """
 
     name = "health_score"
@@ -27,19 +28,14 @@ class HealthScore:
 
 def best(candidates: Sequence[Candidate], now: float, bias: float) -> Candidate:
     """The greatest merit / (1 + in flight)^bias; ties as documented."""
-    chosen = candidates[0]
-    most = worth(chosen, now, bias)
-    for candidate in candidates[1:]:
-        value = worth(candidate, now, bias)
+    chosen, most = candidates[0], -1.0
+    for candidate in candidates:
+        load = 1 + candidate.in_flight
+        worth = candidate.worth if now >= candidate.ramp_end else candidate.merit(now)
+        value = worth / (load if bias == 1 else load**bias)
         if value > most or (value == most and _before(candidate, chosen, now)):
             chosen, most = candidate, value
     return chosen
-
-
-def worth(candidate: Candidate, now: float, bias: float) -> float:
-    """What assignment compares."""
-    load = 1 + candidate.in_flight
-    return candidate.merit(now) / (load if bias == 1 else load**bias)
 
 
 def _before(one: Candidate, other: Candidate, now: float) -> bool:

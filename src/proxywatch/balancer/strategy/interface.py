@@ -1,9 +1,10 @@
 """What a strategy is.
 
-A strategy is handed candidates in the order of their ids and answers with one of them. It is pure: time and dice
-come with the turn, and it keeps nothing between picks. Up to FEW candidates it sees all of them. Above that, `sample`
-says how many are drawn for it at random: two for a strategy that compares (power of two choices: nearly as even as
-comparing all, at a cost that does not grow with the pool), more for one that draws in proportion.
+A strategy is handed candidates in the order of their ids and answers with one of them. It is pure: time and
+dice come with the turn, and it keeps nothing between picks. Up to FEW candidates it sees all of them. Above
+that, `sample` says how many are drawn for it at random: two for a strategy that compares (power of two
+choices: nearly as even as comparing all, at a cost that does not grow with the pool), more for one that draws
+    in proportion.
 """
 
 from collections.abc import Sequence
@@ -49,8 +50,8 @@ class Strategy(Protocol):
     Attributes:
         name: As settings and wishes spell it.
         description: One sentence for people.
-        sample: How many candidates it wants of a pool of more than FEW; 0 for all of them, which only a strategy
-            that does not look at each can afford.
+        sample: How many candidates it wants of a pool of more than FEW; 0 for all of them, which only a
+            strategy that does not look at each can afford.
         ranks: Whether it prefers a node whoever asks; then best-node damps changes of that preference.
         draws: Whether it uses the dice, so that decisions record what was drawn.
     """

@@ -9,8 +9,8 @@ from proxywatch.balancer.strategy.interface import Turn
 class PeakEwma:
     """The least time to a connection x (1 + in flight).
 
-    The time is that of our own traffic: it follows a rise at once and a fall over ten seconds, a failure counts as a
-    time-out, and a node not yet tried counts as a second away.
+    The time is that of our own traffic: it follows a rise at once and a fall over ten seconds, a failure
+    counts as a time-out, and a node not yet tried counts as a second away.
     """
 
     name = "peak_ewma"

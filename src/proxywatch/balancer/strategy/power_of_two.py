@@ -10,7 +10,8 @@ from proxywatch.balancer.strategy.interface import Turn
 class PowerOfTwo:
     """Draws two nodes and compares them as health_score does, also in small pools.
 
-    Several balancers that do not know of each other's connections spread better this way than by comparing all.
+    Several balancers that do not know of each other's connections spread better this way than by comparing
+    all.
     """
 
     name = "power_of_two"

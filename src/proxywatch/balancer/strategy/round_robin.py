@@ -13,8 +13,8 @@ _LONGEST_WALK = 64
 class RoundRobin:
     """By id, continuing after the node that served last, also when that one is gone.
 
-    With weights, the heaviest node serves in every round and the others in the share of rounds that their weight is
-    of its.
+    With weights, the heaviest node serves in every round and the others in the share of rounds that their
+    weight is of its.
     """
 
     name = "round_robin"

@@ -1,6 +1,7 @@
 """The strategies there are: our own, and those of third parties."""
 
 from collections.abc import Iterable, Mapping
+from typing import cast
 
 from proxywatch.balancer.strategy.health_score import HealthScore
 from proxywatch.balancer.strategy.interface import FEW, Strategy
@@ -18,16 +19,23 @@ Strategies = Mapping[str, Strategy]
 OWN: Strategies = {
     strategy.name: strategy
     for strategy in (
-        RoundRobin(), LeastConnections(), WeightedLatency(), Random(), HealthScore(), PowerOfTwo(), PeakEwma(),
+        RoundRobin(),
+        LeastConnections(),
+        WeightedLatency(),
+        Random(),
+        HealthScore(),
+        PowerOfTwo(),
+        PeakEwma(),
     )
-}  # fmt: skip
+}
 
 
 def strategies(found: Iterable[tuple[str, object]] = ()) -> Strategies:
     """Our own strategies and those that were found.
 
     Args:
-        found: Name of the entry point and what it refers to: a class with the members of `Strategy`, or an instance.
+        found: Name of the entry point and what it refers to: a class with the members of `Strategy`, or an
+            instance.
 
     Raises:
         ConfigError: When one lacks a member or takes a name that exists; with every such fault.
@@ -40,7 +48,7 @@ def strategies(found: Iterable[tuple[str, object]] = ()) -> Strategies:
         elif name in table or getattr(strategy, "name", "") != name:
             faults.append(Fault(f"entry point {GROUP} {name}", "expected a name of its own, the strategy's"))
         else:
-            table[name] = strategy  # type: ignore[assignment] - looked at above
+            table[name] = cast("Strategy", strategy)
     if faults:
         raise ConfigError(*faults)
     return table
@@ -48,7 +56,13 @@ def strategies(found: Iterable[tuple[str, object]] = ()) -> Strategies:
 
 def _lacking(strategy: object) -> str:
     """What keeps the object from being a strategy, or empty."""
-    for member, kind in (("name", str), ("description", str), ("sample", int), ("ranks", bool), ("draws", bool)):
+    for member, kind in (
+        ("name", str),
+        ("description", str),
+        ("sample", int),
+        ("ranks", bool),
+        ("draws", bool),
+    ):
         if not isinstance(getattr(strategy, member, None), kind):
             return f"it has no {member} of type {kind.__name__}"
     if not callable(getattr(strategy, "assign", None)):

@@ -1,0 +1,77 @@
+"""Records decisions: the first attempt begins one, a retry goes on with it, and once it is over it is handed out."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+from proxywatch.balancer.decision import Decision, Ring
+from proxywatch.balancer.request import Request
+from proxywatch.balancer.selection import Selection
+from proxywatch.balancer.settings import Choosing
+
+_MOST_RETRYING = 1000
+_RETRY_WITHIN = 30.0
+
+
+class Recorder:
+    """Keeps the newest decisions."""
+
+    def __init__(self, settings: Choosing, name: str, finished: Callable[[Decision], None] | None) -> None:
+        self.decisions = Ring(settings.decisions)
+        self.number = 0
+        self._name = name
+        self._finished = finished
+        self._retrying: OrderedDict[int, tuple[Request, Decision, float]] = OrderedDict()
+        self.configure(settings)
+
+    def configure(self, settings: Choosing) -> None:
+        """Apply settings; how many decisions are kept does not change."""
+        self._bias = settings.balancing.bias
+        self._destinations = settings.destinations
+
+    def record(self, request: Request, selection: Selection, tried: tuple[str, ...]) -> Decision:
+        """The decision that a selection belongs to."""
+        failed = self._retrying.pop(id(request), None) if tried else None
+        decision = self._begin(request, selection) if failed is None else failed[1]
+        if failed is not None:
+            decision.attempts.append(selection.attempt)
+            decision.rule, decision.strategy = selection.scope.rule, selection.strategy
+        if selection.notes:
+            decision.notes += selection.notes
+        if selection.candidate is not None:
+            country = selection.scope.country
+            decision.route = route = selection.candidate.node.country
+            decision.substituted = route != country != ""
+            decision.unverified = not selection.candidate.standing.verified
+        return decision
+
+    def _begin(self, request: Request, selection: Selection) -> Decision:
+        self.number += 1
+        scope = selection.scope
+        decision = Decision(
+            self._name + str(self.number), request.time, scope.country, scope.asked,
+            request.wishes.session != "", scope.rule, selection.strategy, self._bias, [selection.attempt],
+        )  # fmt: skip
+        if self._destinations and request.destination is not None:
+            decision.destination = str(request.destination)
+        self.decisions.add(decision)
+        return decision
+
+    def failed(self, request: Request, decision: Decision, now: float) -> None:
+        """An attempt failed; the request may come back for another node."""
+        self._retrying[id(request)] = request, decision, now
+        if len(self._retrying) > _MOST_RETRYING:
+            self.finish(self._retrying.popitem(last=False)[1][1])
+
+    def finish(self, decision: Decision) -> None:
+        """Nothing more becomes of it."""
+        if self._finished is not None:
+            self._finished(decision)
+
+    def tick(self, now: float) -> None:
+        """Finish those that nobody came back for."""
+        while self._retrying:
+            _, decision, since = next(iter(self._retrying.values()))
+            if now - since < _RETRY_WITHIN:
+                break
+            self._retrying.popitem(last=False)
+            self.finish(decision)

@@ -1,0 +1,1 @@
+"""Simulation: the real brain in a made-up world, beside simpler balancers in the same one."""
