@@ -117,10 +117,18 @@ class Collect(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         interval: From one collection to the next.
         stale_after: Intervals after which a fact is stale.
+        timeout: How long a sidecar may take to answer.
+        username: For sidecars that want a login.
+        password_file: File with the password for these.
+        ca_file: Certificate authorities that sign the sidecars' certificates; the system's by default.
     """
 
     interval: Positive = Duration(30)
     stale_after: Count = 3
+    timeout: Positive = Duration(10)
+    username: str = ""
+    password_file: str = ""
+    ca_file: str = ""
 
     @property
     def keep(self) -> float:

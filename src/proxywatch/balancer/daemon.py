@@ -1,0 +1,227 @@
+"""The balancer, assembled: nodes and their facts, the brain, the relay, the API, health, and how it ends."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from random import SystemRandom
+from typing import Any
+
+from proxywatch import logs
+from proxywatch.balancer.api.app import build
+from proxywatch.balancer.api.guard import Guard, Hosts
+from proxywatch.balancer.api.server import ApiServer
+from proxywatch.balancer.api.settings import Api
+from proxywatch.balancer.brain import PoolBrain
+from proxywatch.balancer.config import Health, Settings, derive, public
+from proxywatch.balancer.control import Control
+from proxywatch.balancer.event import Event
+from proxywatch.balancer.facts.fetch import SidecarFetch
+from proxywatch.balancer.facts.sidecar import Sidecars
+from proxywatch.balancer.metrics import BalancerMetrics
+from proxywatch.balancer.node import Node, Upstream
+from proxywatch.balancer.relay import settings as relay_settings
+from proxywatch.balancer.relay.server import Relay
+from proxywatch.balancer.relay.users import Users
+from proxywatch.balancer.state import USABLE
+from proxywatch.balancer.strategy.table import GROUP, Strategies, strategies
+from proxywatch.clock import Clock, SystemClock
+from proxywatch.config import Config
+from proxywatch.health.checks import Check
+from proxywatch.health.server import HealthServer
+from proxywatch.metrics.registry import Registry
+from proxywatch.runtime.reload import Reload, Reloads
+from proxywatch.runtime.signals import Signals
+
+log = logging.getLogger(__name__)
+
+_AT_START_ONLY = ("relay", "api", "health", "affinity")
+_TICK = 1.0
+_LOUD = frozenset({"ejected", "exit_drift", "wrong_exit", "withheld", "strategy_failed"})
+_QUIET = frozenset({"decision", "lease"})
+
+
+@dataclass(frozen=True, slots=True)
+class Faces:
+    """Where the balancer listens, as people write it."""
+
+    relay: list[str]
+    api: list[str]
+    health: list[str]
+
+
+@dataclass(slots=True)
+class Balancer:
+    """The parts that do not change while the balancer runs.
+
+    Attributes:
+        settings: In force.
+        strategies: All there are.
+        clock: Both clocks of the machine.
+        brain: Chooses.
+        nodes: Of the file.
+        listeners: Who is told of events.
+    """
+
+    settings: Settings
+    strategies: Strategies
+    clock: Clock
+    brain: PoolBrain
+    nodes: list[Node] = field(default_factory=list)
+    listeners: list[Callable[[Event], None]] = field(default_factory=list)
+
+    def apply(self, config: Config) -> None:
+        """Put settings into force; nothing that is open is touched.
+
+        Raises:
+            ConfigError: They have faults; nothing changed.
+        """
+        settings = derive(config, self.strategies)
+        self.brain.configure(settings.choosing)
+        self.brain.set_rules(settings.rules)
+        self.brain.set_nodes(settings.nodes)
+        self.nodes = settings.nodes
+        self.settings = settings
+        logs.install(config[logs.Settings])
+
+    def upstream_of(self, node: str) -> Upstream | None:
+        """How to reach a node that others are reached through."""
+        candidate = self.brain.pool.roster.get(node)
+        return candidate.node.upstream if candidate is not None else None
+
+    def readiness(self) -> list[Check]:
+        """Ready while at least one node is usable."""
+        roster = list(self.brain.pool.roster)
+        usable = sum(candidate.standing.kind in USABLE for candidate in roster)
+        return [Check("nodes", ok=usable > 0, reason=f"{usable} of {len(roster)} nodes are usable")]
+
+    def heard(self, event: Event) -> None:
+        """Log an event, and pass it on."""
+        for listener in self.listeners:
+            listener(event)
+        if event.type not in _QUIET:
+            level = logging.WARNING if event.type in _LOUD else logging.INFO
+            fields = {"node": event.node, "country": event.country, "reason": event.reason}
+            log.log(level, event.type, extra={name: value for name, value in fields.items() if value})
+
+    async def tick(self) -> None:
+        """Do what time alone brings; a task of the daemon."""
+        while True:
+            await self.clock.sleep_until(self.clock.monotonic() + _TICK)
+            self.brain.tick()
+
+
+def assemble(config: Config, clock: Clock | None = None) -> Balancer:
+    """The parts, with the settings in force.
+
+    Raises:
+        ConfigError: With every fault found.
+    """
+    clock = clock or SystemClock()
+    known = strategies((point.name, point.load()) for point in entry_points(group=GROUP))
+    settings = derive(config, known)
+    heard: list[Callable[[Event], None]] = []
+    brain = PoolBrain(
+        settings.choosing,
+        clock=clock.monotonic,
+        wall=clock.now,
+        dice=SystemRandom(),
+        strategies=known,
+        on_event=lambda event: heard[0](event) if heard else None,
+    )
+    balancer = Balancer(settings, known, clock, brain)
+    heard.append(balancer.heard)
+    balancer.apply(config)
+    return balancer
+
+
+async def run(read: Callable[[], Config], announce: Callable[[Faces], None] = lambda _: None) -> int:
+    """The balancer, from its settings to its end by SIGTERM or SIGINT.
+
+    Args:
+        read: Reads the settings; raises ConfigError. Called again for each reload.
+        announce: Called with the addresses, once it listens on them.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        ConfigError: The settings have faults at the start, or an address cannot be listened on; it may be
+            wrapped in an ExceptionGroup.
+    """
+    config = read()
+    logs.install(config[logs.Settings])
+    signals = Signals.install()
+    balancer = assemble(config)
+    clock, brain = balancer.clock, balancer.brain
+    async with AsyncExitStack() as stack:
+        fetch = await stack.enter_async_context(
+            aclosing(SidecarFetch(lambda: balancer.settings.choosing.collect))
+        )
+        sidecars = Sidecars(
+            lambda: balancer.nodes,
+            brain.learn,
+            fetch,
+            lambda: float(balancer.settings.choosing.collect.interval),
+            clock,
+            SystemRandom(),
+        )
+        reloads = Reloads()
+        reload = Reload(
+            read, config, balancer.apply, at_start_only=_AT_START_ONLY, record=reloads, clock=clock
+        )
+        registry = Registry({})
+        registry.register(BalancerMetrics(brain, clock, sidecars.states))
+        control = Control(brain, clock, sidecars.states, lambda: public(reload.config))
+        relay = await stack.enter_async_context(_relay(balancer, config[relay_settings.Settings]))
+        api = await stack.enter_async_context(_api(control, registry, config[Api]))
+        tasks = await stack.enter_async_context(_Tasks())
+        tasks.start(tick=balancer.tick(), sidecars=sidecars.run(), reload=reload.on(signals.reload))
+        checks = {"/readyz": balancer.readiness, "/healthz": balancer.readiness}
+        probed = await stack.enter_async_context(HealthServer(config[Health].port(), checks, clock))
+        faces = Faces(relay.addresses, api.addresses, probed.addresses)
+        log.info(
+            "listening",
+            extra={
+                "relay": " ".join(faces.relay),
+                "api": " ".join(faces.api),
+                "health": " ".join(faces.health),
+            },
+        )
+        announce(faces)
+        await signals.stop.wait()
+        log.info("stopping", extra={"open": len(relay.sessions)})
+        await relay.drain(config[relay_settings.Settings].drain)
+    return 1 if signals.failure else 0
+
+
+def _relay(balancer: Balancer, settings: relay_settings.Settings) -> Relay:
+    users = Users(settings.users_file) if settings.users_file else None
+    return Relay(
+        settings, balancer.brain, users=users, upstream_of=balancer.upstream_of, clock=balancer.clock
+    )
+
+
+def _api(control: Control, registry: Registry, settings: Api) -> ApiServer:
+    hosts = Hosts.of([address.host for address in settings.listen if address.path is None], settings.hosts)
+    guarded = Guard(build(control, registry), hosts, None, realm="proxywatch balancer")
+    return ApiServer(guarded, settings.listen, settings.max_connections)
+
+
+class _Tasks(asyncio.TaskGroup):
+    """The daemon's own tasks, which never end by themselves and are cancelled at its end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._running: list[asyncio.Task[None]] = []
+
+    def start(self, **loops: Coroutine[Any, Any, None]) -> None:
+        """Run them by name."""
+        self._running += [self.create_task(loop, name=name) for name, loop in loops.items()]
+
+    async def __aexit__(self, *failure: object) -> None:
+        for task in self._running:
+            task.cancel()
+        await super().__aexit__(*failure)  # type: ignore[arg-type]
