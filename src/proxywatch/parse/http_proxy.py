@@ -213,9 +213,10 @@ class Body:
 
     Attributes:
         done: Whether the end was seen.
+        until_close: Whether only the connection's end is the end.
     """
 
-    __slots__ = ("_chunked", "_left", "_line", "_trailer", "done")
+    __slots__ = ("_chunked", "_left", "_line", "_trailer", "done", "until_close")
 
     def __init__(self, length: int) -> None:
         """Begin.
@@ -228,6 +229,7 @@ class Body:
         self._line = b"" if self._chunked else None
         self._trailer: int | None = None
         self.done = length == 0
+        self.until_close = length == UNTIL_CLOSE
 
     def take(self, data: bytes) -> int:
         """How many of these bytes belong to the body.
@@ -237,7 +239,7 @@ class Body:
         """
         if self._chunked:
             return self._take_chunks(data)
-        if self._left == UNTIL_CLOSE:
+        if self.until_close:
             return len(data)
         taken = min(self._left, len(data))
         self._left -= taken

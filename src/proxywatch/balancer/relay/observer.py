@@ -1,0 +1,66 @@
+"""Who wants to know of connections: the relay tells one observer of each that opens, ends or is refused.
+
+At every instant the connections that were opened are those that were closed and those that are open.
+"""
+
+from typing import Literal, Protocol
+
+import msgspec
+
+Spoken = Literal["socks5", "socks4", "connect", "http", "udp"]
+
+
+class Connection(msgspec.Struct, frozen=True):
+    """A connection through a node.
+
+    Args:
+        id: Unique among all of this process and its earlier runs.
+        at: When it was opened, monotonic seconds.
+        spoken: What the client speaks.
+        client: The client's address, without port.
+        user: Name of the user, or empty.
+        destination: Host and port, as the client meant them.
+        route: The country of the exit.
+        node: Id of the node.
+        decision: Id of the decision that chose the node.
+    """
+
+    id: str
+    at: float
+    spoken: Spoken
+    client: str
+    user: str
+    destination: str
+    route: str
+    node: str
+    decision: str
+
+
+class Observer(Protocol):
+    """Told of everything at once, on the event loop; it must not wait."""
+
+    def opened(self, connection: Connection) -> None:
+        """A node granted the connection."""
+
+    def closed(
+        self, connection: Connection, bytes_in: int, bytes_out: int, seconds: float, reason: str
+    ) -> None:
+        """It ended, after so many bytes from and to the client."""
+
+    def refused(self, spoken: str, reason: str, blame: str) -> None:
+        """A client got no connection; the reason is a label of a closed set."""
+
+
+class Unobserved:
+    """Nobody wants to know."""
+
+    def opened(self, connection: Connection) -> None:
+        """Nothing."""
+
+    def closed(
+        self, connection: Connection, bytes_in: int, bytes_out: int, seconds: float, reason: str
+    ) -> None:
+        """Nothing."""
+
+    def refused(self, spoken: str, reason: str, blame: str) -> None:
+        """Nothing."""
