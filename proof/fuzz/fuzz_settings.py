@@ -1,4 +1,4 @@
-"""Invariant: any file gives settings, or faults that each have a place and a message of bounded length.
+"""Invariant: any file gives settings, or faults with a place and a bounded message.
 
 python proof/fuzz/fuzz_settings.py [SECONDS] [SEED]
 """
@@ -15,6 +15,7 @@ FILES = (
     b'speed: {interval: 1h30m, bytes: 1MiB, url: "http://example.org/{bytes}"}\n',
     b"exit: {expect: {country: se}}\n",
     b'http: {listen: ":9090,unix:/run/x.sock"}\nhealth: {listen: "[::1]:9999", require: [latency]}\n',
+    b"proxy:\n  username: me\n  password: hunter2hunter2\n  url: 'socks5h://127.0.0.1:1080'\n",
     b"a: &a [x, x, x]\nb: &b [*a, *a, *a]\nlatency: {targets: [*b, *b], interval: *a}\n",
 )
 _WORDS = (
@@ -28,14 +29,16 @@ _LONGEST = 1000
 
 
 def one(file: bytes) -> None:
-    """Hold one input against the invariant."""
-    try:
-        load(file.decode(errors="surrogateescape"), {}, SCHEMA)
-    except ConfigError as error:
-        assert error.faults
-        for fault in error.faults:
-            assert fault.place
-            assert 0 < len(fault.message) < _LONGEST
+    """Hold one input against the invariant, as a file and as a variable."""
+    text = file.decode(errors="surrogateescape")
+    for given, environ in ((text, {}), ("", {"PROXYWATCH_LATENCY": text, "PROXYWATCH_PROXY_PASSWORD": text})):
+        try:
+            load(given, environ, SCHEMA)
+        except ConfigError as error:
+            assert error.faults
+            for fault in error.faults:
+                assert fault.place
+                assert 0 < len(fault.message) < _LONGEST
 
 
 def main() -> None:

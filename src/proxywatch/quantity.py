@@ -1,38 +1,49 @@
 """Quantities as people write them in a settings file: `30s`, `1MB`, `:9090`, `https://example.org/`."""
 
 import re
-from reprlib import Repr
 from typing import Self
 from urllib.parse import urlsplit
 
 from proxywatch.errors import ParseError
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|kB|KB|MB|GB|TB|KiB|MiB|GiB|TiB)?")
+_SIZE = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,9}))?\s*(B|kB|KB|MB|GB|TB|KiB|MiB|GiB|TiB)?")
 _BYTES = {
     "": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
     "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
 }  # fmt: skip
-_USER_INFO = re.compile(r"//[^/@\s']*@")
+_LONGEST_SHOWN = 80
+_LONGEST_URL = 2048
+_LARGEST = 1 << 62
 _LONGEST = 10 * 365 * 86400.0
+_PORT = re.compile(r"[0-9]{1,5}")
 _LARGEST_PORT = 65535
 
 
-class _Shown(Repr):
-    """Shows little of what is large, and no user of a URL."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.maxlevel, self.maxlist, self.maxdict = 2, 3, 3
-
-    def repr_str(self, x: str, level: int) -> str:  # noqa: ARG002 - the parent's signature
-        return repr(_USER_INFO.sub("//***@", x))[:80]
-
-
 def show(value: object) -> str:
-    """A value for a message: short, and cheap however large it is, or becomes by YAML's references."""
-    return _Shown().repr(value)[:100]
+    """A value for a message: short, without the user of a URL, and of a list or mapping only what it is.
+
+    Of a text with spaces the first word is shown: a quote that is not closed takes the next lines in.
+    """
+    match value:
+        case str():
+            word = _without_user(value).split(maxsplit=1)
+            return repr(word[0][:_LONGEST_SHOWN] + "…" * (len(word) > 1)) if word else repr(value[:3])
+        case list() | tuple():
+            return "a list"
+        case dict():
+            return "a mapping"
+        case _:
+            return repr(value)[:_LONGEST_SHOWN]
+
+
+def _without_user(text: str) -> str:
+    """Without what may be a user and a password, which may hold slashes themselves."""
+    start, end = text.find("//") + 2, text.rfind("@")
+    if end < 0:
+        return text
+    return f"{text[:start] if 1 < start <= end else ''}***{text[end:]}"
 
 
 class Duration(float):
@@ -44,7 +55,7 @@ class Duration(float):
     def parse(cls, value: object) -> Self:
         """Read `500ms`, `30s`, `5m`, `1h30m`; a bare number is refused, as its unit would be a guess."""
         text = str(value).strip() if isinstance(value, str) else ""
-        parts = _DURATION.findall(text)
+        parts = _DURATION.findall(text[:_LONGEST_SHOWN])
         if not parts or "".join(number + unit for number, unit in parts) != text:
             raise ParseError(f"expected {cls.expected}, got {show(value)}")
         seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
@@ -71,11 +82,13 @@ class Size(int):
     def parse(cls, value: object) -> Self:
         """Read `1MB` (10^6), `1MiB` (2^20) or plain bytes."""
         match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+        size = value if isinstance(value, int) and not isinstance(value, bool) else -1
         if match:
-            return cls(round(float(match[1]) * _BYTES[match[2] or ""]))
-        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-            return cls(value)
-        raise ParseError(f"expected {cls.expected}, got {show(value)}")
+            unit = _BYTES[match[3] or ""]
+            size = int(match[1]) * unit + (round(float(f"0.{match[2]}") * unit) if match[2] else 0)
+        if not 0 <= size <= _LARGEST:
+            raise ParseError(f"expected {cls.expected}, got {show(value)}")
+        return cls(size)
 
     def __str__(self) -> str:
         """The shortest way to write it that reads back the same."""
@@ -100,7 +113,7 @@ class Address(str):
             return cls(text)
         host, colon, port = text.rpartition(":")
         bracketed = host.startswith("[") and host.endswith("]")
-        if not colon or not port.isascii() or not port.isdigit() or int(port) > _LARGEST_PORT:
+        if not colon or not _PORT.fullmatch(port) or int(port) > _LARGEST_PORT:
             raise ParseError(f"expected {cls.expected}, got {show(value)}")
         if (":" in host) != bracketed:
             raise ParseError(f"expected {cls.expected} (IPv6 in brackets), got {show(value)}")
@@ -136,6 +149,7 @@ class Url(str):
         try:
             parts = urlsplit(text)
             good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+            good = good and len(text) <= _LONGEST_URL
         except ValueError:
             raise ParseError(f"expected {cls.expected}") from None
         good = good and text.isascii() and text.isprintable() and " " not in text

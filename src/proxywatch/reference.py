@@ -84,7 +84,7 @@ def _takes(kind: Any) -> str:  # noqa: ANN401 - a type expression
         return ", ".join(f"`{value}`" for value in get_args(kind))
     if get_origin(kind) is tuple:
         return f"list of {_takes(get_args(kind)[0])}"
-    return {"str": "text", "bool": "true, false", "int": "number", "float": "number"}.get(
+    return {"str": "text", "Secret": "text", "bool": "true, false", "int": "number", "float": "number"}.get(
         kind.__name__, str(kind.__name__).lower()
     )
 
@@ -98,7 +98,7 @@ def _default(value: object) -> str:
         case tuple():
             return ", ".join(f"`{item}`" for item in value)
         case _:
-            return f"`{value}`"
+            return f"`{value}`" if str(value) else ""
 
 
 def _cell(text: str) -> str:

@@ -18,6 +18,7 @@ from proxywatch.probe.outcome import Transfer
 from proxywatch.probe.own_traffic import OwnTraffic
 from proxywatch.probe.proxy import Proxy
 from proxywatch.probe.transfer import Transfers
+from proxywatch.secret import Secret
 from support.probing import probe, prober, request
 from testbed import certificates
 from testbed.certificates import Certificates
@@ -195,13 +196,15 @@ def test_a_login_through_a_real_dante(tmp_path: Path) -> None:
         url = f"http://127.0.0.1:{site.port}/get"
         seen = probe(Proxy(url=f"socks5h://127.0.0.1:{server.port}"), request(url))
         assert (seen.stage, seen.reason) == ("socks", "auth")
-        stranger = Proxy(url=f"socks5h://127.0.0.1:{server.port}", username="nobody-we-know", password="x")
+        stranger = Proxy(
+            url=f"socks5h://127.0.0.1:{server.port}", username="nobody-we-know", password=Secret("x")
+        )
         seen = probe(stranger, request(url))
         assert (seen.stage, seen.reason) == ("socks", "auth")
 
 
 def test_the_password_comes_from_its_file(tmp_path: Path) -> None:
-    """Without the line end that editors leave, and read again for each probe."""
+    """Without the line end that editors leave, read again for each probe, and sent as UTF-8."""
     logins = []
 
     def script(talk: Talk) -> None:
@@ -213,10 +216,10 @@ def test_the_password_comes_from_its_file(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     with faulty(script) as port:
         proxy = Proxy(url=f"socks5h://127.0.0.1:{port}", username="me", password_file=str(secret))
-        for word in ("geheim", "geheimer"):
+        for word in ("geheim", "geheimer", "пароль é €"):
             secret.write_text(f"{word}\n")
             assert probe(proxy, request("http://localhost/")).ok
-    assert logins == [(b"me", b"geheim"), (b"me", b"geheimer")]
+    assert logins == [(b"me", word.encode()) for word in ("geheim", "geheimer", "пароль é €")]
 
 
 def test_a_password_file_that_is_not_there(tmp_path: Path) -> None:
@@ -232,7 +235,7 @@ def test_ways_of_logging_in(user: str, offered: bytes) -> None:
     seen = []
     with faulty(lambda talk: seen.append(talk.greet())) as port:
         probe(
-            Proxy(url=f"socks5h://127.0.0.1:{port}", username=user, password="x"),
+            Proxy(url=f"socks5h://127.0.0.1:{port}", username=user, password=Secret("x")),
             request("http://localhost/"),
         )
     assert seen == [offered]

@@ -13,6 +13,7 @@ import pytest
 
 from proxywatch.probe.outcome import REASONS
 from proxywatch.probe.proxy import Proxy
+from proxywatch.secret import Secret
 from support.probing import probe, request
 from testbed import certificates
 from testbed.certificates import Certificates
@@ -254,7 +255,7 @@ def test_a_bad_password() -> None:
         talk.login(b"\x01\x01")
 
     with faulty(script) as port:
-        proxy = Proxy(url=f"socks5h://127.0.0.1:{port}", username="me", password="geheim")
+        proxy = Proxy(url=f"socks5h://127.0.0.1:{port}", username="me", password=Secret("geheim"))
         seen = probe(proxy, request(HTTP))
     assert (seen.stage, seen.reason) == ("socks", "auth")
     assert "geheim" not in repr(seen) + repr(proxy)

@@ -10,29 +10,24 @@ from proxywatch.health import settings as health
 from proxywatch.probe.proxy import Proxy
 
 
-def _same(text: str, _: object) -> object:
+def _same(text: str, _: str | None) -> str:
     return text
 
 
-def _listen(port: str, _: object) -> object:
+def _listen(port: str, _: str | None) -> str:
     return f":{port}"
 
 
-def _with_port(port: str, url: object) -> object:
+def _with_port(port: str, url: str | None) -> str:
     """The URL of the file, or the default one, with another port."""
-    before = url if isinstance(url, str) else "socks5h://127.0.0.1"
-    scheme, separator, rest = before.partition("://")
+    scheme, separator, rest = (url or "socks5h://127.0.0.1").partition("://")
     user, at, host = rest.rpartition("@")
     return f"{scheme}{separator}{user}{at}{re.sub(r':[0-9]+$', '', host)}:{port}"
 
 
-def _number(text: str, _: object) -> object:
-    return int(text) if text.isdigit() else text
-
-
-_ALIASES: Mapping[str, Mapping[tuple[str, str], Alias]] = {
+_ALIASES: Mapping[str, Mapping[tuple[str, ...], Alias]] = {
     "PROXY_NAME": {("proxy", "name"): _same},
-    "SOCKS5_PORT": {("proxy", "url"): _with_port, ("sockets", "port"): _number},
+    "SOCKS5_PORT": {("proxy", "url"): _with_port, ("sockets", "port"): _same},
     "METRICS_PORT": {("http", "listen"): _listen},
     "HEALTH_PORT": {("health", "listen"): _listen},
 }
@@ -47,4 +42,5 @@ SCHEMA = Schema(
         "log": logs.Settings,
     },
     aliases=_ALIASES,
+    ignored=("PROXYWATCH_BALANCER_", "PROXYWATCH_DNS_"),  # settings of the project's other daemons
 )

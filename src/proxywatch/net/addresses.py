@@ -3,7 +3,7 @@
 from typing import Self
 
 from proxywatch.errors import ParseError
-from proxywatch.quantity import Address
+from proxywatch.quantity import Address, show
 
 
 class Addresses(tuple[Address, ...]):
@@ -19,7 +19,7 @@ class Addresses(tuple[Address, ...]):
         parts = value if isinstance(value, list | tuple) else str(value).split(",")
         addresses = [Address.parse(part) for part in parts if str(part).strip()]
         if not addresses:
-            raise ParseError(f"expected {cls.expected}, got {value!r}")
+            raise ParseError(f"expected {cls.expected}, got {show(value)}")
         return cls(addresses)
 
     def __str__(self) -> str:

@@ -1,14 +1,21 @@
 """The proxy under watch, and how to log in to it."""
 
+import re
 from urllib.parse import urlsplit
 
 import msgspec
 
 from proxywatch.errors import SourceError
+from proxywatch.secret import Secret
 from proxywatch.source import file
 
 _SCHEMES = ("socks5h", "socks5", "socks4a", "http", "https")
 _LONGEST_PASSWORD = 4096
+_UNFIT = re.compile(r"\s|//[^/?#]*([/?#].+|[?#])")  # a space, or something behind the host
+_NO_USER = (
+    "url: expected one without user and password: they go into username and password_file, as they are; "
+    "elsewhere write / as %2F, # as %23, ? as %3F and @ as %40"
+)
 
 
 class Proxy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -28,42 +35,40 @@ class Proxy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     url: str = "socks5h://127.0.0.1:1080"
     username: str = ""
     password_file: str = ""
-    password: str = ""
+    password: Secret = Secret()
 
     def __post_init__(self) -> None:
         """Refuse what curl would read differently from what was meant; the message holds no secret."""
-        parts = urlsplit(self.url)
-        if parts.username is not None or parts.password is not None:
-            raise ValueError(
-                "url: expected one without user and password: they go into username and password_file"
-            )
-        if parts.scheme not in _SCHEMES or not parts.hostname:
+        if "@" in self.url:
+            raise ValueError(_NO_USER)
+        try:
+            parts = urlsplit(self.url)
+            good = parts.scheme in _SCHEMES and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            good = False
+        if not good or not self.url.isascii() or not self.url.isprintable() or _UNFIT.search(self.url):
             raise ValueError(f"url: expected one such as socks5h://127.0.0.1:1080, of {', '.join(_SCHEMES)}")
         if self.password and self.password_file:
             raise ValueError("password_file: expected that or a password, got both")
-
-    def __repr__(self) -> str:
-        """Without the password."""
-        return f"Proxy(name={self.name!r}, url={self.url!r}, username={self.username!r})"
-
-    def __rich_repr__(self) -> list[tuple[str, str]]:
-        """Without the password."""
-        return [("name", self.name), ("url", self.url), ("username", self.username)]
 
     @property
     def scheme(self) -> str:
         """How to speak to it."""
         return urlsplit(self.url).scheme
 
-    def secret(self) -> str:
+    def secret(self) -> Secret:
         """The password, without the line end that editors leave.
 
         Raises:
-            SourceError: The password file cannot be read.
+            SourceError: The password file cannot be read, or holds no password.
         """
         if not self.password_file:
             return self.password
+        content = file.read(self.password_file, _LONGEST_PASSWORD)
         try:
-            return file.read(self.password_file, _LONGEST_PASSWORD).decode().rstrip("\r\n")
+            password = content.decode().rstrip("\r\n")
         except UnicodeDecodeError:
             raise SourceError(f"{self.password_file}: not a password in UTF-8", temporary=False) from None
+        if "\0" in password:
+            raise SourceError(f"{self.password_file}: not a password, as it holds a NUL", temporary=False)
+        return Secret(password)

@@ -75,11 +75,8 @@ class Transfers:
 def find_bundle() -> str | None:
     """The file of trusted certificate authorities: SSL_CERT_FILE, or where distributions keep it."""
     for path in filter(None, (os.environ.get("SSL_CERT_FILE"), *CA_BUNDLES)):
-        try:
-            with open(path, "rb"):  # noqa: PTH123 - pathlib costs 1 MB
-                return path
-        except OSError:
-            continue
+        if os.path.isfile(path) and os.access(path, os.R_OK):  # noqa: PTH113 - pathlib costs 1 MB
+            return path
     return None
 
 
@@ -120,8 +117,8 @@ def _prepare(curl: pycurl.Curl, request: Request, attempt: Attempt, bundle: str 
 def _through(curl: pycurl.Curl, proxy: Proxy | None) -> None:
     curl.setopt(pycurl.PROXY, proxy.url if proxy else "")
     if proxy and proxy.username:
-        curl.setopt(pycurl.PROXYUSERNAME, proxy.username)
-        curl.setopt(pycurl.PROXYPASSWORD, proxy.secret())
+        curl.setopt(pycurl.PROXYUSERNAME, proxy.username.encode(errors="surrogateescape"))
+        curl.setopt(pycurl.PROXYPASSWORD, proxy.secret().reveal().encode(errors="surrogateescape"))
 
 
 def _asks(proxy: Proxy | None, url: str) -> bool:

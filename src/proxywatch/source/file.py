@@ -1,24 +1,29 @@
 """Bounded reads of small files: /proc, settings, secrets."""
 
 import os
+import stat
 
 from proxywatch.errors import SourceError
 
 _LIMIT = 8 << 20
 
 
-def read(path: str, limit: int = _LIMIT) -> bytes:
-    """The whole content.
+def read(path: str, limit: int = _LIMIT, *, follow: bool = True) -> bytes:
+    """The whole content of a regular file; a FIFO or a device is refused, and nothing waits for it.
 
     Args:
         path: The file.
         limit: The most bytes that the caller is ready to hold.
+        follow: Whether the path may be a symbolic link; mounted secrets are.
 
     Raises:
-        SourceError: Absent (temporary), not permitted (not temporary), or longer than the limit.
+        SourceError: Absent (temporary), not permitted, no regular file or longer than the limit (neither is).
     """
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
     try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - pathlib costs 1 MB
+        with open(os.open(path, flags), "rb", buffering=0) as file:  # noqa: PTH123 - pathlib costs 1 MB
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise SourceError(f"{path} is not a regular file", temporary=False)
             chunks = []
             size = 0
             while chunk := file.read(65536):
@@ -27,11 +32,12 @@ def read(path: str, limit: int = _LIMIT) -> bytes:
                 if size > limit:
                     raise SourceError(f"{path} is longer than {limit} bytes", temporary=False)
             return b"".join(chunks)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise unreadable(path, error) from error
 
 
-def unreadable(path: str, error: OSError) -> SourceError:
+def unreadable(path: str, error: OSError | ValueError) -> SourceError:
     """The error of a path that cannot be read, in words."""
-    reason = os.strerror(error.errno) if error.errno else str(error)
+    number = getattr(error, "errno", None)
+    reason = os.strerror(number) if number else str(error)
     return SourceError(f"{path}: {reason}", temporary=not isinstance(error, PermissionError))
