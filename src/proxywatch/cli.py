@@ -15,6 +15,7 @@ from proxywatch.source import file
 
 _FAULTS = 2
 _LARGEST_FILE = 1 << 20
+_OTHERS = {"balancer": "proxywatch.balancer.cli"}
 _config_option = click.option(
     "-c",
     "--config",
@@ -24,7 +25,27 @@ _config_option = click.option(
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _Commands(click.Group):
+    """The exporter's commands, and those of other daemons, which are imported only when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *_OTHERS})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _OTHERS:
+            return super().get_command(ctx, cmd_name)
+        from importlib import import_module  # noqa: PLC0415 - a health check does without
+
+        try:
+            command: click.Command = getattr(import_module(_OTHERS[cmd_name]), cmd_name)
+        except ModuleNotFoundError as error:
+            raise click.ClickException(f"{error.name} is missing: pip install 'proxywatch[{cmd_name}]'") from error
+        return command
+
+
+@click.group(
+    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__)
 def main() -> None:
     """Tell Prometheus, Kubernetes and people what a client of this proxy really gets."""

@@ -138,7 +138,9 @@ def derive(config: Config, strategies: Mapping[str, object]) -> Settings:
     balancing = config[choosing.Balancing]
     for place, name in (("strategy", balancing.strategy), *_by_country(balancing)):
         if name not in strategies:
-            faults.append(Fault(f"balancing.{place}", f"no strategy {name}; there are {', '.join(strategies)}"))
+            faults.append(
+                Fault(f"balancing.{place}", f"no strategy {name}; there are {', '.join(strategies)}")
+            )
     faults += _open_api(config[Api])
     if faults:
         raise ConfigError(*faults)
@@ -175,7 +177,10 @@ def _open_api(api: Api) -> list[Fault]:
     if api.users_file or api.tokens_file:
         return []
     return [
-        Fault("api.listen", f"{address} is beyond loopback, without users; set api.users_file or api.tokens_file")
+        Fault(
+            "api.listen",
+            f"{address} is beyond loopback, without users; set api.users_file or api.tokens_file",
+        )
         for address in api.listen
         if not relay.is_local(address)
     ]

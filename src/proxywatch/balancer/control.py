@@ -11,8 +11,8 @@ import msgspec
 
 from proxywatch.balancer.affinity import Lease
 from proxywatch.balancer.api.documents import (
-    AssignRequest,
     Assignment,
+    AssignRequest,
     BestNode,
     CapDocument,
     CountryInfo,
@@ -264,7 +264,9 @@ class Control:
         keep = self.brain.settings.collect.keep
         facts = _facts(candidate, now, keep)
         drain = state.drain_until
-        via = node.via if isinstance(node.via, str) else f"{node.via.host}:{node.via.port}" if node.via else ""
+        via = (
+            node.via if isinstance(node.via, str) else f"{node.via.host}:{node.via.port}" if node.via else ""
+        )
         return NodeDocument(
             id=node.id,
             country=node.country,

@@ -7,11 +7,11 @@ from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from random import SystemRandom
-from typing import Any
+from typing import Any, cast
 
 from proxywatch import logs
 from proxywatch.balancer.api.app import build
-from proxywatch.balancer.api.guard import Guard, Hosts
+from proxywatch.balancer.api.guard import App, Guard, Hosts
 from proxywatch.balancer.api.server import ApiServer
 from proxywatch.balancer.api.settings import Api
 from proxywatch.balancer.brain import PoolBrain
@@ -206,7 +206,7 @@ def _relay(balancer: Balancer, settings: relay_settings.Settings) -> Relay:
 
 def _api(control: Control, registry: Registry, settings: Api) -> ApiServer:
     hosts = Hosts.of([address.host for address in settings.listen if address.path is None], settings.hosts)
-    guarded = Guard(build(control, registry), hosts, None, realm="proxywatch balancer")
+    guarded = Guard(cast("App", build(control, registry)), hosts, None, realm="proxywatch balancer")
     return ApiServer(guarded, settings.listen, settings.max_connections)
 
 

@@ -20,12 +20,16 @@ STATES = (
 _NODE = ["node", "country"]
 
 NODES = gauge("balancer_nodes", "Nodes of the country in each state.", ["country", "state"])
-STATE = gauge("balancer_node_state", "1 for the state that the node is in, 0 for the others.", [*_NODE, "state"])
+STATE = gauge(
+    "balancer_node_state", "1 for the state that the node is in, 0 for the others.", [*_NODE, "state"]
+)
 SCORE = gauge("balancer_node_score", "The node's health score, 0 to 100.", _NODE)
 CONFIDENCE = gauge(
     "balancer_node_score_confidence", "Share of the score's factors that were measured lately, 0 to 1.", _NODE
 )
-IN_FLIGHT = gauge("balancer_node_in_flight", "Connections through the node, ours and other balancers'.", _NODE)
+IN_FLIGHT = gauge(
+    "balancer_node_in_flight", "Connections through the node, ours and other balancers'.", _NODE
+)
 LATENCY = gauge("balancer_node_latency_seconds", "The node's latency as strategies compare it.", _NODE)
 FACT_AGE = gauge(
     "balancer_node_fact_age_seconds",
@@ -33,7 +37,9 @@ FACT_AGE = gauge(
     _NODE,
 )
 SIDECAR_UP = gauge(
-    "balancer_sidecar_up", "1 when the last fetch of the node's sidecar gave facts; absent without one.", _NODE
+    "balancer_sidecar_up",
+    "1 when the last fetch of the node's sidecar gave facts; absent without one.",
+    _NODE,
 )
 SIDECAR_FAILURES = counter(
     "balancer_sidecar_failures_total", "Fetches of the node's sidecar that gave no facts.", _NODE
@@ -47,7 +53,8 @@ REFUSED = counter(
     ["reason"],
 )
 SUBSTITUTED = counter(
-    "balancer_substituted_picks_total", "Choices in another country than was asked for, as the fallback allows."
+    "balancer_substituted_picks_total",
+    "Choices in another country than was asked for, as the fallback allows.",
 )
 UNVERIFIED = counter(
     "balancer_unverified_picks_total", "Choices of a node whose exit was not seen in its country lately."
@@ -98,7 +105,7 @@ class BalancerMetrics:
         brain, now = self.brain, self.clock.monotonic()
         nodes = {(node.id, node.node.country): node for node in sorted(brain.pool.roster, key=_id)}
         countries = sorted({country for _, country in nodes})
-        kinds = [(country, node.standing.kind) for (_, country), node in nodes.items()]
+        kinds: list[tuple[str, str]] = [(country, node.standing.kind) for (_, country), node in nodes.items()]
         yield NODES.values({(c, s): kinds.count((c, s)) for c in countries for s in STATES})
         yield STATE.values(
             {(*label, s): float(node.standing.kind == s) for label, node in nodes.items() for s in STATES}
@@ -119,11 +126,11 @@ class BalancerMetrics:
         counts, brain = self.brain.counts, self.brain
         yield PICKS.values({name: counts.by_strategy.get(name, 0) for name in brain.chooser.strategies})
         yield RETRIES.value(counts.retries)
-        yield REFUSED.values(counts.refused)
+        yield REFUSED.values({reason: float(count) for reason, count in counts.refused.items()})
         yield SUBSTITUTED.value(counts.substituted)
         yield UNVERIFIED.value(counts.unverified)
         yield WRONG_EXITS.value(counts.wrong_exits)
-        yield FAILURES.values(counts.failures)
+        yield FAILURES.values({blame: float(count) for blame, count in counts.failures.items()})
         yield EJECTIONS.value(counts.ejections)
         countries = sorted({*brain.pool.roster.countries(), *counts.switches})
         yield SWITCHES.values({country: counts.switches.get(country, 0) for country in countries})
@@ -137,4 +144,6 @@ def _id(candidate: Candidate) -> str:
 
 def _newest(candidate: Candidate) -> float | None:
     facts = candidate.state.facts
-    return max((fact.at for known in (facts.collected, facts.posted) for fact in known.values()), default=None)
+    return max(
+        (fact.at for known in (facts.collected, facts.posted) for fact in known.values()), default=None
+    )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from proxywatch.errors import ConfigError, Fault, ParseError
-from proxywatch.parse.quantity import Size
+from proxywatch.quantity import Size
 
 _HASH = re.compile(r"\$2[abxy]\$(0[4-9]|1[0-9])\$[./A-Za-z0-9]{53}")
 _NAME = re.compile(r"[^\s:%-]{1,64}")

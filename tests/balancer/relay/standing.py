@@ -25,7 +25,7 @@ from proxywatch.balancer.relay.server import Relay
 from proxywatch.balancer.relay.settings import Settings
 from proxywatch.balancer.relay.users import Users
 from proxywatch.balancer.request import Request
-from proxywatch.parse.quantity import Address
+from proxywatch.quantity import Address
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.new_event_loop,

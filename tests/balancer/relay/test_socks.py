@@ -10,7 +10,7 @@ from testbed.faulty_socks import Talk, faulty
 from testbed.socks import connect, dial, greet, receive, reply, request
 
 from balancer.relay.standing import node, relay, settings
-from proxywatch.parse.quantity import Duration
+from proxywatch.quantity import Duration
 
 V4_REQUEST = b"\5\1\0\1\xcb\0\x71\5\0\x50"
 

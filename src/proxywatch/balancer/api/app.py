@@ -75,7 +75,12 @@ def _metrics(registry: Registry) -> Any:  # noqa: ANN401 - the framework's handl
     return metrics
 
 
-@get("/sd", tags=["pool"], summary="The sidecars, for Prometheus's HTTP service discovery", sync_to_thread=False)
+@get(
+    "/sd",
+    tags=["pool"],
+    summary="The sidecars, for Prometheus's HTTP service discovery",
+    sync_to_thread=False,
+)
 def _service_discovery(control: Running) -> list[SdGroup]:
     return control.service_discovery()
 
@@ -101,7 +106,9 @@ def _problem(status: int) -> Any:  # noqa: ANN401 - the framework's handler
 
 def _http_problem(_: HttpRequest[Any, Any, Any], error: HTTPException) -> Response[dict[str, str]]:
     extra = error.extra if isinstance(error.extra, list) else []
-    places = "; ".join(f"{it.get('key', 'body')}: {it.get('message', '')}" for it in extra if isinstance(it, dict))
+    places = "; ".join(
+        f"{it.get('key', 'body')}: {it.get('message', '')}" for it in extra if isinstance(it, dict)
+    )
     status = 422 if extra and error.status_code == 400 else error.status_code  # noqa: PLR2004
     return _detail(status, places or error.detail, **(error.headers or {}))
 
@@ -113,6 +120,3 @@ def _too_long(_: HttpRequest[Any, Any, Any], __: BodyTooLongError) -> Response[d
 def _internal(request: HttpRequest[Any, Any, Any], error: Exception) -> Response[dict[str, str]]:
     log.error("request failed", extra={"path": request.url.path}, exc_info=error)
     return _detail(500, "an error of this server")
-
-
-

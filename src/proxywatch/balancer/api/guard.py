@@ -104,7 +104,9 @@ class Guard:
         if scope["type"] not in ("http", "websocket") or scope.get("local"):
             await self._app(scope, receive, send)
             return
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = {
+            name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]
+        }
         refusal = await self._refusal(scope, headers)
         if refusal is None:
             await self._app(scope, _bounded(receive), send)

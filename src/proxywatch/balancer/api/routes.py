@@ -8,8 +8,8 @@ from litestar import Router, delete, get, post, put
 from litestar.params import Dependency, Parameter
 
 from proxywatch.balancer.api.documents import (
-    AssignRequest,
     Assignment,
+    AssignRequest,
     BestNode,
     CountryInfo,
     CountryStrategy,
@@ -29,7 +29,9 @@ from proxywatch.balancer.control import Control
 Running = Annotated[Control, Dependency(skip_validation=True)]
 Limit = Annotated[int, Parameter(ge=1, le=1000, description="How many at the most.")]
 Country = Annotated[str, Parameter(max_length=32, description="Country code; `uk` is taken for `gb`.")]
-State = Annotated[str, Parameter(query="state", max_length=32, description="Of the nodes, `ready` for example.")]
+State = Annotated[
+    str, Parameter(query="state", max_length=32, description="Of the nodes, `ready` for example.")
+]
 Word = Annotated[str, Parameter(max_length=128)]
 
 
@@ -43,9 +45,7 @@ def stats(control: Running) -> Stats:
 
 
 @get("/best-node/{country:str}", summary="A country's best node", sync_to_thread=False)
-def best_node(
-    control: Running, country: Country, *, strict: bool = False, advance: bool = False
-) -> BestNode:
+def best_node(control: Running, country: Country, *, strict: bool = False, advance: bool = False) -> BestNode:
     """The preferred node after hysteresis. `strict` gives the highest score alone; `advance` counts it as a pick."""
     return control.best_node(country, strict=strict, advance=advance)
 

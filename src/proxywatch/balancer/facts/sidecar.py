@@ -144,7 +144,9 @@ class Sidecars:
         spread = min(self._interval(), 1.0 + len(nodes) / 50)
         fresh = [name for name, node in nodes.items() if name not in self._known]
         self._due = [entry for entry in self._due if entry[1] in nodes]
-        self._due += [(now + self._dice.uniform(0, spread) if len(fresh) > 1 else now, name) for name in fresh]
+        self._due += [
+            (now + self._dice.uniform(0, spread) if len(fresh) > 1 else now, name) for name in fresh
+        ]
         heapify(self._due)
         self._known = nodes
 

@@ -8,8 +8,8 @@ from contextlib import suppress
 
 from proxywatch.balancer.relay.settings import Settings
 from proxywatch.errors import ConfigError, Fault
-from proxywatch.parse.quantity import Address
-from proxywatch.web import sockets
+from proxywatch.quantity import Address
+from proxywatch.net import sockets
 
 _BACKLOG = 4096
 

@@ -33,7 +33,7 @@ from proxywatch.balancer.relay.session import Session, reset
 from proxywatch.balancer.relay.settings import Settings
 from proxywatch.balancer.relay.users import Users
 from proxywatch.balancer.request import Wishes
-from proxywatch.source.clock import Clock, SystemClock
+from proxywatch.clock import Clock, SystemClock
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import msgspec
 from proxywatch.balancer import wishes
 from proxywatch.balancer.relay import deny
 from proxywatch.errors import ParseError
-from proxywatch.parse.quantity import Address, Duration
+from proxywatch.quantity import Address, Duration
 
 _LOCAL = ("127.", "localhost", "::1")
 Count = Annotated[int, msgspec.Meta(ge=1)]
