@@ -39,7 +39,9 @@ class _Commands(click.Group):
         try:
             command: click.Command = getattr(import_module(_OTHERS[cmd_name]), cmd_name)
         except ModuleNotFoundError as error:
-            raise click.ClickException(f"{error.name} is missing: pip install 'proxywatch[{cmd_name}]'") from error
+            raise click.ClickException(
+                f"{error.name} is missing: pip install 'proxywatch[{cmd_name}]'"
+            ) from error
         return command
 
 

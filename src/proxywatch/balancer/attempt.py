@@ -17,7 +17,7 @@ import msgspec
 from proxywatch.balancer.node import Node
 from proxywatch.balancer.request import Request
 
-# Whose fault a failure is. `node`: it could not be reached, its proxy or its network failed; the next node may be tried.
+# Whose fault a failure is. `node`: it could not be reached, its proxy or its network failed; the next one may be tried.
 # `destination`: the node did its part; the answer goes to the client. `self`: we are out of descriptors, ports or
 # memory, or our own event loop was late; nobody is blamed.
 Blame = Literal["node", "hop", "destination", "self"]

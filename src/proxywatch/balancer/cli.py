@@ -38,7 +38,7 @@ def check(path: str | None, *, offline: bool) -> None:
     except ConfigError as error:
         commands.refuse(error)
     click.echo(doctor.text(findings))
-    raise SystemExit(1 if any(finding.level == "fault" for finding in findings) else 0)
+    raise SystemExit(1 if any(finding.level == "fault" for _, finding in findings) else 0)
 
 
 @balancer.command()

@@ -164,9 +164,9 @@ async def run(read: Callable[[], Config], announce: Callable[[Faces], None] = la
             lambda: balancer.nodes,
             brain.learn,
             fetch,
-            lambda: float(balancer.settings.choosing.collect.interval),
-            clock,
-            SystemRandom(),
+            interval=lambda: float(balancer.settings.choosing.collect.interval),
+            clock=clock,
+            dice=SystemRandom(),
         )
         reloads = Reloads()
         reload = Reload(

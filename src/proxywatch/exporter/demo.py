@@ -5,10 +5,7 @@ no log, so that there are no sessions to see. All of it listens on loopback and 
 """
 
 import asyncio
-import os
 import random
-import shutil
-import signal
 import socket
 import struct
 from collections.abc import AsyncIterator
@@ -17,28 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import click
+from proxywatch.stage import target
+from proxywatch.stage.proxy import BLOCKED, HOST, free_port, proxy
 
-_HOST = "127.0.0.1"
-_BLOCKED = "127.0.0.9"
-_NAME, _IPV6 = 3, 4
-_LARGEST = 100_000_000
-_ZEROS = bytes(65536)
 _SOCKS, _METRICS, _HEALTH = 1080, 9090, 9999
-_DANTE = """\
-logoutput: {directory}/danted.log
-internal: {host} port = {port}
-external: lo
-clientmethod: none
-socksmethod: none
-{users}
-client pass {{ from: 0.0.0.0/0 to: 0.0.0.0/0
- log: connect disconnect error }}
-socks block {{ from: 0.0.0.0/0 to: {blocked}/32
- log: connect disconnect error }}
-socks pass {{ from: 0.0.0.0/0 to: 0.0.0.0/0
- log: connect disconnect error }}
-"""
 _SETTINGS = """\
 proxy: {{name: demo, url: "socks5h://{host}:{socks}"}}
 latency: {{interval: 5s, timeout: 3s, targets: ["http://{host}:{target}/get"]}}
@@ -76,24 +55,17 @@ async def place() -> AsyncIterator[Place]:
     """A target and a proxy, until the block ends."""
     async with AsyncExitStack() as stack:
         directory = Path(stack.enter_context(TemporaryDirectory(prefix="proxywatch-demo-")))
-        server = await asyncio.start_server(_serve_target, _HOST, 0)
+        server = await asyncio.start_server(target.serve, HOST, 0)
         await stack.enter_async_context(server)
-        target = server.sockets[0].getsockname()[1]
         port = free_port(_SOCKS)
-        binary = shutil.which("danted", path=os.environ.get("PATH", "") + ":/usr/sbin") or shutil.which(
-            "sockd"
-        )
-        if binary:
-            await stack.enter_async_context(_danted(binary, directory, port))
-        else:
-            await stack.enter_async_context(await asyncio.start_server(_serve_socks, _HOST, port))
-        yield Place(directory, port, target, dante=bool(binary))
+        real = await stack.enter_async_context(proxy(directory, port))
+        yield Place(directory, port, server.sockets[0].getsockname()[1], dante=real)
 
 
 def settings(where: Place) -> str:
     """The exporter's settings for the demo, as a file would hold them."""
     return _SETTINGS.format(
-        host=_HOST, socks=where.socks, target=where.target, directory=where.directory,
+        host=HOST, socks=where.socks, target=where.target, directory=where.directory,
         metrics=free_port(_METRICS), health=free_port(_HEALTH),
     )  # fmt: skip
 
@@ -107,8 +79,8 @@ def welcome(where: Place, http: list[str], health: list[str]) -> str:
     )
     return "\n".join(
         (
-            f"SOCKS5 proxy  socks5h://{_HOST}:{where.socks}  ({proxy})",
-            f"target        http://{_HOST}:{where.target}/get and /bytes/N",
+            f"SOCKS5 proxy  socks5h://{HOST}:{where.socks}  ({proxy})",
+            f"target        http://{HOST}:{where.target}/get and /bytes/N",
             *(f"status page   http://{address}/" for address in http),
             *(f"metrics       http://{address}/metrics" for address in http),
             *(f"health        http://{address}/readyz" for address in health),
@@ -130,125 +102,19 @@ async def traffic(where: Place, dice: random.Random) -> None:
             await asyncio.sleep(dice.expovariate(4))
 
 
-def free_port(wished: int) -> int:
-    """The port, or one that the kernel chooses when somebody has it already."""
-    for port in (wished, 0):
-        with socket.socket() as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with suppress(OSError):
-                listener.bind((_HOST, port))
-                return int(listener.getsockname()[1])
-    raise click.ClickException("no free port on loopback")
-
-
-# The proxy
-
-
-@asynccontextmanager
-async def _danted(binary: str, directory: Path, port: int) -> AsyncIterator[None]:
-    users = "user.privileged: root\nuser.unprivileged: nobody" if os.geteuid() == 0 else ""
-    conf = directory / "danted.conf"
-    conf.write_text(_DANTE.format(directory=directory, host=_HOST, port=port, users=users, blocked=_BLOCKED))
-    command = (binary, "-f", str(conf), "-p", str(directory / "danted.pid"))
-    process = await asyncio.create_subprocess_exec(*command, start_new_session=True)
-    try:
-        await _until_listening(process, port, directory / "danted.log")
-        yield
-    finally:
-        # Its children are in the group of the mother; they go with her, sessions and all.
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
-
-
-async def _until_listening(process: asyncio.subprocess.Process, port: int, log: Path) -> None:
-    for _ in range(200):
-        with suppress(OSError):
-            _, writer = await asyncio.open_connection(_HOST, port)
-            writer.close()
-            return
-        if process.returncode is not None:
-            break
-        await asyncio.sleep(0.05)
-    with suppress(OSError):
-        click.echo(log.read_text(errors="replace"), err=True)  # noqa: ASYNC240 - we are about to exit
-    raise click.ClickException("danted did not start")
-
-
-async def _serve_socks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Stand in for Dante: SOCKS5 CONNECT to an address, without a log."""
-    with suppress(OSError, asyncio.IncompleteReadError, ValueError, asyncio.CancelledError):
-        _, methods = await reader.readexactly(2)
-        await reader.readexactly(methods)
-        writer.write(b"\x05\x00")
-        _, _, _, kind = await reader.readexactly(4)
-        host = await _address(reader, kind)
-        (port,) = struct.unpack("!H", await reader.readexactly(2))
-        try:
-            if host == _BLOCKED:
-                raise PermissionError
-            far_reader, far_writer = await asyncio.open_connection(host, port)
-        except OSError as error:
-            refusal = 2 if isinstance(error, PermissionError) else 5
-            writer.write(bytes((5, refusal, 0, 1, 0, 0, 0, 0, 0, 0)))
-        else:
-            writer.write(bytes((5, 0, 0, 1, 0, 0, 0, 0, 0, 0)))
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(_pump(reader, far_writer))
-                tasks.create_task(_pump(far_reader, writer))
-    writer.close()
-
-
-async def _address(reader: asyncio.StreamReader, kind: int) -> str:
-    """An address as SOCKS5 writes it: 1 for IPv4, 4 for IPv6, 3 for a name with its length before it."""
-    if kind == _NAME:
-        return (await reader.readexactly((await reader.readexactly(1))[0])).decode()
-    family, size = (socket.AF_INET6, 16) if kind == _IPV6 else (socket.AF_INET, 4)
-    return socket.inet_ntop(family, await reader.readexactly(size))
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-        writer.write_eof()
-
-
-# The target
-
-
-async def _serve_target(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """`/get`: nothing; `/bytes/N`: N bytes; the connection is closed after one answer."""
-    with suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, asyncio.CancelledError):
-        head = await reader.readuntil(b"\r\n\r\n")
-        path = head.split(b" ", 2)[1]
-        what, _, count = path.strip(b"/").partition(b"/")
-        size = min(int(count), _LARGEST) if what == b"bytes" and count.isdigit() else 0
-        status = b"200 OK" if what in (b"bytes", b"get") else b"404 Not Found"
-        writer.write(
-            b"HTTP/1.1 %b\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
-            % (status, size)
-        )
-        for start in range(0, size, len(_ZEROS)):
-            writer.write(_ZEROS[: size - start])
-            await writer.drain()
-    writer.close()
-
-
 # The clients
 
 
 async def _client(where: Place, kind: str, dice: random.Random) -> None:
     """One connection to the proxy: `page`, or one of the ways to fail."""
     with suppress(OSError, asyncio.IncompleteReadError):
-        reader, writer = await asyncio.open_connection(_HOST, where.socks)
+        reader, writer = await asyncio.open_connection(HOST, where.socks)
         try:
             if kind == "garbage":
                 writer.write(b"GET / HTTP/1.0\r\n\r\n")
                 await reader.read()
             elif kind != "scan":
-                address = _BLOCKED if kind == "blocked" else _HOST
+                address = BLOCKED if kind == "blocked" else HOST
                 port = 1 if kind == "refused" else where.target
                 await _through(reader, writer, address, port, dice)
         finally:

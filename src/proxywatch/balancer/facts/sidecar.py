@@ -64,10 +64,21 @@ class Sidecars:
         nodes: Callable[[], Sequence[Node]],
         learn: Callable[[str, Mapping[str, Fact]], object],
         fetch: Fetch,
+        *,
         interval: Callable[[], float],
         clock: Clock,
         dice: Random,
     ) -> None:
+        """Begin without having fetched anything.
+
+        Args:
+            nodes: The pool's nodes, asked about once a second.
+            learn: Takes the facts of a node.
+            fetch: Fetches a sidecar's metrics.
+            interval: Seconds from one fetch of a sidecar to the next.
+            clock: Both clocks.
+            dice: For moments of their own.
+        """
         self.states: dict[str, SidecarState] = {}
         self._nodes = nodes
         self._learn = learn

@@ -8,8 +8,8 @@ from contextlib import suppress
 
 from proxywatch.balancer.relay.settings import Settings
 from proxywatch.errors import ConfigError, Fault
-from proxywatch.quantity import Address
 from proxywatch.net import sockets
+from proxywatch.quantity import Address
 
 _BACKLOG = 4096
 
