@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 from litestar import Request as HttpRequest
 from litestar import Router, delete, get, post, put
-from litestar.params import Dependency, Parameter
+from litestar.di import NamedDependency
+from litestar.params import FromQuery, JSONBody, PathParameter, QueryParameter, SkipValidation
 
 from proxywatch.balancer.api.documents import (
     Assignment,
@@ -26,13 +27,17 @@ from proxywatch.balancer.api.documents import (
 )
 from proxywatch.balancer.control import Control
 
-Running = Annotated[Control, Dependency(skip_validation=True)]
-Limit = Annotated[int, Parameter(ge=1, le=1000, description="How many at the most.")]
-Country = Annotated[str, Parameter(max_length=32, description="Country code; `uk` is taken for `gb`.")]
+Running = NamedDependency[SkipValidation[Control]]
+Flag = FromQuery[bool]
+Limit = Annotated[int, QueryParameter(ge=1, le=1000, description="How many at the most.")]
+_CODE = "Country code; `uk` is taken for `gb`."
+Country = Annotated[str, PathParameter(max_length=32, description=_CODE)]
+OfCountry = Annotated[str, QueryParameter(name="country", max_length=32, description=_CODE)]
 State = Annotated[
-    str, Parameter(query="state", max_length=32, description="Of the nodes, `ready` for example.")
+    str, QueryParameter(name="state", max_length=32, description="Of the nodes, `ready` for example.")
 ]
-Word = Annotated[str, Parameter(max_length=128)]
+Word = Annotated[str, PathParameter(max_length=128)]
+OfNode = Annotated[str, QueryParameter(name="node", max_length=128, description="Id of a node.")]
 
 
 # The load balancer
@@ -45,7 +50,9 @@ def stats(control: Running) -> Stats:
 
 
 @get("/best-node/{country:str}", summary="A country's best node", sync_to_thread=False)
-def best_node(control: Running, country: Country, *, strict: bool = False, advance: bool = False) -> BestNode:
+def best_node(
+    control: Running, country: Country, *, strict: FromQuery[bool] = False, advance: FromQuery[bool] = False
+) -> BestNode:
     """The preferred node after hysteresis. `strict` gives the highest score alone; `advance` counts it as a pick."""
     return control.best_node(country, strict=strict, advance=advance)
 
@@ -63,21 +70,25 @@ def strategy(control: Running) -> StrategyChoice:
 
 
 @post("/strategy", summary="Change the default strategy", status_code=200, sync_to_thread=False)
-def set_strategy(control: Running, data: StrategyChange) -> StrategyChoice:
+def set_strategy(control: Running, data: JSONBody[StrategyChange]) -> StrategyChoice:
     """For every country without one of its own."""
     control.set_strategy(data.strategy)
     return control.strategy()
 
 
 @put("/strategy/{country:str}", summary="Change a country's strategy", sync_to_thread=False)
-def set_country_strategy(control: Running, country: Country, data: StrategyChange) -> CountryStrategy:
+def set_country_strategy(
+    control: Running, country: Country, data: JSONBody[StrategyChange]
+) -> CountryStrategy:
     """From the next request on."""
     control.set_strategy(data.strategy, country)
     return CountryStrategy(country, data.strategy)
 
 
 @post("/assign", summary="Lease a node to a client that dials itself", status_code=200, sync_to_thread=False)
-def assign(control: Running, data: AssignRequest, request: HttpRequest[Any, Any, Any]) -> Assignment:
+def assign(
+    control: Running, data: JSONBody[AssignRequest], request: HttpRequest[Any, Any, Any]
+) -> Assignment:
     """The node counts one connection in flight until the lease is ended."""
     client = request.client
     return control.assign(data, client.host if client else "")
@@ -98,7 +109,7 @@ def release(control: Running, lease: Word) -> Done:
 
 @get("/decisions", summary="The last decisions", sync_to_thread=False)
 def decisions(
-    control: Running, limit: Limit = 50, country: Country = "", node: Word = ""
+    control: Running, limit: Limit = 50, country: OfCountry = "", node: OfNode = ""
 ) -> list[dict[str, Any]]:
     """The newest first, each with the candidates that were compared."""
     return control.decisions(limit, country, node)
@@ -114,7 +125,7 @@ def decision(control: Running, decision: Word) -> DecisionText:
 
 
 @get(["/", "/list"], summary="All nodes", sync_to_thread=False)
-def nodes(control: Running, country: Country = "", standing: State = "") -> list[NodeDocument]:
+def nodes(control: Running, country: OfCountry = "", standing: State = "") -> list[NodeDocument]:
     """With facts, factors of the score and state; all of them, or those of a country or in a state."""
     return control.nodes(country, standing)
 
@@ -126,7 +137,7 @@ def node(control: Running, node: Word) -> NodeDocument:
 
 
 @post("/{node:str}/drain", summary="Drain a node", status_code=200, sync_to_thread=False)
-def drain(control: Running, node: Word, data: DrainRequest | None = None) -> Done:
+def drain(control: Running, node: Word, data: JSONBody[DrainRequest | None] = None) -> Done:
     """No new requests but those of its leases, until the deadline."""
     wanted = data or DrainRequest()
     control.drain(node, wanted.deadline, wanted.reason)
@@ -141,7 +152,7 @@ def ready(control: Running, node: Word) -> Done:
 
 
 @post("/{node:str}/facts", summary="Post facts about a node", status_code=200, sync_to_thread=False)
-def facts(control: Running, node: Word, data: dict[str, float | bool | str]) -> FactsPosted:
+def facts(control: Running, node: Word, data: JSONBody[dict[str, float | bool | str]]) -> FactsPosted:
     """They win over collected facts of the same name until they are stale."""
     return FactsPosted(node, control.post_facts(node, data))
 

@@ -58,6 +58,8 @@ class ApiServer:
             raise
         self.addresses = [sockets.describe(one) for one in self._sockets]
         await self._group.__aenter__()
+        for one in self._sockets:
+            one.listen(sockets.BACKLOG)  # from here on connections wait, also while the server starts
         self._group.create_task(self._server.serve(self._sockets), name="api")
         return self
 
