@@ -33,7 +33,7 @@ from testbed.pod import WEB, Pod
 _BLOCKED = "203.0.113.66"
 _DAY, _HOUR = 86_400, 3_600
 _PROMETHEUS = 9990
-_SOURCES = {"PYTHONPATH": str(Path(proxywatch.__file__).parents[1])}
+SOURCES = {"PYTHONPATH": str(Path(proxywatch.__file__).parents[1])}
 """For inside, where the working directory is another."""
 Result = list[dict[str, Any]]
 
@@ -116,11 +116,11 @@ def pool(
             pod = stack.enter_context(Pod(beside=beside, dante_extra=_blocking()))
             running.pods[name] = pod
             pod.delay(*delays[number : number + 1] or (0,))
-            _serve(pod, number)
+            serve_identity(pod, number)
             place = directory / name
             place.mkdir()
             running.exporters[name] = stack.enter_context(
-                exporter(place, _settings(name, pod, pace), prefix=_inside(pod), environ=_SOURCES)
+                exporter(place, settings_of(name, pod, pace), prefix=inside(pod), environ=SOURCES)
             )
         stack.callback(running.ended.set)
         for name in names:
@@ -136,11 +136,11 @@ def _blocking() -> str:
     return rule("socks block", to=f"{_BLOCKED}/32", log="connect disconnect error")
 
 
-def _inside(pod: Pod) -> tuple[str, ...]:
+def inside(pod: Pod) -> tuple[str, ...]:
     return ("nsenter", "-t", str(pod.pid("pod")), "--net", "--mount", "--pid", "--")
 
 
-def _settings(name: str, pod: Pod, pace: int) -> Mapping[str, object]:
+def settings_of(name: str, pod: Pod, pace: int) -> Mapping[str, object]:
     return {
         "proxy": {"name": name, "url": "socks5h://127.0.0.1:1080"},
         "latency": {
@@ -160,7 +160,7 @@ def _settings(name: str, pod: Pod, pace: int) -> Mapping[str, object]:
     }
 
 
-def _serve(pod: Pod, number: int) -> None:
+def serve_identity(pod: Pod, number: int) -> None:
     """The service that says where traffic comes out, and something on the ports of https and dns."""
     places = (("Gothenburg", "se-got-wg-001"), ("Malmö", "se-mma-wg-004"), ("Stockholm", "se-sto-wg-011"))
     city, server = places[number % len(places)]
