@@ -36,7 +36,7 @@ class ApiServer:
                 app,
                 loop="none",
                 http="httptools",
-                ws="websockets-sansio",
+                ws="none",
                 lifespan="off",
                 log_config=None,
                 access_log=False,
