@@ -121,6 +121,8 @@ class Picker:
     def run(self, found: Sequence[Candidate], usable: int, ask: Ask, heaviest: float = 1.0) -> Selection:
         """Let the strategy choose among the found ones, of so many usable."""
         scope, strategy, now = ask.scope, ask.strategy, ask.now
+        if strategy.sample == 0 and len(found) <= FEW:
+            heaviest = max(it.weight for it in found)
         turn, name = self._turn, strategy.name
         turn.now, turn.bias, turn.heaviest, turn.last, turn.round = now, self._balancing.bias, heaviest, "", 0
         if not (strategy.ranks or strategy.draws):

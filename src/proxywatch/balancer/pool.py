@@ -238,8 +238,7 @@ class Pool:
         candidate.own += change
         candidate.in_flight += change
         candidate.weigh()
-        node = candidate.node
-        if node.max_connections or candidate.standing.kind == "trial":
+        if candidate.node.max_connections or candidate.state.health.ejected:
             self.refresh(candidate, now)
 
     def publish(self, candidate: Candidate, now: float, connections: int) -> None:

@@ -1,4 +1,4 @@
-"""Records decisions: the first attempt begins one, a retry goes on with it, and once it is over it is handed out."""
+"""Records decisions: a first attempt begins one, a retry goes on with it; once it is over it is handed out."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -34,7 +34,8 @@ class Recorder:
         decision = self._begin(request, selection) if failed is None else failed[1]
         if failed is not None:
             decision.attempts.append(selection.attempt)
-            decision.rule, decision.strategy = selection.scope.rule, selection.strategy
+            decision.rule = selection.scope.rule
+            decision.strategy = selection.strategy or decision.strategy
         if selection.notes:
             decision.notes += selection.notes
         if selection.candidate is not None:

@@ -145,8 +145,6 @@ class _Run:
         last = (record["last"], record["round"]) if same else self._cursors.get((country, name), ("", 0))
         dice = _Drawn(record["draw"] if same else (), self._dice)
         heaviest = max(candidate.weight for candidate in candidates)
-        if len(candidates) < record["usable"]:
-            heaviest = 1.0
         if strategy.sample == 0:
             candidates.sort(key=lambda candidate: candidate.id)
         candidate = strategy.assign(candidates, Turn(now, dice, bias, last[0], last[1], heaviest))
