@@ -316,3 +316,13 @@ def test_another_balancers_claim() -> None:
 def test_wishes_are_what_they_say() -> None:
     """The keys that these tests use are wishes."""
     assert {"country", "session", "ttl", "node", "fallback"} <= set(Wishes.__dataclass_fields__)
+
+
+def test_a_session_that_asks_for_another_place_moves() -> None:
+    """A lease gives way to what is asked for now: a city, or the countries of the user."""
+    bench = Bench(node("se-1", city="got"), node("se-2", city="sto"), "no-1")
+    assert bench.choose(country="se", city="got", session="x").node.id == "se-1"
+    assert bench.choose(country="se", city="sto", session="x").node.id == "se-2"
+    first = bench.choose(session="y").node
+    only = frozenset({"no" if first.country == "se" else "se"})
+    assert bench.choose(session="y", countries=only).route in only

@@ -311,3 +311,18 @@ def test_snapshot() -> None:
     assert before.standings["se-1"].kind == "unseen"
     assert before.in_flight == {"se-1": 0, "se-2": 0}
     assert bench.brain.pool.snapshot(bench.time.now).standings["se-1"].kind == "down"
+
+
+def test_a_lead_must_last() -> None:
+    """A lead of less than balancing.hold, however great, changes no preference; one that is interrupted begins anew."""
+    bench = Bench("se-1", "se-2")
+    bench.healthy("se-1")
+    bench.healthy("se-2", server_latency_ms=60.0)
+    assert best(bench) == "se-1"
+    for latency, seconds in ((150.0, 55), (50.0, 10), (150.0, 55)):
+        bench.healthy("se-1", server_latency_ms=latency)
+        bench.healthy("se-2", server_latency_ms=60.0)
+        bench.after(seconds)
+        assert best(bench) == "se-1"
+    bench.after(10)
+    assert best(bench) == "se-2"
