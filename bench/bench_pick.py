@@ -42,7 +42,12 @@ def brain(nodes: int, strategy: str = "health_score") -> PoolBrain:
     made.set_nodes(Node(f"se-{at:06}", "se", Upstream("socks5", "192.0.2.1", 1080)) for at in range(nodes))
     now = time.monotonic()
     for at in range(nodes):
-        values = {"server_latency_ms": 50.0 + at % 50, "cpu_percent": 3.0, "memory_mb": 100.0, "exit_country": "se"}
+        values = {
+            "server_latency_ms": 50.0 + at % 50,
+            "cpu_percent": 3.0,
+            "memory_mb": 100.0,
+            "exit_country": "se",
+        }
         made.learn(f"se-{at:06}", {name: Fact(value, now, "sidecar") for name, value in values.items()})
     return made
 
@@ -130,7 +135,9 @@ def main(count: int) -> None:
     head = ("nodes", "quiet, us", "median, us", "p99, us", "Redis median, us", "p99, us", "times as fast")
     print(table(head, rows))
     print(f"\nA pick at 1,000 nodes takes {figures[1_000][0]:.1f} us when the machine is quiet.")
-    print(f"At 100,000 nodes it takes {figures[100_000][0] / figures[1_000][0]:.1f} times as long as at 1,000.\n")
+    print(
+        f"At 100,000 nodes it takes {figures[100_000][0] / figures[1_000][0]:.1f} times as long as at 1,000.\n"
+    )
     others = [[name, *(f"{value:.1f}" for value in pick(brain(1_000, name), count))] for name in STRATEGIES]
     print(table(("strategy at 1,000 nodes", "quiet, us", "median, us", "p99, us"), others))
 

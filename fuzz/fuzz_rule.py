@@ -23,8 +23,30 @@ DOCUMENTS = (
     b'"city":"got","strategy":"random"},"enabled":false}',
     b'{"name":"set","condition":{"domain":"*a*b[!c-d]?*.example"},"action":{"country":"uk"}}',
 )
-WORDS = (b'"', b"*", b"[", b"]", b"!", b"-", b".", b"*" * 40, b"a" * 250, "\u0130".encode(), b"\\u0000", b"::", b"/0")
-HOSTS = ("a.streaming.com", "bücher.example", "203.0.113.5", "2001:db8::1", "a" * 300, "..", "a" * 60 + ".b" * 90)
+WORDS = (
+    b'"',
+    b"*",
+    b"[",
+    b"]",
+    b"!",
+    b"-",
+    b".",
+    b"*" * 40,
+    b"a" * 250,
+    "\u0130".encode(),
+    b"\\u0000",
+    b"::",
+    b"/0",
+)
+HOSTS = (
+    "a.streaming.com",
+    "bücher.example",
+    "203.0.113.5",
+    "2001:db8::1",
+    "a" * 300,
+    "..",
+    "a" * 60 + ".b" * 90,
+)
 REQUESTS = [
     Request(
         0.0, time, client, "anna", Destination(host, 443) if host else None, Wishes(country="us"), agent,
@@ -47,7 +69,9 @@ def one(data: bytes) -> None:
         assert error.faults
         return
     for request in REQUESTS:
-        assert rule.matches(request) == (not Rules([rule]).tried(request)[0][1] if rule.enabled else rule.matches(request))
+        assert rule.matches(request) == (
+            not Rules([rule]).tried(request)[0][1] if rule.enabled else rule.matches(request)
+        )
     told = rule.document()
     given = {key: told[key] for key in ("name", "condition", "action", "priority", "enabled", "timezone")}
     again = read_rule(given, id="1", created=0.0, origin="api", zones=ZoneInfo)

@@ -53,7 +53,9 @@ def node(name: str, country: str = "", **more: Any) -> Node:
 
 def settings(**sections: Any) -> Choosing:
     """Settings by section: `settings(exit={"verify": "off"})`; other keys are those of Choosing itself."""
-    return Choosing(**{name: SECTIONS[name](**it) if name in SECTIONS else it for name, it in sections.items()})
+    return Choosing(
+        **{name: SECTIONS[name](**it) if name in SECTIONS else it for name, it in sections.items()}
+    )
 
 
 class Bench:

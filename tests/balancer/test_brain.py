@@ -69,7 +69,10 @@ def test_retries() -> None:
     bench.brain.connected(two, 0.05)
     bench.brain.closed(two, 1, 1, 3.0, "client_closed")
     [decision] = bench.finished
-    assert [(it.node, it.outcome) for it in decision.attempts] == [(one.node.id, "failed"), (two.node.id, "ok")]
+    assert [(it.node, it.outcome) for it in decision.attempts] == [
+        (one.node.id, "failed"),
+        (two.node.id, "ok"),
+    ]
     assert bench.brain.counts.retries == 1
 
 
@@ -165,7 +168,9 @@ def test_documented_statistics() -> None:
     assert stats["round_robin_counters"] == {"us": 5, "gb": 2}
     us = stats["countries"]["us"]
     assert (us["node_count"], us["total_connections"], us["avg_connections_per_node"]) == (2, 45, 22.5)
-    shown = {key: us["nodes"][0][key] for key in ("id", "server", "connections", "cpu_percent", "health_score")}
+    shown = {
+        key: us["nodes"][0][key] for key in ("id", "server", "connections", "cpu_percent", "health_score")
+    }
     assert shown == {
         "id": "container_123", "server": "us5063.nordvpn.com", "connections": 25, "cpu_percent": 45.2,
         "health_score": 87.3,
@@ -203,7 +208,9 @@ def best(bench: Bench, **more: bool) -> str:
     return str(told["selected_node"]["id"])
 
 
-@pytest.mark.parametrize("strategy", ["round_robin", "least_connections", "health_score", "random", "peak_ewma"])
+@pytest.mark.parametrize(
+    "strategy", ["round_robin", "least_connections", "health_score", "random", "peak_ewma"]
+)
 def test_asking_for_the_best_node_changes_nothing(strategy: str) -> None:
     """A10: GET peeks, under round robin too; `advance` counts as a pick, for older clients."""
     bench = Bench("se-1", "se-2", "se-3", balancing={"strategy": strategy})

@@ -43,10 +43,13 @@ def test_nobody_and_nothing_is_named() -> None:
 def test_kept_in_number() -> None:
     """journal.keep; newest first."""
     bench = Bench("se-1", decisions=3)
-    bench.picks(5, country="se")
+    for choice in [bench.choose(country="se") for _ in range(5)]:
+        bench.brain.abandoned(choice)
     assert [it.id for it in bench.brain.decisions] == ["5", "4", "3"]
     assert bench.brain.decisions.get("2") is None
     assert bench.brain.explain("2") is None
+    bench.picks(3000, country="se")
+    assert len(bench.brain.decisions) <= 3 + 1000
 
 
 def test_explained() -> None:

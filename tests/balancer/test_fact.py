@@ -19,7 +19,10 @@ FACTS = st.builds(
 )
 
 
-@given(st.lists(st.tuples(st.sampled_from(["server_latency_ms", "cpu_percent"]), FACTS), max_size=6), st.randoms())
+@given(
+    st.lists(st.tuples(st.sampled_from(["server_latency_ms", "cpu_percent"]), FACTS), max_size=6),
+    st.randoms(),
+)
 def test_order_of_arrival_is_irrelevant(news: list[tuple[str, Fact]], dice: object) -> None:
     """The same facts in any order give the same knowledge."""
     shuffled = list(news)

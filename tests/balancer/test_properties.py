@@ -182,7 +182,10 @@ def test_same_course_same_dice_same_choices(course_of: list[tuple[str, Any]], se
 @given(st.permutations(range(12)), st.integers(0, 9))
 def test_order_of_facts_is_irrelevant(order: list[int], seed: int) -> None:
     """The same facts in any order lead to the same choices."""
-    news = [(NAMES[at % 6], {"server_latency_ms": 40.0 + 7 * at, "cpu_percent": float(at)}, float(at)) for at in range(12)]
+    news = [
+        (NAMES[at % 6], {"server_latency_ms": 40.0 + 7 * at, "cpu_percent": float(at)}, float(at))
+        for at in range(12)
+    ]
     told = []
     for numbers in (range(12), order):
         bench = Bench(*NODES, seed=seed)

@@ -12,7 +12,18 @@ from proxywatch.balancer.strategy.table import GROUP, strategies
 
 ROOM = Path(proxywatch.balancer.__file__).parent
 PURE = sorted([*ROOM.glob("*.py"), *(ROOM / "strategy").glob("*.py"), *(ROOM / "simulation").glob("*.py")])
-IMPURE = {"asyncio", "os", "time", "random", "socket", "logging", "pathlib", "secrets", "subprocess", "threading"}
+IMPURE = {
+    "asyncio",
+    "os",
+    "time",
+    "random",
+    "socket",
+    "logging",
+    "pathlib",
+    "secrets",
+    "subprocess",
+    "threading",
+}
 OURS = ("proxywatch.balancer", "proxywatch.errors", "proxywatch.parse.quantity", "proxywatch.quantity")
 
 

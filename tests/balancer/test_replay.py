@@ -25,7 +25,9 @@ def journal(strategy: str, nodes: int = 6, seed: int = 1, bias: float = 1.0) -> 
         bench.after(dice.random() * 3)
         if step % 20 == 0:
             for at, it in enumerate(pool):
-                bench.healthy(it.id, server_latency_ms=40.0 + 30 * dice.random() + 5 * at, connections=dice.random() * 9)
+                bench.healthy(
+                    it.id, server_latency_ms=40.0 + 30 * dice.random() + 5 * at, connections=dice.random() * 9
+                )
         request = bench.request(country="se", session="x" if step % 10 == 0 else "")
         choice = bench.brain.choose(request)
         tried: tuple[str, ...] = ()

@@ -94,12 +94,23 @@ def test_a_range_over_midnight() -> None:
     """E38: 22:00-06:00 wraps."""
     it = rule({"time_range": "22:00-06:00"})
     times = ("21:59", "22:00", "23:59", "00:00", "06:00", "06:01", "12:00")
-    assert [it.matches(request(time=at(time))) for time in times] == [False, True, True, True, True, False, False]
+    assert [it.matches(request(time=at(time))) for time in times] == [
+        False,
+        True,
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_time_zone_of_a_rule() -> None:
     """E38: its own time zone; UTC where none is given, whatever the machine's is."""
-    utc, tokyo = rule({"time_range": "09:00-10:00"}), rule({"time_range": "09:00-10:00"}, timezone="Asia/Tokyo")
+    utc, tokyo = (
+        rule({"time_range": "09:00-10:00"}),
+        rule({"time_range": "09:00-10:00"}, timezone="Asia/Tokyo"),
+    )
     assert utc.matches(request(time=at("09:30")))
     assert not tokyo.matches(request(time=at("09:30")))
     assert tokyo.matches(request(time=at("00:30")))
@@ -224,8 +235,6 @@ def test_rules_are_kept_changed_and_deleted() -> None:
         "id": "x", "name": "r", "condition": {"user": "a"}, "action": {"deny": True}, "priority": 100,
         "enabled": True, "timezone": "UTC", "origin": "api", "created": 0.0,
     }  # fmt: skip
-
-
 
 
 def test_documented_defaults() -> None:

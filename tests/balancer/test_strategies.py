@@ -333,7 +333,9 @@ def test_a_third_partys_strategy() -> None:
     assert bench.brain.strategies()[-1] == {"name": "first", "description": "The first by id"}
 
 
-@pytest.mark.parametrize(("strategy", "wrong"), [(Raising, "raised ZeroDivisionError"), (Nonsense, "none of the")])
+@pytest.mark.parametrize(
+    ("strategy", "wrong"), [(Raising, "raised ZeroDivisionError"), (Nonsense, "none of the")]
+)
 def test_a_bad_strategy_ends_nothing(strategy: type[First], wrong: str) -> None:
     """health_score chooses in place of a strategy that raises or answers nonsense, and the decision says so."""
     found = strategies([(strategy.name, strategy)])
@@ -345,7 +347,9 @@ def test_a_bad_strategy_ends_nothing(strategy: type[First], wrong: str) -> None:
 def test_what_is_no_strategy() -> None:
     """Faults name the entry point."""
     with pytest.raises(ConfigError) as error:
-        strategies([("x", object), ("random", First), ("all", type("All", (First,), {"name": "all", "sample": 0}))])
+        strategies(
+            [("x", object), ("random", First), ("all", type("All", (First,), {"name": "all", "sample": 0}))]
+        )
     assert [fault.place for fault in error.value.faults] == [
         f"entry point proxywatch.strategies {name}" for name in ("x", "random", "all")
     ]

@@ -220,9 +220,9 @@ def rebuilt(told: Mapping[str, Any], now: float) -> Candidate:
     )  # fmt: skip
     node = Node(told["node"], told["country"], _NOWHERE, weight=told["weight"])
     pace = Pace(peak_ms=told["peak_ms"], peak_at=now)
-    return Seen(
-        node, assessment, told["in_flight"], pace, told["latency_ms"], told["ramp"], told["ramp_end"]
-    ).candidate()
+    return Seen(node, assessment, pace, told["latency_ms"], told["ramp"], told["ramp_end"]).candidate(
+        told["in_flight"]
+    )
 
 
 def report(outcomes: Iterable[Outcome]) -> str:
