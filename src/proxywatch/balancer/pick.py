@@ -56,6 +56,7 @@ class Picker:
             count = len(group.candidates)
             found = self.sample(group.candidates, residual, ask)
             if found:
+                count = count if count > FEW else len(found)
                 return self.run(found, count, ask, group.heaviest if ask.strategy.sample == 0 else 1.0)
         return None
 
