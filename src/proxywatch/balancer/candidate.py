@@ -29,7 +29,7 @@ class Candidate:
         pace: How it serves our own traffic.
         assessment: Its score but for connections.
         score: The health score now.
-        seen: Its numbers as they are now, for the record of a decision.
+        seen: Its other numbers as they are now, for the record of a decision.
         worth: What assignment compares, before slow start: the score, less for what is poor, times weight.
         state: All that is known of it.
         standing: Whether it is usable.
@@ -60,16 +60,18 @@ class Candidate:
         self.hop: Candidate | None = None
         self.ramp = self.ramp_end = 0.0
         self.weigh()
+        self.note()
 
     def weigh(self) -> None:
-        """Work out score, worth and record anew, after a change of anything that they are made of."""
+        """Work out score and worth anew, after a change of assessment or connections."""
         self.score = score = self.assessment.score(self.in_flight)
         if score < ACCEPTABLE:
             score *= RESERVE[band(score)]
         self.worth = score * self.weight
-        self.seen = Seen(
-            self.node, self.assessment, self.in_flight, self.pace, self.measured_ms, self.ramp, self.ramp_end
-        )
+
+    def note(self) -> None:
+        """Make the record anew, after a change of anything else than connections."""
+        self.seen = Seen(self.node, self.assessment, self.pace, self.measured_ms, self.ramp, self.ramp_end)
 
     def connections(self) -> float:
         """Connections through it: the sidecar's count or ours and other balancers', whichever is greater."""
@@ -101,7 +103,6 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         node: The node.
         assessment: Its score but for connections.
-        in_flight: Connections through it.
         pace: How it served our own traffic.
         measured_ms: Smoothed latency as collected.
         ramp: Length of its slow start.
@@ -110,16 +111,16 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
 
     node: Node
     assessment: Assessment
-    in_flight: int
     pace: Pace
     measured_ms: float
     ramp: float
     ramp_end: float
 
-    def candidate(self) -> Candidate:
-        """A candidate with these numbers."""
+    def candidate(self, in_flight: int) -> Candidate:
+        """A candidate with these numbers, and so many connections in flight."""
         candidate = Candidate(State(self.node, joined=0.0))
-        candidate.assessment, candidate.in_flight, candidate.pace = self.assessment, self.in_flight, self.pace
+        candidate.assessment, candidate.in_flight, candidate.pace = self.assessment, in_flight, self.pace
         candidate.measured_ms, candidate.ramp, candidate.ramp_end = self.measured_ms, self.ramp, self.ramp_end
         candidate.weigh()
+        candidate.note()
         return candidate

@@ -37,7 +37,7 @@ class Chooser:
     ) -> None:
         self.pool = pool
         self.leases = leases
-        self.rules = Rules()
+        self._rules, self._ruled = Rules(), False
         self.strategies = strategies
         self.picker = Picker(pool, dice)
         self.country_strategies: dict[str, str] = {}
@@ -56,12 +56,21 @@ class Chooser:
 
     # Rules
 
+    @property
+    def rules(self) -> Rules:
+        """The rules in force."""
+        return self._rules
+
+    @rules.setter
+    def rules(self, rules: Rules) -> None:
+        self._rules, self._ruled = rules, bool(rules)
+
     def scope(self, request: Request) -> Scope | Rule:
         """What the request may get: its wishes, unless a rule says otherwise; the rule if it denies."""
         wishes = request.wishes
         fallback = wishes.fallback or self.settings.geography.fallback
         asked = wishes.asked or wishes.country
-        rule = self.rules.first(request) if self.rules else None
+        rule = self._rules.first(request) if self._ruled else None
         if rule is None:
             return Scope(
                 wishes.country, asked, wishes.city, wishes.server, "", wishes.node, wishes.strategy, fallback

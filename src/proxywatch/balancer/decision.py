@@ -20,6 +20,9 @@ How = Literal[
 ]
 
 
+_SLACK = 1000
+
+
 class Attempt(msgspec.Struct, gc=False):
     """One node tried for a request.
 
@@ -27,6 +30,7 @@ class Attempt(msgspec.Struct, gc=False):
         how: What decided.
         considered: The candidates that were compared, as they were: all of a small pool, a sample of a large
             one.
+        loads: Connections in flight through each of them.
         usable: How many there were to choose from.
         draw: What the strategy drew from the dice.
         node: Who was chosen, or empty.
@@ -41,6 +45,7 @@ class Attempt(msgspec.Struct, gc=False):
 
     how: How
     considered: tuple[Seen, ...]
+    loads: tuple[int, ...]
     usable: int
     draw: tuple[float, ...]
     node: str
@@ -111,11 +116,16 @@ class Ring:
         return reversed(self._order)
 
     def add(self, decision: Decision) -> None:
-        """Keep it; the oldest goes when there are too many."""
-        if len(self._order) >= self._size:
-            del self._by_id[self._order.popleft().id]
+        """Keep it; the oldest go later, at `trim`, as a pick should not wait for that."""
         self._order.append(decision)
         self._by_id[decision.id] = decision
+        if len(self._order) > self._size + _SLACK:
+            self.trim()
+
+    def trim(self) -> None:
+        """Forget the oldest of too many."""
+        while len(self._order) > self._size:
+            del self._by_id[self._order.popleft().id]
 
     def get(self, decision: str) -> Decision | None:
         """The decision of an id, if it is still kept."""
@@ -132,7 +142,7 @@ def document(decision: Decision) -> dict[str, Any]:
         "substituted": decision.substituted, "unverified": decision.unverified,
         "lease": decision.lease or None, "notes": list(decision.notes), "draw": list(last.draw),
         "usable": last.usable, "outcome": last.outcome, "reason": last.reason or None,
-        "candidates": [_candidate(seen, last.now) for seen in last.considered],
+        "candidates": _candidates(last),
         "attempts": [_attempt(attempt, attempt is last) for attempt in decision.attempts],
     }  # fmt: skip
     if decision.destination:
@@ -148,17 +158,22 @@ def _attempt(attempt: Attempt, last: bool) -> dict[str, Any]:  # noqa: FBT001 - 
     }  # fmt: skip
     if not last:  # those of the last one stand beside the attempts
         told |= {"draw": list(attempt.draw), "usable": attempt.usable}
-        told["candidates"] = [_candidate(seen, attempt.now) for seen in attempt.considered]
+        told["candidates"] = _candidates(attempt)
     return told
 
 
-def _candidate(seen: Seen, now: float) -> dict[str, Any]:
-    candidate, assessment = seen.candidate(), seen.assessment
+def _candidates(attempt: Attempt) -> list[dict[str, Any]]:
+    pairs = zip(attempt.considered, attempt.loads, strict=True)
+    return [_candidate(seen, load, attempt.now) for seen, load in pairs]
+
+
+def _candidate(seen: Seen, in_flight: int, now: float) -> dict[str, Any]:
+    candidate, assessment = seen.candidate(in_flight), seen.assessment
     return {
         "node": seen.node.id,
         "country": seen.node.country,
         "score": round(candidate.score, 1),
-        "in_flight": seen.in_flight,
+        "in_flight": in_flight,
         "weight": seen.node.weight,
         "ramp": seen.ramp,
         "ramp_end": seen.ramp_end,
@@ -173,5 +188,5 @@ def _candidate(seen: Seen, now: float) -> dict[str, Any]:
             "cpu_percent": assessment.cpu_percent,
             "memory_mb": assessment.memory_mb,
         },
-        "costs": {it.name: round(it.cost, 2) for it in factors(assessment, seen.in_flight)},
+        "costs": {it.name: round(it.cost, 2) for it in factors(assessment, in_flight)},
     }

@@ -79,7 +79,7 @@ def _outcome(told: Mapping[str, Any]) -> str:
     after = f" after {seconds * 1000:.0f} ms" if seconds is not None else ""
     match told["outcome"]:
         case "open":
-            return f"It is connected, since{after.removeprefix(' after')} after the choice."
+            return f"It was connected{after} and is open."
         case "ok":
             return f"It was connected{after} and closed after {lasted:.1f} s ({last['reason']})."
         case "failed":

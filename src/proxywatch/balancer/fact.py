@@ -1,7 +1,8 @@
 """Facts: measurements of a node, each with its time and its source.
 
 Facts that an operator posts win over collected ones of the same name until they are stale. What is known does
-not depend on the order in which facts arrive: the newest counts, and of two of the same time the greater one.
+not depend on the order in which facts arrive: the newest counts, of two of the same time the greater number, and false
+before true.
 """
 
 from collections.abc import Mapping
@@ -51,7 +52,7 @@ class Fact(msgspec.Struct, frozen=True, gc=False):
 
     def order(self) -> tuple[float, str, str]:
         """Facts of one name are ordered by this; the last one counts."""
-        return self.at, self.source, str(self.value)
+        return self.at, self.source, str(not self.value if isinstance(self.value, bool) else self.value)
 
 
 class Facts(msgspec.Struct, frozen=True):

@@ -5,7 +5,7 @@ Nothing here looks at every node of a large pool, unless a request asks for more
 
 from collections.abc import Callable, Sequence
 
-from proxywatch.balancer.candidate import Candidate
+from proxywatch.balancer.candidate import Candidate, Seen
 from proxywatch.balancer.decision import Attempt
 from proxywatch.balancer.pool import Pool
 from proxywatch.balancer.roster import Tiers
@@ -56,6 +56,7 @@ class Picker:
             count = len(group.candidates)
             found = self.sample(group.candidates, residual, ask)
             if found:
+                count = count if count > FEW else len(found)
                 return self.run(found, count, ask, group.heaviest if ask.strategy.sample == 0 else 1.0)
         return None
 
@@ -87,18 +88,13 @@ class Picker:
             kept = self.all(candidates, residual, ask)
             return self._draw(kept, wanted, ask) if len(kept) > FEW else kept
         if wanted == 2 and not tried:  # noqa: PLR2004 - the usual case
-            one, other = self._two(many)
-            pair = candidates[one], candidates[other]
-            if ask.now < pair[0].due and ask.now < pair[1].due:
-                return pair
+            dice, now = self._random, ask.now
+            at = int(dice() * many)
+            one = candidates[at]
+            other = candidates[(at + 1 + int(dice() * (many - 1))) % many]
+            if now < one.due and now < other.due:
+                return one, other
         return self._draw(candidates, wanted, ask) or self.all(candidates, None, ask)[:FEW]
-
-    def _two(self, many: int) -> tuple[int, int]:
-        """Two different ones of so many."""
-        dice = self._random
-        one = int(dice() * many)
-        other = int(dice() * (many - 1))
-        return one, other + (other >= one)
 
     def _draw(self, candidates: list[Candidate], wanted: int, ask: Ask) -> list[Candidate]:
         """Distinct ones at random; fewer when some turn out to be unusable."""
@@ -121,6 +117,8 @@ class Picker:
     def run(self, found: Sequence[Candidate], usable: int, ask: Ask, heaviest: float = 1.0) -> Selection:
         """Let the strategy choose among the found ones, of so many usable."""
         scope, strategy, now = ask.scope, ask.strategy, ask.now
+        if strategy.sample == 0 and len(found) <= FEW:
+            heaviest = max(it.weight for it in found)
         turn, name = self._turn, strategy.name
         turn.now, turn.bias, turn.heaviest, turn.last, turn.round = now, self._balancing.bias, heaviest, "", 0
         if not (strategy.ranks or strategy.draws):
@@ -136,8 +134,15 @@ class Picker:
             candidate, notes = _foreign(strategy, found, turn)
         draw = tuple(self._tape.drawn) if strategy.draws else ()
         shown = found if len(found) <= FEW else (candidate,)
-        considered = tuple([it.seen for it in shown])
-        attempt = Attempt("strategy", considered, usable, draw, candidate.id, now, turn.last, turn.round)
+        if len(shown) == 2:  # noqa: PLR2004 - the usual case
+            one, other = shown
+            considered: tuple[Seen, ...] = one.seen, other.seen
+            loads: tuple[int, ...] = one.in_flight, other.in_flight
+        else:
+            considered, loads = tuple([it.seen for it in shown]), tuple([it.in_flight for it in shown])
+        attempt = Attempt(
+            "strategy", considered, loads, usable, draw, candidate.id, now, turn.last, turn.round
+        )
         return Selection(candidate, attempt, scope, name, notes=notes)
 
     def _standing_one(

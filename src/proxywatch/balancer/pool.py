@@ -17,7 +17,7 @@ from proxywatch.balancer.fact import Fact
 from proxywatch.balancer.health import Health
 from proxywatch.balancer.node import Node
 from proxywatch.balancer.roster import Roster
-from proxywatch.balancer.score import SLOW_PROXY, Conduct, assess
+from proxywatch.balancer.score import SATURATED, SLOW_PROXY, Conduct, assess
 from proxywatch.balancer.settings import Choosing
 from proxywatch.balancer.state import Around, Standing, State, standing, told_out
 
@@ -151,7 +151,7 @@ class Pool:
         """Our own traffic opened a connection through the node."""
         slow = (candidate.pace.traffic(now) or 0.0) > SLOW_PROXY
         candidate.pace = candidate.pace.took(now, seconds * 1000)
-        candidate.weigh()
+        candidate.note()
         health = candidate.state.health
         if health.failures or health.ejected:
             self.good(candidate, now, probe=False)
@@ -236,10 +236,11 @@ class Pool:
     def load(self, candidate: Candidate, now: float, change: int) -> None:
         """So many connections of ours more, or fewer."""
         candidate.own += change
-        candidate.in_flight += change
-        candidate.weigh()
-        node = candidate.node
-        if node.max_connections or candidate.standing.kind == "trial":
+        before = candidate.in_flight
+        candidate.in_flight = load = before + change
+        if before < SATURATED or load < SATURATED:
+            candidate.weigh()
+        if candidate.node.max_connections or candidate.state.health.ejected:
             self.refresh(candidate, now)
 
     def publish(self, candidate: Candidate, now: float, connections: int) -> None:
@@ -368,6 +369,7 @@ class Pool:
         latency = facts.smoothed(assessment.latency_source, now, keep)
         candidate.measured_ms = assessment.latency_ms if latency is None else latency
         candidate.weigh()
+        candidate.note()
 
     def _queue(self, candidate: Candidate) -> None:
         if candidate.due < candidate.queued:

@@ -1,4 +1,4 @@
-"""Records decisions: the first attempt begins one, a retry goes on with it, and once it is over it is handed out."""
+"""Records decisions: a first attempt begins one, a retry goes on with it; once it is over it is handed out."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -30,11 +30,13 @@ class Recorder:
 
     def record(self, request: Request, selection: Selection, tried: tuple[str, ...]) -> Decision:
         """The decision that a selection belongs to."""
-        failed = self._retrying.pop(id(request), None) if tried else None
-        decision = self._begin(request, selection) if failed is None else failed[1]
-        if failed is not None:
+        if tried and (failed := self._retrying.pop(id(request), None)):
+            decision = failed[1]
             decision.attempts.append(selection.attempt)
-            decision.rule, decision.strategy = selection.scope.rule, selection.strategy
+            decision.rule = selection.scope.rule
+            decision.strategy = selection.strategy or decision.strategy
+        else:
+            decision = self._begin(request, selection)
         if selection.notes:
             decision.notes += selection.notes
         if selection.candidate is not None:
@@ -64,6 +66,7 @@ class Recorder:
 
     def finish(self, decision: Decision) -> None:
         """Nothing more becomes of it."""
+        self.decisions.trim()
         if self._finished is not None:
             self._finished(decision)
 

@@ -145,8 +145,6 @@ class _Run:
         last = (record["last"], record["round"]) if same else self._cursors.get((country, name), ("", 0))
         dice = _Drawn(record["draw"] if same else (), self._dice)
         heaviest = max(candidate.weight for candidate in candidates)
-        if len(candidates) < record["usable"]:
-            heaviest = 1.0
         if strategy.sample == 0:
             candidates.sort(key=lambda candidate: candidate.id)
         candidate = strategy.assign(candidates, Turn(now, dice, bias, last[0], last[1], heaviest))
@@ -222,9 +220,9 @@ def rebuilt(told: Mapping[str, Any], now: float) -> Candidate:
     )  # fmt: skip
     node = Node(told["node"], told["country"], _NOWHERE, weight=told["weight"])
     pace = Pace(peak_ms=told["peak_ms"], peak_at=now)
-    return Seen(
-        node, assessment, told["in_flight"], pace, told["latency_ms"], told["ramp"], told["ramp_end"]
-    ).candidate()
+    return Seen(node, assessment, pace, told["latency_ms"], told["ramp"], told["ramp_end"]).candidate(
+        told["in_flight"]
+    )
 
 
 def report(outcomes: Iterable[Outcome]) -> str:

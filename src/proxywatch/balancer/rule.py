@@ -195,7 +195,7 @@ def _read_action(action: Mapping[str, Any], strategies: set[str], place: str, fa
         (bool(values), "", "expected at least one of " + ", ".join(_ACTIONS)),
         (not values.get("deny") or len(values) == 1, "deny", "expected nothing beside it"),
         (
-            "node" not in values or values.keys() <= {"node", "fallback"},
+            "node" not in values or values.keys() <= {"node", "fallback", "deny"},
             "node",
             "expected nothing beside it but fallback",
         ),

@@ -25,6 +25,7 @@ Band = Literal["excellent", "good", "acceptable", "poor", "critical"]
 UNKNOWN_LATENCY = 100.0
 EXCELLENT, GOOD, ACCEPTABLE, POOR = 90.0, 80.0, 70.0, 60.0
 SLOW_PROXY = 1000.0
+SATURATED = 10  # connections from which on more do not change the score
 SLOW_SPEED = 5.0
 # In assignment a capped score would hardly count, since all others lie between 75 and 100: below `acceptable`
 # a node gets this part of its score.
@@ -122,8 +123,8 @@ class Assessment(msgspec.Struct, frozen=True):
     def score(self, in_flight: float) -> float:
         """The health score at so many connections in flight; the sidecar's count is the larger of the two."""
         connections = max(self.reported, in_flight)
-        if connections > 10:  # noqa: PLR2004 - the penalty is at its end
-            connections = 10.0
+        if connections > SATURATED:
+            connections = SATURATED
         base = (
             (self.after_latency * 0.7 + (100 - connections * 2) * 0.3) * 0.8 + self.cpu_term
         ) * 0.9 + self.memory_term

@@ -81,11 +81,11 @@ class Selection(msgspec.Struct, gc=False):
 
 def refusal(scope: Scope, now: float, reason: str, *, denied: bool = False) -> Selection:
     """The selection of nobody."""
-    attempt = Attempt("none", (), 0, (), "", now, outcome="refused", reason=reason)
+    attempt = Attempt("none", (), (), 0, (), "", now, outcome="refused", reason=reason)
     return Selection(None, attempt, scope, scope.strategy, denied=denied)
 
 
 def single(how: How, candidate: Candidate, ask: Ask, usable: int = 1) -> Selection:
     """The selection of a node that needs no comparison."""
-    attempt = Attempt(how, (candidate.seen,), usable, (), candidate.id, ask.now)
+    attempt = Attempt(how, (candidate.seen,), (candidate.in_flight,), usable, (), candidate.id, ask.now)
     return Selection(candidate, attempt, ask.scope, ask.strategy.name)
