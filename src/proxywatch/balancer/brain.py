@@ -144,6 +144,7 @@ class PoolBrain:
         self._commit(selection, decision, now)
         self.pool.load(candidate, now, 1)
         self._live[decision.id] = _Live(decision, candidate, request)
+        candidate.asked(now)
         retries = max(0, self.settings.balancing.retries - len(tried))
         return Choice(
             decision.id, len(tried) + 1, candidate.node, candidate.node.country, retries, decision.substituted
@@ -207,7 +208,9 @@ class PoolBrain:
             self._tell(
                 "wrong_exit", live.candidate, live.candidate.standing.reason, {"decision": choice.decision}
             )
-        self.pool.served(live.candidate, self._clock(), seconds)
+        now = self._clock()
+        live.candidate.settled(now, answered=True)
+        self.pool.served(live.candidate, now, seconds)
 
     def failed(self, choice: Choice, failure: Failure) -> None:
         """The attempt failed."""
@@ -218,6 +221,7 @@ class PoolBrain:
         attempt = live.decision.last
         attempt.outcome, attempt.reason, attempt.seconds = "failed", failure.reason, failure.seconds
         self.counts.failures[failure.blame] += 1
+        candidate.settled(now, answered=failure.blame == "destination")
         self.pool.load(candidate, now, -1)
         blamed = candidate.hop if failure.blame == "hop" and candidate.hop is not None else candidate
         if failure.blame in {"node", "hop"}:
@@ -231,6 +235,7 @@ class PoolBrain:
         live = self._live.pop(choice.decision, None)
         if live is not None:
             live.decision.last.outcome = "abandoned"
+            live.candidate.settled(self._clock(), answered=False)
             self.pool.load(live.candidate, self._clock(), -1)
             self.recorder.finish(live.decision)
 

@@ -12,6 +12,8 @@ from proxywatch.balancer.score import ACCEPTABLE, RESERVE, Assessment, band
 from proxywatch.balancer.state import Standing, State
 
 _RAMP_START = 0.1
+_LEAST_PATIENCE, _PATIENCE = 0.25, 1.0  # seconds without an answer; the second where nothing is known
+_MUCH_LONGER = 5.0
 _NEVER = float("inf")
 
 
@@ -38,11 +40,14 @@ class Candidate:
         ramp: Length of its slow start in seconds.
         ramp_end: End of its slow start.
         hop: The candidate through which it is reached, or None.
+        waiting: Attempts through it that have no answer yet.
+        silent_since: Since when it has answered none of these.
     """
 
     __slots__ = (
         "assessment", "due", "hop", "id", "in_flight", "measured_ms", "node", "own", "pace", "published",
-        "queued", "ramp", "ramp_end", "score", "seen", "standing", "state", "weight", "worth",
+        "queued", "ramp", "ramp_end", "score", "seen", "silent_since", "standing", "state", "waiting", "weight",
+        "worth",
     )  # fmt: skip
 
     def __init__(self, state: State) -> None:
@@ -58,6 +63,8 @@ class Candidate:
         self.due = -_NEVER
         self.queued = _NEVER
         self.hop: Candidate | None = None
+        self.waiting = 0
+        self.silent_since = 0.0
         self.ramp = self.ramp_end = 0.0
         self.weigh()
         self.note()
@@ -72,6 +79,31 @@ class Candidate:
     def note(self) -> None:
         """Make the record anew, after a change of anything else than connections."""
         self.seen = Seen(self.node, self.assessment, self.pace, self.measured_ms, self.ramp, self.ramp_end)
+
+    def asked(self, now: float) -> None:
+        """An attempt through it begins."""
+        if not self.waiting:
+            self.silent_since = now
+        self.waiting += 1
+
+    def settled(self, now: float, *, answered: bool) -> None:
+        """An attempt through it is over, or stands; whether it was the node's answer that settled it."""
+        self.waiting -= 1
+        if answered:
+            self.silent_since = now
+
+    def hangs(self, now: float) -> bool:
+        """Whether attempts wait for it for much longer than is usual, and none of them was answered.
+
+        After a failure one attempt at a time is enough to find out.
+        """
+        if not self.waiting:
+            return False
+        if self.state.health.failures:
+            return True
+        usual = self.pace.traffic(now)
+        patience = _PATIENCE if usual is None else max(_LEAST_PATIENCE, _MUCH_LONGER * usual / 1000)
+        return now - self.silent_since > patience
 
     def connections(self) -> float:
         """Connections through it: the sidecar's count or ours and other balancers', whichever is greater."""

@@ -27,6 +27,7 @@ KINDS: Mapping[Name, tuple[type, float]] = {
     "memory_mb": (float, 100_000_000.0),
     "success_rate_percent": (float, 100.0),
     "tunnel_up": (bool, 1.0),
+    "reached": (bool, 1.0),  # whether the sidecar's own requests get through the proxy and its tunnel
     "exit_country": (str, 64.0),
     "exit_country_ipv6": (str, 64.0),
     "exit_ip": (str, 64.0),

@@ -43,7 +43,7 @@ class Picker:
         ready = tiers.ready
         if tiers.trial.candidates and ready.candidates and not ask.tried:
             for candidate in self.all(tiers.trial.candidates, residual, ask):
-                if not candidate.state.health.probed(ask.now):
+                if self._may_risk(candidate, ask.now):
                     return single("trial", candidate, ask, len(tiers))
         for group in (ready, tiers.unseen, tiers.trial):
             if not group.candidates:
@@ -57,8 +57,17 @@ class Picker:
             found = self.sample(group.candidates, residual, ask)
             if found:
                 count = count if count > FEW else len(found)
+                found = _answering(found, ask.now)
                 return self.run(found, count, ask, group.heaviest if ask.strategy.sample == 0 else 1.0)
         return None
+
+    def _may_risk(self, candidate: Candidate, now: float) -> bool:
+        """Whether a client's request may find out if a node works again: where no check does, and another node
+        can be tried for the request; without retries only when the node has been out for long."""
+        health = candidate.state.health
+        if health.probed(now):
+            return False
+        return self._balancing.retries > 0 or now - health.since >= self.pool.settings.ejection.max
 
     def all(self, candidates: list[Candidate], residual: Residual, ask: Ask) -> list[Candidate]:
         """Every one that may serve."""
@@ -169,6 +178,13 @@ class Tape:
         number = self._dice.random()
         self.drawn.append(number)
         return number
+
+
+def _answering(found: Sequence[Candidate], now: float) -> Sequence[Candidate]:
+    """Without those that hang, as long as others are there."""
+    if not any(it.waiting for it in found) or len(found) > FEW:
+        return found
+    return [it for it in found if not it.hangs(now)] or found
 
 
 def _foreign(strategy: Strategy, found: Sequence[Candidate], turn: Turn) -> tuple[Candidate, tuple[str, ...]]:

@@ -23,7 +23,7 @@ from proxywatch.balancer.state import Around, Standing, State, standing, told_ou
 
 Emit = Callable[[Type, Candidate, str], None]
 _NEVER = float("inf")
-_GOOD_SIGNS = ("tunnel_up", "exit_country")
+_SEEN_THROUGH = ("reached", "exit_country")
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -137,15 +137,26 @@ class Pool:
         }
         before, state = candidate.state.facts, candidate.state
         candidate.state = msgspec.structs.replace(state, facts=before.learn(clamped))
-        if state.health.ejected and not self._out(candidate, now):
-            newer = [
-                name for name in _GOOD_SIGNS
-                if name in clamped and candidate.state.facts.collected.get(name) is clamped[name]
-            ]  # fmt: skip
-            if newer:
-                self._set_health(candidate, health_of.success(state.health, now, probe=False))
+        reached = clamped.get("reached")
+        if reached is not None and reached.source == "sidecar" and reached.value is False:
+            self.bad(candidate, now, "its sidecar gets nothing through it", probe=True)
+        elif state.health.ejected and not self._out(candidate, now) and self._good_sign(candidate, clamped):
+            self._set_health(candidate, health_of.success(state.health, now, probe=True))
         self.refresh(candidate, now)
         return True
+
+    @staticmethod
+    def _good_sign(candidate: Candidate, news: Mapping[str, Fact]) -> bool:
+        """Whether facts show that the node works, from after it went out.
+
+        A tunnel that says it is up proves nothing to connections that fail, only to a node that it had put out.
+        """
+        known, health = candidate.state.facts.collected, candidate.state.health
+        names = _SEEN_THROUGH if health.counted else (*_SEEN_THROUGH, "tunnel_up")
+        return any(
+            name in news and known.get(name) is news[name] and news[name].at > health.since and news[name].value
+            for name in names
+        )
 
     def served(self, candidate: Candidate, now: float, seconds: float) -> None:
         """Our own traffic opened a connection through the node."""

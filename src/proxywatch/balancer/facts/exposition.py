@@ -10,6 +10,8 @@ over in the same way, and the other series still count.
     proxy_download_speed_mbps                     speed_mbps
     proxy_active_connections                      connections
     vpn_connection_status                         tunnel_up
+    proxy_probe_success{target}                   reached: whether any request of its own got through
+    proxy_probe_last_success_timestamp_seconds    when one last did
     proxy_exit_check{check="not_direct"}          not_direct
     proxy_exit_info{ip, country}                  exit_ip, exit_country; exit_country_ipv6 for an IPv6 address
     proxy_exit_last_success_timestamp_seconds     when the exit was seen; without it there is no exit fact
@@ -38,10 +40,11 @@ _NUMBERS = {
     "proxy_active_connections": "connections",
     "vpn_connection_status": "tunnel_up",
 }
+_REACHED = ("proxy_probe_success", "proxy_probe_last_success_timestamp_seconds")
 _SEEN = "proxy_exit_last_success_timestamp_seconds"
 _CPU = ("proxy_pod_cpu_seconds_total", "proxy_process_cpu_seconds_total")
 _MEMORY = ("proxy_pod_memory_bytes", "proxy_process_resident_memory_bytes")
-_WANTED = (*_NUMBERS, _SEEN, "proxy_exit_info", "proxy_exit_check", *_CPU, *_MEMORY)
+_WANTED = (*_NUMBERS, *_REACHED, _SEEN, "proxy_exit_info", "proxy_exit_check", *_CPU, *_MEMORY)
 _LINE = re.compile(rf"^(?:{'|'.join(_WANTED)})[{{ \t].*$", re.MULTILINE)
 _MOST_LINES = 200
 _LONGEST_LINE = 4096
@@ -63,12 +66,15 @@ class Reading:
         exits: Facts about the exit by name; they are as old as the sighting.
         seen: Unix time of that sighting; None when there was none.
         cpu_seconds: CPU time that the pod or its programs have taken; None when it is not published.
+        reached: Unix time at which a request of the sidecar's own last got through; 0 when its last ones did not;
+            None when it does not say.
     """
 
     values: Mapping[str, Value] = field(default_factory=dict)
     exits: Mapping[str, Value] = field(default_factory=dict)
     seen: float | None = None
     cpu_seconds: float | None = None
+    reached: float | None = None
 
 
 def read_exposition(text: str) -> Reading:
@@ -94,7 +100,9 @@ def read_exposition(text: str) -> Reading:
             exits["exit_ip"] = labels.get("ip") or None
     if "exit_country" not in exits and "exit_country_ipv6" in exits:
         exits["exit_country"] = exits["exit_country_ipv6"]
-    return Reading(_believed(values), _believed(exits) if seen else {}, seen, _sum(samples, _CPU))
+    return Reading(
+        _believed(values), _believed(exits) if seen else {}, seen, _sum(samples, _CPU), _reached(samples)
+    )
 
 
 class Cpu:
@@ -132,7 +140,20 @@ def facts_of(reading: Reading, now: float, time: float) -> dict[str, Fact]:
     if reading.seen is not None:
         at = now - max(0.0, time - reading.seen)
         facts |= {name: Fact(value, at, "sidecar") for name, value in reading.exits.items()}
+    if reading.reached is not None:
+        success = reading.reached > 0
+        at = now - max(0.0, time - reading.reached) if success else now
+        facts["reached"] = Fact(success, at, "sidecar")
     return facts
+
+
+def _reached(samples: Mapping[str, list[Sample]]) -> float | None:
+    outcomes, times = (samples.get(name, []) for name in _REACHED)
+    if not outcomes:
+        return None
+    if not any(sample.value == 1 for sample in outcomes):
+        return 0.0
+    return max((sample.value for sample in times if sample.value > 0), default=None)
 
 
 def _samples(text: str) -> dict[str, list[Sample]]:
