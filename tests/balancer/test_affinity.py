@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pools import Bench, node
 
+from pools import Bench, node
 from proxywatch.balancer.affinity import Lease
 from proxywatch.balancer.request import Wishes
 
