@@ -310,3 +310,15 @@ def test_never_more_than_the_share(many: int, hits: list[int]) -> None:
             bench.after(hit % 11)
         out = [it for it in names if bench.kind(it) in {"ejected", "trial"}]
         assert len(out) <= most_ejected(many, 0.5)
+
+
+def test_a_slow_destination_does_not_make_a_slow_node() -> None:
+    """Its time-out is no latency of the node, but it shows that the node works."""
+    bench = Bench("se-1", "se-2")
+    bench.healthy("se-1", "se-2")
+    bench.fail("se-1", 2)
+    for _ in range(5):
+        bench.brain.failed(bench.choose(node="se-1"), Failure("destination", "ttl_expired", 30.0))
+    assert bench.score("se-1") == 100
+    bench.fail("se-1", 2)
+    assert bench.kind("se-1") == "ready"

@@ -223,7 +223,7 @@ class PoolBrain:
         if failure.blame in {"node", "hop"}:
             self.pool.bad(blamed, now, failure.reason, probe=False)
         elif failure.blame == "destination":
-            self.pool.served(candidate, now, failure.seconds)
+            self.pool.answered(candidate, now)
         self.recorder.failed(live.request, live.decision, now)
 
     def abandoned(self, choice: Choice) -> None:

@@ -158,6 +158,12 @@ class Pool:
         elif slow != (candidate.pace.traffic_ms > SLOW_PROXY):
             self.refresh(candidate, now)
 
+    def answered(self, candidate: Candidate, now: float) -> None:
+        """The node did its part, the destination did not: good, but the time says nothing of the node."""
+        health = candidate.state.health
+        if health.failures or health.ejected:
+            self.good(candidate, now, probe=False)
+
     def good(self, candidate: Candidate, now: float, *, probe: bool) -> None:
         """A good result."""
         self._failing.get(candidate.node.country, set()).discard(candidate.id)
