@@ -293,6 +293,10 @@ class Pool:
         self._assess(candidate, now)
         self._queue(candidate)
 
+    def next_due(self) -> float:
+        """Before this moment no node has to be looked at again."""
+        return self._due[0][0] if self._due else _NEVER
+
     def tick(self, now: float) -> None:
         """Look at every node whose time has come; to be called once a second or so."""
         while self._due and self._due[0][0] <= now:
