@@ -276,6 +276,10 @@ class PoolBrain:
         """Take over a lease that another balancer gave or moved, unless ours is newer."""
         self.desk.adopt(lease, self._clock())
 
+    def rebalance(self, country: str, *, dry_run: bool = False) -> int:
+        """Move leases so that each usable node of a country has its share; how many. Connections stay."""
+        return self.desk.rebalance(country_code(country), dry_run=dry_run)
+
     # The pool
 
     def set_nodes(self, nodes: Iterable[Node]) -> None:
