@@ -135,7 +135,7 @@ def main(count: int) -> None:
             rows.append([f"{size:,}", f"{quiet:.1f}", f"{middle:.1f}", f"{late:.1f}", *shown, ratio])
     head = ("nodes", "quiet, us", "median, us", "p99, us", "Redis median, us", "p99, us", "times as fast")
     print(table(head, rows))
-    print(f"\nA pick at 1,000 nodes takes {figures[1_000][0]:.1f} us when the machine is quiet.")
+    print(f"\nA pick at 1,000 nodes takes {figures[1_000][0]:.1f} us in the quietest block.")
     growth = figures[100_000][0] / figures[1_000][0]
     print(f"At 100,000 nodes it takes {growth:.1f} times as long as at 1,000.\n")
     others = [[name, *(f"{value:.1f}" for value in pick(brain(1_000, name), count))] for name in STRATEGIES]
