@@ -2,10 +2,11 @@
 
     python bench/bench_pick.py [PICKS]
 
-A pick is `choose` whole: scope, sample, strategy, record of the decision, connection counted. Every connection
-is opened and closed again outside of the measured time. Beside it one round trip to a Redis on loopback, MGET of
-two nodes' connections: the least that a balancer needs that keeps its state there. Picks are measured in blocks,
-the two in turn; the quiet figure is the median of the best block, since other work on a machine only adds to it.
+A pick is `choose` whole: scope, sample, strategy, record of the decision, connection counted. Every
+connection is opened and closed again outside of the measured time. Beside it one round trip to a Redis on
+loopback, MGET of two nodes' connections: the least that a balancer needs that keeps its state there. Picks
+are measured in blocks, the two in turn; the quiet figure is the median of the best block, since other work on
+a machine only adds to it.
 """
 
 import contextlib
@@ -134,10 +135,9 @@ def main(count: int) -> None:
             rows.append([f"{size:,}", f"{quiet:.1f}", f"{middle:.1f}", f"{late:.1f}", *shown, ratio])
     head = ("nodes", "quiet, us", "median, us", "p99, us", "Redis median, us", "p99, us", "times as fast")
     print(table(head, rows))
-    print(f"\nA pick at 1,000 nodes takes {figures[1_000][0]:.1f} us when the machine is quiet.")
-    print(
-        f"At 100,000 nodes it takes {figures[100_000][0] / figures[1_000][0]:.1f} times as long as at 1,000.\n"
-    )
+    print(f"\nA pick at 1,000 nodes takes {figures[1_000][0]:.1f} us in the quietest block.")
+    growth = figures[100_000][0] / figures[1_000][0]
+    print(f"At 100,000 nodes it takes {growth:.1f} times as long as at 1,000.\n")
     others = [[name, *(f"{value:.1f}" for value in pick(brain(1_000, name), count))] for name in STRATEGIES]
     print(table(("strategy at 1,000 nodes", "quiet, us", "median, us", "p99, us"), others))
 

@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pools import Bench, node
 
+from pools import Bench, node
 from proxywatch.balancer.affinity import Lease
 from proxywatch.balancer.request import Wishes
 
@@ -326,3 +326,21 @@ def test_a_session_that_asks_for_another_place_moves() -> None:
     first = bench.choose(session="y").node
     only = frozenset({"no" if first.country == "se" else "se"})
     assert bench.choose(session="y", countries=only).route in only
+
+
+def test_rebalance() -> None:
+    """E43: leases are reassigned by share, connections stay; held leases too; a dry run only counts."""
+    bench = Bench("se-1", "no-1")
+    open_ = [bench.choose(country="se", session=str(at)) for at in range(12)]
+    held = bench.brain.assign(bench.request(country="se", session="0"))
+    assert isinstance(held, tuple)
+    bench.set("se-1", "no-1", node("se-2", weight=2.0))
+    bench.facts("no-1", tunnel_up=False)
+    assert bench.brain.rebalance("se", dry_run=True) == 8
+    assert bench.brain.leases.on("se-1") == 12
+    assert bench.brain.rebalance("se") == 8
+    assert (bench.brain.leases.on("se-1"), bench.brain.leases.on("se-2")) == (4, 8)
+    assert held[0].node == "se-1"
+    assert [it.in_flight for it in bench.brain.pool.roster.members("se")] == [len(open_) + 1, 0]
+    assert bench.brain.rebalance("se") == 0
+    assert bench.brain.rebalance("us") == 0

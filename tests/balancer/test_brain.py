@@ -1,8 +1,8 @@
-"""The brain as the relay and the API use it: order of decisions, retries, counts, documented answers, events."""
+"""The brain as relay and API use it: order of decisions, retries, counts, documented answers, events."""
 
 import pytest
-from pools import Bench, node, settings
 
+from pools import Bench, node, settings
 from proxywatch.balancer.attempt import Brain, Choice, Failure, Refusal
 from proxywatch.balancer.brain import PoolBrain
 from proxywatch.balancer.rule import Rules, read_rule
@@ -236,7 +236,7 @@ def test_ranking_is_the_plain_maximum() -> None:
 
 
 def test_the_incumbent_has_a_margin() -> None:
-    """A little better for a minute does not replace it; clearly better for a minute does; gone it is replaced at once."""
+    """Only what is clearly better for a minute replaces it, unless it is gone."""
     bench = Bench("se-1", "se-2")
     bench.healthy("se-1", server_latency_ms=60.0)
     bench.healthy("se-2", server_latency_ms=61.0)
@@ -293,7 +293,12 @@ def test_no_io_on_the_way() -> None:
     bench = Bench(*(f"se-{at:03}" for at in range(100)))
     calls = []
     clock = bench.brain._clock
-    bench.brain._clock = lambda: calls.append(1) or clock()
+
+    def counted() -> float:
+        calls.append(1)
+        return clock()
+
+    bench.brain._clock = counted
     bench.choose(country="se")
     assert len(calls) == 1
 
@@ -321,7 +326,7 @@ def test_snapshot() -> None:
 
 
 def test_a_lead_must_last() -> None:
-    """A lead of less than balancing.hold, however great, changes no preference; one that is interrupted begins anew."""
+    """A lead shorter than balancing.hold changes no preference; an interrupted one begins anew."""
     bench = Bench("se-1", "se-2")
     bench.healthy("se-1")
     bench.healthy("se-2", server_latency_ms=60.0)

@@ -3,8 +3,8 @@
 import json
 
 import msgspec
-from pools import Bench
 
+from pools import Bench
 from proxywatch.balancer.attempt import Failure
 from proxywatch.balancer.decision import document
 from proxywatch.balancer.explain import explain
@@ -19,7 +19,8 @@ def test_document() -> None:
     told = document(bench.brain.decisions.get(choice.decision))  # type: ignore[arg-type]
     assert json.loads(msgspec.json.encode(told)) == told
     assert {
-        "id", "at", "country", "session", "rule", "strategy", "candidates", "draw", "node", "attempts", "outcome",
+        "id", "at", "country", "session", "rule", "strategy", "candidates", "draw", "node", "attempts",
+        "outcome",
     } <= told.keys()  # fmt: skip
     assert {"node", "score", "factors", "caps", "in_flight", "weight"} <= told["candidates"][0].keys()
     assert (told["session"], told["node"], told["outcome"]) == (True, "se-1", "pending")
@@ -61,8 +62,8 @@ def test_explained() -> None:
     bench.brain.connected(choice, 0.042)
     bench.brain.closed(choice, 1, 2, 3.5, "client_closed")
     assert bench.brain.explain(choice.decision) == (
-        "Decision 1, 2023-11-14 22:13:20 UTC: a request for se went to se-1, chosen by health_score among 2 usable "
-        "nodes: it scores 100.0 with 0 in flight, se-2 69.0 with 0 in flight. "
+        "Decision 1, 2023-11-14 22:13:20 UTC: a request for se went to se-1, chosen by health_score among 2 "
+        "usable nodes: it scores 100.0 with 0 in flight, se-2 69.0 with 0 in flight. "
         "It was connected after 42 ms and closed after 3.5 s (client_closed).\n\n"
         "node  score  in flight  weight  latency  costs  caps\n"
         "se-1  100.0  0          1       50 ms    none   none\n"

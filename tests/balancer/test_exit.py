@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+
 from pools import Bench, node
 
 
@@ -144,7 +145,7 @@ def test_wrong_exits_are_out_whatever_the_share() -> None:
 
 
 def test_exits_are_looked_at_again_after_the_dial() -> None:
-    """Drift between choice and answer: the choice is no longer permitted; a connection opened all the same counts."""
+    """After drift a choice is no longer permitted; a connection opened all the same counts."""
     bench = Bench("se-1", "se-2")
     bench.healthy("se-1", "se-2")
     choice = bench.choose(country="se")

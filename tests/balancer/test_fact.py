@@ -1,12 +1,12 @@
 """Facts: precedence, age, order."""
 
-from itertools import permutations
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pools import Bench
 
+from pools import Bench
 from proxywatch.balancer.fact import KINDS, Fact, Facts, Source, read
 from proxywatch.errors import ParseError
 
@@ -39,7 +39,8 @@ def test_order_of_many_samples_is_irrelevant() -> None:
     """Also where more samples come than are kept."""
     samples = [Fact(float(at), float(at), "sidecar") for at in range(10)]
     known = set()
-    for order in list(permutations(samples))[:: 3_628_800 // 50]:
+    for seed in range(30):
+        order = Random(seed).sample(samples, len(samples))
         facts = Facts()
         for sample in order:
             facts = facts.learn({"server_latency_ms": sample})

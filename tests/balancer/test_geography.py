@@ -1,8 +1,8 @@
 """Countries, regions and fallback."""
 
 import pytest
-from pools import Bench, node
 
+from pools import Bench, node
 from proxywatch.balancer.decision import document
 from proxywatch.balancer.geography import Regions, country_code
 from proxywatch.balancer.settings import REGIONS

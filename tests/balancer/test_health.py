@@ -1,10 +1,11 @@
 """Ejection: when, for how long, how many, and the way back."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pools import Bench, node
 
+from pools import Bench, node
 from proxywatch.balancer.attempt import Failure
 from proxywatch.balancer.health import REUSE, SUPPRESS, Health, eject, most_ejected, told_down
 from proxywatch.balancer.settings import Ejection
@@ -291,19 +292,15 @@ def test_suppression_has_an_end(gaps: list[float]) -> None:
     health, at = Health(), 0.0
     for gap in gaps:
         at += gap
-        health = told_down(Health(**{**_fields(health), "ejected": False}), at, "x", settings)
+        health = told_down(msgspec.structs.replace(health, ejected=False), at, "x", settings)
         assert health.free_at(settings) <= at + 2 * settings.max
         assert health.penalty_now(at, settings) <= 6
     assert SUPPRESS > REUSE
 
 
-def _fields(health: Health) -> dict[str, object]:
-    return {name: getattr(health, name) for name in Health.__struct_fields__}
-
-
 @given(st.integers(1, 12), st.lists(st.integers(0, 200), max_size=120))
 def test_never_more_than_the_share(many: int, hits: list[int]) -> None:
-    """Whatever fails in whatever order, no more than floor(share x nodes) are ejected for failures at once."""
+    """Whatever fails, no more than floor(share x nodes) are ejected for failures at once."""
     names = [f"se-{at:02}" for at in range(many)]
     bench = Bench(*names, exit={"verify": "off"})
     for hit in hits:
@@ -313,3 +310,15 @@ def test_never_more_than_the_share(many: int, hits: list[int]) -> None:
             bench.after(hit % 11)
         out = [it for it in names if bench.kind(it) in {"ejected", "trial"}]
         assert len(out) <= most_ejected(many, 0.5)
+
+
+def test_a_slow_destination_does_not_make_a_slow_node() -> None:
+    """Its time-out is no latency of the node, but it shows that the node works."""
+    bench = Bench("se-1", "se-2")
+    bench.healthy("se-1", "se-2")
+    bench.fail("se-1", 2)
+    for _ in range(5):
+        bench.brain.failed(bench.choose(node="se-1"), Failure("destination", "ttl_expired", 30.0))
+    assert bench.score("se-1") == 100
+    bench.fail("se-1", 2)
+    assert bench.kind("se-1") == "ready"

@@ -5,8 +5,8 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pools import Bench, node
 
+from pools import Bench, node
 from proxywatch.balancer.attempt import Choice, Failure
 from proxywatch.balancer.candidate import Candidate
 from proxywatch.balancer.strategy.table import OWN
@@ -66,7 +66,7 @@ def take(course: Course, step: tuple[str, Any], verify: str) -> None:
         choice, connected = course.open.pop()
         if connected:
             bench.brain.closed(choice, 0, 0, 1.0, "client_closed")
-        elif what == "failed":
+        elif what == "failed" or not bench.brain.permits(choice):
             bench.brain.failed(choice, Failure("node", "socks_general", 0.1))
         elif what == "abandoned":
             bench.brain.abandoned(choice)
@@ -114,8 +114,8 @@ def ask(course: Course, wish: dict[str, Any], verify: str) -> None:
     fit(candidate, verify, now, leased=candidate.id == leased)
     home = roster.get(str(leased)) if leased else None
     if home is not None and strict and home.standing.kind in {"ready", "unseen", "draining"}:
-        if home.node.city == wish.get("city", home.node.city) and home.node.country in allowed:
-            assert candidate is home
+        there = home.node.city == wish.get("city", home.node.city) and home.node.country in allowed
+        assert candidate is home or not there
 
 
 def fit(candidate: Candidate, verify: str, now: float, *, leased: bool) -> None:
@@ -148,7 +148,7 @@ def test_any_course(course_of: list[tuple[str, Any]], verify: str, seed: int) ->
     in_flight = {it.id: it.own for it in course.bench.brain.pool.roster}
     for name in NAMES:
         assert in_flight[name] == sum(choice.node.id == name for choice, _ in course.open)
-    assert course.bench.brain.counts.wrong_exits == 0 or verify != "off"
+    assert course.bench.brain.counts.wrong_exits == 0
     indexes(course.bench)
 
 
@@ -158,7 +158,7 @@ def indexes(bench: Bench) -> None:
     for country in ("", *COUNTRIES):
         tiers = roster.tiers((country, "", ""))
         for kind in ("ready", "unseen", "trial"):
-            group = tiers.tier(kind)  # type: ignore[arg-type]
+            group = tiers.tier(kind)
             expected = sorted(
                 it.id for it in roster if it.standing.kind == kind and country in {"", it.node.country}
             )
@@ -182,7 +182,7 @@ def test_same_course_same_dice_same_choices(course_of: list[tuple[str, Any]], se
 @given(st.permutations(range(12)), st.integers(0, 9))
 def test_order_of_facts_is_irrelevant(order: list[int], seed: int) -> None:
     """The same facts in any order lead to the same choices."""
-    news = [
+    news: list[tuple[str, dict[str, Any], float]] = [
         (NAMES[at % 6], {"server_latency_ms": 40.0 + 7 * at, "cpu_percent": float(at)}, float(at))
         for at in range(12)
     ]

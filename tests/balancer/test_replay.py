@@ -5,8 +5,8 @@ from random import Random
 
 import msgspec
 import pytest
-from pools import Bench, node
 
+from pools import Bench, node
 from proxywatch.balancer.attempt import Choice, Failure
 from proxywatch.balancer.decision import document
 from proxywatch.balancer.replay import recorded, replay, report
@@ -38,11 +38,11 @@ def journal(strategy: str, nodes: int = 6, seed: int = 1, bias: float = 1.0) -> 
         if isinstance(choice, Choice):
             bench.brain.connected(choice, 0.05)
             open_.append((bench.time.now + dice.random() * 60, choice))
-        for end, it in [one for one in open_ if one[0] <= bench.time.now]:
-            bench.brain.closed(it, 0, 0, dice.random() * 60, "client_closed")
-            open_.remove((end, it))
-    for _, it in open_:
-        bench.brain.closed(it, 0, 0, 1.0, "client_closed")
+        for end, over in [one for one in open_ if one[0] <= bench.time.now]:
+            bench.brain.closed(over, 0, 0, dice.random() * 60, "client_closed")
+            open_.remove((end, over))
+    for _, over in open_:
+        bench.brain.closed(over, 0, 0, 1.0, "client_closed")
     return [json.loads(msgspec.json.encode(document(decision))) for decision in bench.finished]
 
 

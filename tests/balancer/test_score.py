@@ -1,10 +1,12 @@
 """The health score: the documented formula bit for bit, caps, confidence, bands."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pools import Bench
 
+from pools import Bench
 from proxywatch.balancer.fact import Fact, Facts
 from proxywatch.balancer.score import (
     Conduct,
@@ -64,7 +66,7 @@ def test_formula_bit_for_bit(latency: float, connections: int, cpu: float, memor
     score = base_score(latency, connections, cpu, memory)
     assert score == documented(latency, connections, cpu, memory)
     prepared = assess(Facts().learn(facts), Conduct(), 0.0, 90.0)
-    assert prepared.score(connections) == min(score, prepared.cap)
+    assert prepared.score(connections) == min(score, *(cap.score for cap in prepared.caps), 100)
     assert prepared.base(connections) == score
     assert 75.39 < score <= 100
 
@@ -114,7 +116,7 @@ def test_documented_bands(score: float, name: str) -> None:
         ({"speed_mbps": 4.9}, 79, "speed"),
     ],
 )
-def test_caps(facts: dict[str, object], score: float, reason: str) -> None:
+def test_caps(facts: dict[str, Any], score: float, reason: str) -> None:
     """A1: facts that the formula does not know put caps on the score, and say why."""
     bench = Bench("se-1")
     bench.healthy("se-1")
@@ -154,7 +156,7 @@ def test_every_documented_threshold_can_be_reached() -> None:
 
 
 def test_unknown_is_not_perfect() -> None:
-    """A5: unknown latency counts as the documented 100 ms, and a node of which nothing is known is not at 100."""
+    """A5: unknown latency counts as the documented 100 ms, and nobody unknown is at 100."""
     bench = Bench("se-1", "se-2")
     assert bench.score("se-1") == pytest.approx(94.96)
     bench.facts("se-2", server_latency_ms=50.0)

@@ -18,7 +18,7 @@ def run(name: str, seed: int, **more: object) -> tuple[Told, Told, Told, Told]:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_herd(seed: int) -> None:
-    """A2: the busiest of three nodes has at most 85 connections, where the documented maximum sends it over 150."""
+    """A2: the busiest of three nodes has at most 85 connections; the documented maximum gives it over 150."""
     ours, _, documented, least = run("herd", seed)
     assert ours.peak <= 85
     assert documented.peak > 150
@@ -31,7 +31,8 @@ def test_slow_exit(seed: int) -> None:
     """Its share and the 99th percentile after the jump are better than with least connections."""
     ours, _, _, least = run("slow-exit", seed)
     assert ours.picks_after["se-001"] < least.picks_after["se-001"] / 5
-    assert percentile(ours.waits, 99) < 200 < 1900 < percentile(least.waits, 99)
+    assert percentile(ours.waits, 99) < 200
+    assert percentile(least.waits, 99) > 1900
     assert ours.lost == 0
 
 
@@ -44,7 +45,7 @@ def test_slow_exit_by_strategy(strategy: str) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_flap(seed: int) -> None:
-    """At most two changes of the preferred node in an hour of noise; the plain maximum changes dozens of times."""
+    """At most two changes of the preferred node in an hour; the plain maximum changes dozens of times."""
     ours, _, documented, _ = run("flap", seed)
     assert ours.switches <= 2
     assert documented.switches > 20
@@ -52,7 +53,7 @@ def test_flap(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", [0, 3])
 def test_drain(seed: int) -> None:
-    """No session leaves the draining exit before its deadline, none its country, and all are elsewhere after it."""
+    """No session leaves the draining exit before its deadline, and none its country."""
     ours, _, documented, _ = run("drain", seed)
     assert (ours.moved_early, ours.abroad, ours.lost) == (0, 0, 0)
     assert documented.moved_early > 0
@@ -60,7 +61,7 @@ def test_drain(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_dead_tunnel(seed: int) -> None:
-    """At most three connections are lost before ejection, none with retries; least connections loses on and on."""
+    """At most three connections are lost before ejection, none with retries."""
     ours, without, _, least = run("dead-tunnel", seed)
     assert ours.lost == 0
     assert without.lost <= 3 + 1  # and one on the trial of the second minute

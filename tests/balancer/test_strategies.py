@@ -2,12 +2,13 @@
 
 from collections import Counter
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pools import Bench, node
 
+from pools import Bench, node
 from proxywatch.balancer.strategy.interface import FEW
 from proxywatch.balancer.strategy.table import OWN, strategies
 from proxywatch.balancer.strategy.weighted_latency import weigh
@@ -152,7 +153,7 @@ def test_draw_never_falls_through() -> None:
 
 
 def test_failing_fast_is_not_fast() -> None:
-    """A7: a failure counts as a time-out, so a node that fails at once weighs little until it serves again."""
+    """A7: a failure counts as a time-out, so a node that fails at once weighs little."""
     bench = with_strategy("weighted_latency", "se-1", "se-2")
     for name in ("se-1", "se-2"):
         bench.facts(name, server_latency_ms=50.0)
@@ -308,21 +309,25 @@ class First:
     ranks = False
     draws = False
 
-    def assign(self, candidates, turn):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, ARG002
+    def assign(self, candidates: Any, turn: Any) -> Any:  # noqa: ARG002 - the interface
         return candidates[0]
 
 
 class Raising(First):
+    """Raises."""
+
     name = "raising"
 
-    def assign(self, candidates, turn):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    def assign(self, candidates: Any, turn: Any) -> Any:  # noqa: ARG002 - the interface
         raise ZeroDivisionError
 
 
 class Nonsense(First):
+    """Answers with no candidate."""
+
     name = "nonsense"
 
-    def assign(self, candidates, turn):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, ARG002
+    def assign(self, candidates: Any, turn: Any) -> Any:  # noqa: ARG002 - the interface
         return "se-1"
 
 
@@ -337,7 +342,7 @@ def test_a_third_partys_strategy() -> None:
     ("strategy", "wrong"), [(Raising, "raised ZeroDivisionError"), (Nonsense, "none of the")]
 )
 def test_a_bad_strategy_ends_nothing(strategy: type[First], wrong: str) -> None:
-    """health_score chooses in place of a strategy that raises or answers nonsense, and the decision says so."""
+    """health_score chooses in place of one that raises or answers nonsense, and the decision says so."""
     found = strategies([(strategy.name, strategy)])
     bench = Bench("se-1", "se-2", strategies=found, balancing={"strategy": strategy.name})
     choice = bench.choose(country="se")

@@ -227,7 +227,7 @@ class PoolBrain:
         if failure.blame in {"node", "hop"}:
             self.pool.bad(blamed, now, failure.reason, probe=False)
         elif failure.blame == "destination":
-            self.pool.served(candidate, now, failure.seconds)
+            self.pool.answered(candidate, now)
         self.recorder.failed(live.request, live.decision, now)
 
     def abandoned(self, choice: Choice) -> None:
@@ -280,6 +280,10 @@ class PoolBrain:
     def adopt(self, lease: Lease) -> None:
         """Take over a lease that another balancer gave or moved, unless ours is newer."""
         self.desk.adopt(lease, self._clock())
+
+    def rebalance(self, country: str, *, dry_run: bool = False) -> int:
+        """Move leases so that each usable node of a country has its share; how many. Connections stay."""
+        return self.desk.rebalance(country_code(country), dry_run=dry_run)
 
     # The pool
 

@@ -8,7 +8,7 @@ import msgspec
 
 from proxywatch.balancer.node import Node
 from proxywatch.balancer.pace import Pace
-from proxywatch.balancer.score import ACCEPTABLE, RESERVE, Assessment, band
+from proxywatch.balancer.score import ACCEPTABLE, RESERVE, UNKNOWN, Assessment, band
 from proxywatch.balancer.state import Standing, State
 
 _RAMP_START = 0.1
@@ -58,7 +58,7 @@ class Candidate:
         self.own = self.published = self.in_flight = 0
         self.measured_ms = 100.0
         self.pace = Pace()
-        self.assessment = Assessment()
+        self.assessment = UNKNOWN
         self.standing = Standing("down", "not looked at yet")
         self.due = -_NEVER
         self.queued = _NEVER

@@ -49,10 +49,11 @@ class Chooser:
         self.regions = Regions(settings.geography.regions)
         self.leases.settings = settings.affinity
         self.picker.configure(settings.balancing)
+        self._usual = settings.balancing.strategy
 
     def strategy_of(self, country: str) -> str:
         """The name of a country's strategy."""
-        return self.country_strategies.get(country) or self.settings.balancing.strategy
+        return self.country_strategies.get(country) or self._usual
 
     # Rules
 
@@ -115,7 +116,7 @@ class Chooser:
         scope = self.scope(request)
         if isinstance(scope, Rule):
             return refusal(Scope(rule=scope.name), now, f"forbidden by rule {scope.name!r}", denied=True)
-        name = scope.strategy or self.strategy_of(scope.country)
+        name = scope.strategy or self.country_strategies.get(scope.country) or self._usual
         strategy = self.strategies.get(name)
         if strategy is None:
             return refusal(scope, now, f"unknown strategy {name!r}", denied=True)

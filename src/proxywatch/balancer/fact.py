@@ -1,8 +1,8 @@
 """Facts: measurements of a node, each with its time and its source.
 
 Facts that an operator posts win over collected ones of the same name until they are stale. What is known does
-not depend on the order in which facts arrive: the newest counts, of two of the same time the greater number, and false
-before true.
+not depend on the order in which facts arrive: the newest counts, of two of the same time the greater number,
+and false before true.
 """
 
 from collections.abc import Mapping

@@ -8,6 +8,7 @@ from proxywatch.balancer.candidate import Candidate
 from proxywatch.balancer.counts import Counts
 from proxywatch.balancer.event import Type
 from proxywatch.balancer.pool import Pool
+from proxywatch.balancer.rebalance import moves
 from proxywatch.balancer.selection import Selection
 
 Tell = Callable[[Type, Candidate | None, str, dict[str, Any]], None]
@@ -62,6 +63,17 @@ class LeaseDesk:
         if known is None or known.version < lease.version:
             for ended in self._leases.give(lease):
                 self._let_go(ended, now, "another balancer's claim")
+
+    def rebalance(self, country: str, *, dry_run: bool) -> int:
+        """Move leases so that each usable node of a country has its share; how many."""
+        tiers = self._pool.roster.tiers((country, "", ""))
+        usable = (tiers.ready if tiers.ready.candidates else tiers.unseen).candidates
+        known = {candidate.id for candidate in usable}
+        moving = moves([lease for lease in self._leases if lease.node in known], usable)
+        for lease, candidate in [] if dry_run else moving:
+            self._leases.move(lease, candidate)
+            self._tell("lease", candidate, "rebalanced", {"lease": lease.id})
+        return len(moving)
 
     def tick(self, now: float) -> None:
         """End those whose time is over."""

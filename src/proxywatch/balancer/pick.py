@@ -101,7 +101,7 @@ class Picker:
             at = int(dice() * many)
             one = candidates[at]
             other = candidates[(at + 1 + int(dice() * (many - 1))) % many]
-            if now < one.due and now < other.due:
+            if now < self.pool.next_due() or (now < one.due and now < other.due):
                 return one, other
         return self._draw(candidates, wanted, ask) or self.all(candidates, None, ask)[:FEW]
 

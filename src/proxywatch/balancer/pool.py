@@ -169,6 +169,12 @@ class Pool:
         elif slow != (candidate.pace.traffic_ms > SLOW_PROXY):
             self.refresh(candidate, now)
 
+    def answered(self, candidate: Candidate, now: float) -> None:
+        """The node did its part, the destination did not: good, but the time says nothing of the node."""
+        health = candidate.state.health
+        if health.failures or health.ejected:
+            self.good(candidate, now, probe=False)
+
     def good(self, candidate: Candidate, now: float, *, probe: bool) -> None:
         """A good result."""
         self._failing.get(candidate.node.country, set()).discard(candidate.id)
@@ -297,6 +303,10 @@ class Pool:
         self._stand(candidate, now)
         self._assess(candidate, now)
         self._queue(candidate)
+
+    def next_due(self) -> float:
+        """Before this moment no node has to be looked at again."""
+        return self._due[0][0] if self._due else _NEVER
 
     def tick(self, now: float) -> None:
         """Look at every node whose time has come; to be called once a second or so."""

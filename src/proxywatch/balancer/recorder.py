@@ -1,4 +1,4 @@
-"""Records decisions: a first attempt begins one, a retry goes on with it; once it is over it is handed out."""
+"""Records decisions: a first attempt begins one, a retry goes on with it, its end hands it out."""
 
 from collections import OrderedDict
 from collections.abc import Callable

@@ -18,7 +18,7 @@ from proxywatch.balancer.measures import jain, percentile
 from proxywatch.balancer.node import Node, Upstream
 from proxywatch.balancer.pace import Pace
 from proxywatch.balancer.preference import Preferred, best_of, prefer
-from proxywatch.balancer.score import Assessment, Cap, cpu_score, latency_score, memory_score
+from proxywatch.balancer.score import Cap, assessment
 from proxywatch.balancer.settings import Balancing
 from proxywatch.balancer.strategy.interface import Dice, Turn
 from proxywatch.balancer.strategy.table import OWN, Strategies
@@ -210,17 +210,13 @@ def rebuilt(told: Mapping[str, Any], now: float) -> Candidate:
     """A candidate with the numbers of a record."""
     given = told["factors"]
     caps = tuple(Cap(cap["score"], cap["reason"]) for cap in told["caps"])
-    assessment = Assessment(
-        latency_ms=given["latency_ms"], latency_source=given["latency_source"],
-        cpu_percent=given["cpu_percent"], memory_mb=given["memory_mb"], reported=given["connections"],
-        caps=caps, confidence=told["confidence"],
-        after_latency=100.0 * 0.6 + latency_score(given["latency_ms"]) * 0.4,
-        cpu_term=cpu_score(given["cpu_percent"]) * 0.2, memory_term=memory_score(given["memory_mb"]) * 0.1,
-        cap=min((cap.score for cap in caps), default=100.0),
+    assessed = assessment(
+        given["latency_ms"], given["cpu_percent"], given["memory_mb"], given["connections"], caps,
+        latency_source=given["latency_source"], confidence=told["confidence"],
     )  # fmt: skip
     node = Node(told["node"], told["country"], _NOWHERE, weight=told["weight"])
     pace = Pace(peak_ms=told["peak_ms"], peak_at=now)
-    return Seen(node, assessment, pace, told["latency_ms"], told["ramp"], told["ramp_end"]).candidate(
+    return Seen(node, assessed, pace, told["latency_ms"], told["ramp"], told["ramp_end"]).candidate(
         told["in_flight"]
     )
 

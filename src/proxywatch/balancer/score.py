@@ -93,7 +93,7 @@ class Cap(msgspec.Struct, frozen=True, gc=False):
 
 
 class Assessment(msgspec.Struct, frozen=True):
-    """A node's score but for its connections.
+    """A node's score, by connections.
 
     Attributes:
         latency_ms: What the formula is given: server latency, else proxy latency, else 100.
@@ -104,6 +104,8 @@ class Assessment(msgspec.Struct, frozen=True):
         caps: Every cap in force, lowest first.
         confidence: Weight of the factors that were measured, 0 to 1; a stale one counts half.
         until: Monotonic time at which the passage of time alone changes the assessment.
+        scores: The health score at 0 to 10 connections; more do not change it.
+        at_reported: The health score at the reported connections.
     """
 
     latency_ms: float = UNKNOWN_LATENCY
@@ -114,21 +116,14 @@ class Assessment(msgspec.Struct, frozen=True):
     caps: tuple[Cap, ...] = ()
     confidence: float = 0.3
     until: float = _NEVER
-    # Terms of the formula, so that `score` has to add but one.
-    after_latency: float = 0.0
-    cpu_term: float = 0.0
-    memory_term: float = 0.0
-    cap: float = 100.0
+    scores: tuple[float, ...] = ()
+    at_reported: float = 0.0
 
-    def score(self, in_flight: float) -> float:
+    def score(self, in_flight: int) -> float:
         """The health score at so many connections in flight; the sidecar's count is the larger of the two."""
-        connections = max(self.reported, in_flight)
-        if connections > SATURATED:
-            connections = SATURATED
-        base = (
-            (self.after_latency * 0.7 + (100 - connections * 2) * 0.3) * 0.8 + self.cpu_term
-        ) * 0.9 + self.memory_term
-        return min(self.cap, base)
+        if in_flight <= self.reported:
+            return self.at_reported
+        return self.scores[min(SATURATED, in_flight)]
 
     def base(self, in_flight: float) -> float:
         """The score without caps."""
@@ -165,25 +160,44 @@ def assess(facts: Facts, conduct: Conduct, now: float, keep: float) -> Assessmen
     reported = facts.get("connections", now, keep)
     fresh = reported is not None and now - reported.at < keep
     caps = tuple(sorted(_caps(facts, conduct, now, keep), key=lambda cap: cap.score))
-    latency_ms = UNKNOWN_LATENCY if latency is None else float(latency.value)
-    cpu_percent = 0.0 if cpu is None else float(cpu.value)
-    memory_mb = 0.0 if memory is None else float(memory.value)
-    return Assessment(
-        latency_ms=latency_ms,
+    known = sum(w * _known(f, now, keep) for w, f in ((0.4, latency), (0.2, cpu), (0.1, memory)))
+    return assessment(
+        UNKNOWN_LATENCY if latency is None else float(latency.value),
+        0.0 if cpu is None else float(cpu.value),
+        0.0 if memory is None else float(memory.value),
+        float(reported.value) if reported is not None and fresh else 0.0,
+        caps,
         latency_source=source,
-        cpu_percent=cpu_percent,
-        memory_mb=memory_mb,
-        reported=float(reported.value) if reported is not None and fresh else 0.0,
-        caps=caps,
-        confidence=round(
-            0.3 + sum(w * _known(f, now, keep) for w, f in ((0.4, latency), (0.2, cpu), (0.1, memory))), 2
-        ),
+        confidence=round(0.3 + known, 2),
         until=_until(facts, now, keep),
-        after_latency=100.0 * 0.6 + latency_score(latency_ms) * 0.4,
-        cpu_term=cpu_score(cpu_percent) * 0.2,
-        memory_term=memory_score(memory_mb) * 0.1,
-        cap=min((cap.score for cap in caps), default=100.0),
     )
+
+
+def assessment(
+    latency_ms: float,
+    cpu_percent: float,
+    memory_mb: float,
+    reported: float,
+    caps: tuple[Cap, ...],
+    *,
+    latency_source: str,
+    confidence: float,
+    until: float = _NEVER,
+) -> Assessment:
+    """An assessment with its scores worked out."""
+    cap = min((cap.score for cap in caps), default=100.0)
+
+    def score(connections: float) -> float:
+        return min(cap, base_score(latency_ms, connections, cpu_percent, memory_mb))
+
+    scores = tuple(score(connections) for connections in range(SATURATED + 1))
+    return Assessment(
+        latency_ms, latency_source, cpu_percent, memory_mb, reported, caps, confidence, until, scores,
+        score(reported),
+    )  # fmt: skip
+
+
+UNKNOWN = assessment(UNKNOWN_LATENCY, 0.0, 0.0, 0.0, (), latency_source="unknown", confidence=0.3)
 
 
 def _latency(facts: Facts, now: float, keep: float) -> tuple[str, Fact | None]:

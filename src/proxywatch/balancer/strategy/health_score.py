@@ -23,6 +23,15 @@ class HealthScore:
 
     def assign(self, candidates: Sequence[Candidate], turn: Turn, /) -> Candidate:
         """The best one."""
+        if len(candidates) == 2 and turn.bias == 1:  # noqa: PLR2004 - the usual case in a large pool
+            one, other = candidates
+            now = turn.now
+            mine = one.worth if now >= one.ramp_end else one.merit(now)
+            its = other.worth if now >= other.ramp_end else other.merit(now)
+            mine /= 1 + one.in_flight
+            its /= 1 + other.in_flight
+            if mine != its:
+                return one if mine > its else other
         return best(candidates, turn.now, turn.bias)
 
 
