@@ -25,11 +25,11 @@ from typing import Any
 from report import table
 
 from proxywatch.balancer.attempt import Choice
-from proxywatch.balancer.brain import PoolBrain
-from proxywatch.balancer.fact import Fact
+from proxywatch.balancer.choosing.brain import PoolBrain
+from proxywatch.balancer.choosing.fact import Fact
+from proxywatch.balancer.choosing.settings import Choosing
 from proxywatch.balancer.node import Node, Upstream
 from proxywatch.balancer.request import Request, Wishes
-from proxywatch.balancer.settings import Choosing
 
 SIZES = (10, 100, 1_000, 10_000, 100_000)
 BLOCK = 1_000

@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 from mutate import fuzz
 
+from proxywatch.balancer.choosing.rule import Rules, read_rule
 from proxywatch.balancer.request import Destination, Request, Wishes
-from proxywatch.balancer.rule import Rules, read_rule
 from proxywatch.errors import ConfigError
 
 DOCUMENTS = (

@@ -8,13 +8,13 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from proxywatch import logs
-from proxywatch.balancer import settings as choosing
 from proxywatch.balancer.api.settings import Api
+from proxywatch.balancer.choosing import settings as choosing
+from proxywatch.balancer.choosing.rule import Rules, read_rule
+from proxywatch.balancer.choosing.settings import Choosing
 from proxywatch.balancer.node import Node
 from proxywatch.balancer.nodes import NodeSettings, nodes_of
 from proxywatch.balancer.relay import settings as relay
-from proxywatch.balancer.rule import Rules, read_rule
-from proxywatch.balancer.settings import Choosing
 from proxywatch.config import Alias, Config, Schema, Section
 from proxywatch.errors import ConfigError, Fault
 from proxywatch.health import settings as health

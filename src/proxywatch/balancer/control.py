@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 
-from proxywatch.balancer.affinity import Lease
 from proxywatch.balancer.api.documents import (
     Assignment,
     AssignRequest,
@@ -29,16 +28,17 @@ from proxywatch.balancer.api.documents import (
     StrategyInfo,
 )
 from proxywatch.balancer.attempt import Refusal
-from proxywatch.balancer.brain import PoolBrain
-from proxywatch.balancer.candidate import Candidate
-from proxywatch.balancer.decision import document
-from proxywatch.balancer.explain import explain
-from proxywatch.balancer.fact import Fact, read
+from proxywatch.balancer.choosing.affinity import Lease
+from proxywatch.balancer.choosing.brain import PoolBrain
+from proxywatch.balancer.choosing.candidate import Candidate
+from proxywatch.balancer.choosing.decision import document
+from proxywatch.balancer.choosing.explain import explain
+from proxywatch.balancer.choosing.fact import Fact, read
+from proxywatch.balancer.choosing.geography import country_code
+from proxywatch.balancer.choosing.score import band, factors
+from proxywatch.balancer.choosing.state import USABLE
 from proxywatch.balancer.facts.sidecar import SidecarState
-from proxywatch.balancer.geography import country_code
 from proxywatch.balancer.request import Destination, Request, Wishes
-from proxywatch.balancer.score import band, factors
-from proxywatch.balancer.state import USABLE
 from proxywatch.clock import Clock
 
 _SERVES = frozenset({*USABLE, "full", "draining"})

@@ -14,10 +14,12 @@ from proxywatch.balancer.api.app import build
 from proxywatch.balancer.api.guard import App, Guard, Hosts
 from proxywatch.balancer.api.server import ApiServer
 from proxywatch.balancer.api.settings import Api
-from proxywatch.balancer.brain import PoolBrain
+from proxywatch.balancer.choosing.brain import PoolBrain
+from proxywatch.balancer.choosing.event import Event
+from proxywatch.balancer.choosing.state import USABLE
+from proxywatch.balancer.choosing.strategy.table import GROUP, Strategies, strategies
 from proxywatch.balancer.config import Health, Settings, derive, public
 from proxywatch.balancer.control import Control
-from proxywatch.balancer.event import Event
 from proxywatch.balancer.facts.fetch import SidecarFetch
 from proxywatch.balancer.facts.sidecar import Sidecars
 from proxywatch.balancer.metrics import BalancerMetrics
@@ -25,8 +27,6 @@ from proxywatch.balancer.node import Node, Upstream
 from proxywatch.balancer.relay import settings as relay_settings
 from proxywatch.balancer.relay.server import Relay
 from proxywatch.balancer.relay.users import Users
-from proxywatch.balancer.state import USABLE
-from proxywatch.balancer.strategy.table import GROUP, Strategies, strategies
 from proxywatch.clock import Clock, SystemClock
 from proxywatch.config import Config
 from proxywatch.health.checks import Check

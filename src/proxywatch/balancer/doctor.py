@@ -6,11 +6,11 @@ import ssl
 from collections.abc import Sequence
 from contextlib import aclosing
 
+from proxywatch.balancer.choosing.geography import country_code
 from proxywatch.balancer.config import Settings
 from proxywatch.balancer.daemon import assemble
 from proxywatch.balancer.facts.exposition import Reading, read_exposition
 from proxywatch.balancer.facts.fetch import SidecarFetch
-from proxywatch.balancer.geography import country_code
 from proxywatch.balancer.node import Node, Upstream
 from proxywatch.balancer.relay import settings as relay
 from proxywatch.config import Config

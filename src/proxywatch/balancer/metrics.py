@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from prometheus_client.metrics_core import Metric
 
-from proxywatch.balancer.brain import PoolBrain
-from proxywatch.balancer.candidate import Candidate
+from proxywatch.balancer.choosing.brain import PoolBrain
+from proxywatch.balancer.choosing.candidate import Candidate
 from proxywatch.balancer.facts.sidecar import SidecarState
 from proxywatch.clock import Clock
 from proxywatch.metrics.family import Family, counter, gauge

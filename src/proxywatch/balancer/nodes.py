@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from proxywatch.balancer.geography import country_code, is_code
+from proxywatch.balancer.choosing.geography import country_code, is_code
 from proxywatch.balancer.node import Node, Scheme, Upstream
 from proxywatch.errors import ConfigError, Fault, ParseError
 

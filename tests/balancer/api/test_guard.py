@@ -62,7 +62,7 @@ async def call(
     kind: str = "http",
     query: bytes = b"",
     chunks: list[bytes] | None = None,
-    **headers: str,
+    **headers: Any,
 ) -> tuple[int, str]:
     """The status and detail of the guard's own answer, or 200."""
     served = Served()
@@ -133,7 +133,7 @@ def test_listening_everywhere_takes_any_address_but_no_name() -> None:
     ],
 )  # fmt: skip
 async def test_pages_of_other_origins(
-    method: str, path: str, query: bytes, headers: dict[str, str], status: int
+    method: str, path: str, query: bytes, headers: dict[str, Any], status: int
 ) -> None:
     """They may change nothing and hear no events, also without users; programs send no Origin."""
     assert (await call(method, path, query=query, **headers))[0] == status
@@ -163,7 +163,7 @@ async def test_a_websocket_of_another_origin_is_closed() -> None:
 )
 async def test_credentials_and_roles(authorization: str, method: str, status: int) -> None:
     """Reading needs a caller, changing one with the role for it."""
-    headers = {"authorization": authorization} if authorization else {}
+    headers: dict[str, Any] = {"authorization": authorization} if authorization else {}
     assert (await call(method, "/api/nodes/a/drain", users=True, **headers))[0] == status
 
 
@@ -180,7 +180,7 @@ async def test_credentials_and_roles(authorization: str, method: str, status: in
         ({}, 200),
     ],
 )
-async def test_bodies(headers: dict[str, str], status: int) -> None:
+async def test_bodies(headers: dict[str, Any], status: int) -> None:
     """JSON of bounded length, or none."""
     assert (await call("POST", **headers))[0] == status
 

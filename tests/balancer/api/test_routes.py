@@ -10,14 +10,14 @@ from litestar.testing import TestClient
 
 from proxywatch.balancer.api.app import build
 from proxywatch.balancer.attempt import Choice
-from proxywatch.balancer.brain import PoolBrain
+from proxywatch.balancer.choosing.brain import PoolBrain
+from proxywatch.balancer.choosing.fact import Fact
+from proxywatch.balancer.choosing.settings import Balancing, Choosing
 from proxywatch.balancer.control import Control
-from proxywatch.balancer.fact import Fact
 from proxywatch.balancer.facts.sidecar import SidecarState
 from proxywatch.balancer.metrics import BalancerMetrics
 from proxywatch.balancer.node import Node, Upstream
 from proxywatch.balancer.request import Request, Wishes
-from proxywatch.balancer.settings import Balancing, Choosing
 from proxywatch.metrics.registry import Registry
 from support.fakes import FakeClock
 

@@ -6,14 +6,14 @@ from contextlib import asynccontextmanager, suppress
 from itertools import pairwise
 from random import Random
 
-from proxywatch.balancer.fact import Fact
+from proxywatch.balancer.choosing.fact import Fact
 from proxywatch.balancer.facts.sidecar import Sidecars
 from proxywatch.balancer.node import Node, Upstream
 from proxywatch.errors import SourceError
 from support.fakes import FakeClock
 
 
-def node(number: int) -> Node:
+def node_of(number: int) -> Node:
     return Node(
         f"n-{number}", "se", Upstream("socks5", "10.0.0.1", 1080), sidecar=f"http://10.0.0.{number}:9090"
     )
@@ -24,7 +24,7 @@ class Pool:
 
     def __init__(self, count: int) -> None:
         self.clock = FakeClock()
-        self.nodes = [node(number) for number in range(count)]
+        self.nodes = [node_of(number) for number in range(count)]
         self.fetched: list[tuple[float, str]] = []
         self.learned: list[tuple[str, Mapping[str, Fact]]] = []
         self.broken: dict[str, Exception] = {}
@@ -38,10 +38,10 @@ class Pool:
             dice=Random(1),
         )
 
-    async def fetch(self, wanted: Node) -> str:
-        self.fetched.append((self.clock.monotonic(), wanted.id))
-        if wanted.id in self.broken:
-            raise self.broken[wanted.id]
+    async def fetch(self, node: Node) -> str:
+        self.fetched.append((self.clock.monotonic(), node.id))
+        if node.id in self.broken:
+            raise self.broken[node.id]
         self.cpu += 3.0
         return f"proxy_latency_ms 50\nproxy_pod_cpu_seconds_total {self.cpu}\n"
 
@@ -111,7 +111,7 @@ async def test_nodes_come_and_go() -> None:
     pool = Pool(1)
     async with running(pool):
         await pool.pass_time(3)
-        pool.nodes.append(node(7))
+        pool.nodes.append(node_of(7))
         await pool.pass_time(3)
         assert "n-7" in pool.sidecars.states
         pool.nodes = pool.nodes[1:]

@@ -30,7 +30,7 @@ from typing import NamedTuple
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from proxywatch.balancer.fact import Fact, Value, read
+from proxywatch.balancer.choosing.fact import Fact, Value, read
 from proxywatch.errors import ParseError
 
 _NUMBERS = {

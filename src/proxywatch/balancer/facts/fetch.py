@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pycurl
 
 from proxywatch import __version__
+from proxywatch.balancer.choosing.settings import Collect
 from proxywatch.balancer.node import Node
-from proxywatch.balancer.settings import Collect
 from proxywatch.errors import SourceError
 from proxywatch.probe.transfer import find_bundle
 from proxywatch.source import file

@@ -12,7 +12,7 @@ from heapq import heapify, heappop, heappush
 from random import Random
 from typing import Protocol
 
-from proxywatch.balancer.fact import Fact
+from proxywatch.balancer.choosing.fact import Fact
 from proxywatch.balancer.facts.exposition import Cpu, facts_of, read_exposition
 from proxywatch.balancer.node import Node
 from proxywatch.clock import Clock
