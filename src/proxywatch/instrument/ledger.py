@@ -1,0 +1,143 @@
+"""The books of a proxy: connections opened, open and closed, by type, route and node."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from proxywatch.instrument.samples import Samples, Window
+
+OTHER = "other"
+TYPES = ("tcp", "socks4", "socks5", "http", "https", "connect", "websocket", "udp")
+_MOST_REASONS = 32
+
+
+@dataclass(slots=True)
+class Account:
+    """Connections of one type, on one route, through one node.
+
+    `opened = closed + active` at any moment.
+
+    Args:
+        type: Protocol of the client.
+        route: Route.
+        node: Upstream.
+        opened: Connections opened so far.
+        active: Connections that are open.
+        closed: Connections that have ended.
+        requests: Requests served: one per connection, and those that followed on kept connections.
+        bytes_in: Bytes received from clients.
+        bytes_out: Bytes sent to clients.
+        seconds: Durations of all connections that have ended, added up.
+    """
+
+    type: str
+    route: str
+    node: str
+    opened: int = 0
+    active: int = 0
+    closed: int = 0
+    requests: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    seconds: float = 0.0
+
+    def copy(self) -> "Account":
+        """As it is now."""
+        return Account(
+            self.type, self.route, self.node, self.opened, self.active, self.closed, self.requests,
+            self.bytes_in, self.bytes_out, self.seconds,
+        )  # fmt: skip
+
+    def add(self, other: "Account") -> None:
+        """Add another account's numbers."""
+        self.opened += other.opened
+        self.active += other.active
+        self.closed += other.closed
+        self.requests += other.requests
+        self.bytes_in += other.bytes_in
+        self.bytes_out += other.bytes_out
+        self.seconds += other.seconds
+
+
+class Ledger:
+    """All accounts of a proxy, at most `capacity` of them.
+
+    When one more is needed, that of an idle node which has been kept longest is given up: its numbers stay in
+    the totals. When none is idle, the connection is booked under `other`.
+    """
+
+    __slots__ = ("_accounts", "_past", "_types", "capacity", "lock", "reasons", "samples")
+
+    def __init__(self, now: float, types: tuple[str, ...] = TYPES, capacity: int = 4096) -> None:
+        if capacity < 1:
+            raise ValueError("A ledger needs at least one account.")
+        self.capacity = capacity
+        self.lock = threading.Lock()
+        self.reasons: dict[str, int] = {}
+        self._types = frozenset(types)
+        self._accounts: dict[tuple[str, str, str], Account] = {}
+        self._past = Account(OTHER, OTHER, OTHER)
+        self.samples = Samples(now, self._sampled)
+
+    def account(self, kind: str, route: str, node: str) -> Account:
+        """The account for a new connection. The caller holds the lock."""
+        found = self._accounts.get((kind, route, node))
+        return found if found is not None else self._open_account(kind, route, node)
+
+    def ended(self, reason: str) -> None:
+        """Book the reason for which a connection has ended. The caller holds the lock."""
+        known = reason in self.reasons or len(self.reasons) < _MOST_REASONS
+        kept = reason if known else OTHER
+        self.reasons[kept] = self.reasons.get(kept, 0) + 1
+
+    def accounts(self) -> tuple[Account, ...]:
+        """A copy of all accounts."""
+        with self.lock:
+            return tuple(account.copy() for account in self._accounts.values())
+
+    def books(self) -> tuple[tuple[Account, ...], dict[str, int]]:
+        """A copy of all accounts, and closed connections by reason, at one moment."""
+        with self.lock:
+            return tuple(account.copy() for account in self._accounts.values()), dict(self.reasons)
+
+    def total(self) -> Account:
+        """All accounts added up, with those given up."""
+        with self.lock:
+            return self._total()
+
+    def rates(self, now: float, seconds: Window) -> tuple[float, ...]:
+        """Requests, bytes in and bytes out per second."""
+        with self.lock:
+            return self.samples.rates(now, seconds)
+
+    def by(self, key: Callable[[Account], str]) -> dict[str, int]:
+        """Open connections by whatever `key` says of an account."""
+        found: dict[str, int] = {}
+        with self.lock:
+            for account in self._accounts.values():
+                found[key(account)] = found.get(key(account), 0) + account.active
+        return found
+
+    def _total(self) -> Account:
+        total = self._past.copy()
+        for account in self._accounts.values():
+            total.add(account)
+        return total
+
+    def _sampled(self) -> tuple[int, ...]:
+        total = self._total()
+        return total.requests, total.bytes_in, total.bytes_out
+
+    def _open_account(self, kind: str, route: str, node: str) -> Account:
+        if kind not in self._types and kind != OTHER:
+            return self.account(OTHER, route, node)
+        if len(self._accounts) >= self.capacity and not self._give_one_up():
+            kind = route = node = OTHER
+        return self._accounts.setdefault((kind, route, node), Account(kind, route, node))
+
+    def _give_one_up(self) -> bool:
+        idle = next((key for key, account in self._accounts.items() if not account.active), None)
+        if idle is None:
+            return False
+        self._past.add(self._accounts.pop(idle))
+        return True
