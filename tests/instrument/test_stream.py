@@ -29,7 +29,7 @@ class Measured:
         self.proxy.on("connection-close", self.closed.append, inline=True)
 
     @asynccontextmanager
-    async def serving(self, handler: Handler) -> AsyncIterator[tuple[str, int]]:
+    async def serving(self, handler: Handler[[]]) -> AsyncIterator[tuple[str, int]]:
         """A server with a wrapped handler."""
         wrapped = self.proxy.wrap_handler(handler, type="tcp", route="echo")
         async with listening(await asyncio.start_server(wrapped, "127.0.0.1", 0)) as address:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time as wall
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from secrets import token_hex
 from typing import Any, Literal, NamedTuple, overload
 
@@ -12,7 +12,7 @@ from proxywatch.instrument.hub import GRACE, QUEUE, Channel, Hub, Subscription
 from proxywatch.instrument.ledger import TYPES, Account, Ledger
 from proxywatch.instrument.protocol import wrapped_factory
 from proxywatch.instrument.samples import Window
-from proxywatch.instrument.stream import Handler, wrapped_handler
+from proxywatch.instrument.stream import CoroutineHandler, Handler, P, wrapped_handler
 
 Place = str | Callable[[asyncio.BaseTransport], str]
 """A route or node: a name, or a function that names it when a connection arrives, given its transport."""
@@ -90,13 +90,13 @@ class MetricsAwareProxy(Hub):
 
     def wrap_handler(
         self,
-        handler: Handler,
+        handler: Handler[P],
         *,
         type: str = "tcp",  # noqa: A002
         route: Place = "default",
         node: Place = "",
-    ) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
-        """Count the connections of a handler for `asyncio.start_server`. The handler stays as `__wrapped__`.
+    ) -> CoroutineHandler[P]:
+        """Count the connections of a handler for `asyncio.start_server`. It stays as `__wrapped__`.
 
         A connection is open from the handler's first step to its end, or until the connection is closed when
         the handler returns before that. Wrapping again is without effect.

@@ -9,29 +9,33 @@ import contextlib
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
-from typing import Any
+from typing import Any, Concatenate, ParamSpec
 
 from proxywatch.instrument.connection import CANCELLED, CLOSED, ERROR, LOST, Connection
 
-Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None] | None]
-CoroutineHandler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
+P = ParamSpec("P")
+Handler = Callable[Concatenate[asyncio.StreamReader, asyncio.StreamWriter, P], Awaitable[None] | None]
+CoroutineHandler = Callable[
+    Concatenate[asyncio.StreamReader, asyncio.StreamWriter, P], Coroutine[Any, Any, None]
+]
 Accept = Callable[[asyncio.BaseTransport], Connection]
 
 _MARK = "_counted_by"
 
 
-def wrapped_handler(handler: Handler, owner: object, accept: Accept) -> CoroutineHandler:
+def wrapped_handler(handler: Handler[P], owner: object, accept: Accept) -> CoroutineHandler[P]:
     """A handler that tells `accept` of each connection and then does what `handler` does."""
     if getattr(handler, _MARK, None) is owner:
         return handler  # type: ignore[return-value] # it was made here
 
-    @functools.wraps(handler)
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def handle(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *args: P.args, **kwargs: P.kwargs
+    ) -> None:
         connection = accept(writer.transport)
         error: BaseException | None = None
         try:
             with _counted(reader, writer, connection):
-                result = handler(reader, writer)
+                result = handler(reader, writer, *args, **kwargs)
                 if inspect.isawaitable(result):
                     await result
                 if not writer.is_closing():
@@ -43,6 +47,7 @@ def wrapped_handler(handler: Handler, owner: object, accept: Accept) -> Coroutin
             connection.close(_reason(error, reader))
             error = None  # a traceback that holds its own frame would live until the next collection
 
+    functools.update_wrapper(handle, handler)
     setattr(handle, _MARK, owner)
     return handle
 
