@@ -43,7 +43,7 @@ async def listening(server: asyncio.AbstractServer) -> AsyncIterator[tuple[str, 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait until something is so."""
     async with asyncio.timeout(10):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - conditions of other threads too
             await asyncio.sleep(0.001)
 
 

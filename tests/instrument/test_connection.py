@@ -98,7 +98,7 @@ def test_reasons_are_bounded() -> None:
 
 
 def test_nodes_come_and_go() -> None:
-    """Idle nodes are given up for new ones and stay in the totals; with none idle, `other` takes the connection."""
+    """Idle nodes are given up for new ones and stay in the totals; with none idle, `other` is used."""
     noted = Noted(capacity=3)
     for number in range(10):
         noted.proxy.open(node=f"n{number}").close()
@@ -127,7 +127,7 @@ def test_as_a_context_manager(error: BaseException | None, reason: str) -> None:
     try:
         with noted.proxy.open():
             if error is not None:
-                raise error
+                raise error  # noqa: TRY301
     except BaseException as it:  # noqa: BLE001
         raised = it
     assert raised is error
@@ -144,7 +144,7 @@ STEPS = st.lists(
 
 @given(STEPS, st.integers(1, 5))
 def test_conservation(steps: list[tuple[str, int, int]], capacity: int) -> None:
-    """Opened = closed + active at every moment, in total and in each account; totals are those of an own count."""
+    """Opened = closed + active at every moment, in all and in each account; an own count agrees."""
     noted = Noted(capacity)
     now, open_, truth = [0.0], list[Connection](), Counter[str]()
     noted.proxy._clock = lambda: now[0]

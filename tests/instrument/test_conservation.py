@@ -1,13 +1,12 @@
 """Thousands of real connections that end in every way: nothing is lost and nothing is counted twice."""
 
 import asyncio
-import socket
 from collections import Counter
 from random import Random
 
 import pytest
 
-from instrument.loops import Loop, both_loops, listening, reset, run, until
+from instrument.loops import Loop, both_loops, reset, run, until
 from proxywatch.instrument import ConnectionClosed, ConnectionOpened, MetricsAwareProxy
 
 AT_ONCE = 100

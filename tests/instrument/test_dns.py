@@ -1,4 +1,4 @@
-"""A DNS handler answers as without the wrapper, and its queries are counted once, in every breakdown at one moment."""
+"""A DNS handler answers as without the wrapper; its queries are counted once, in all breakdowns at a time."""
 
 import asyncio
 import contextlib
@@ -177,7 +177,7 @@ async def test_dnspython_messages() -> None:
     """Messages of dnspython are read by their own methods, and stay what they are."""
     noted = Noted()
 
-    async def handle(query: dns.message.Message) -> dns.message.Message:  # noqa: RUF029
+    async def handle(query: dns.message.Message) -> dns.message.Message:
         response = dns.message.make_response(query)
         response.set_rcode(dns.rcode.BADCOOKIE)
         return response
@@ -222,12 +222,12 @@ def test_ways_to_tell_of_the_cache() -> None:
     server = MetricsAwareDns()
 
     def answers(query: bytes) -> Answer[bytes]:
-        tell_cached(False)
+        tell_cached(False)  # noqa: FBT003
         return Answer(reply(query), cached=True)
 
     def tells(query: bytes) -> bytes:
-        tell_cached(True)
-        tell_cached(False)
+        tell_cached(True)  # noqa: FBT003
+        tell_cached(False)  # noqa: FBT003
         return reply(query)
 
     def silent(query: bytes) -> bytes:
@@ -245,7 +245,7 @@ def test_ways_to_tell_of_the_cache() -> None:
     server.wrap(silent, cached=fault)(ask())
     server.wrap(silent)(ask())
     assert server.get_cache_stats() == CacheStats(2, 1, 2, 2 / 3)
-    tell_cached(True)
+    tell_cached(True)  # noqa: FBT003
 
 
 async def test_tells_of_the_right_query() -> None:
@@ -280,7 +280,7 @@ async def test_handler_that_raises(fault: BaseException, coroutine: bool) -> Non
     """The same object goes on; the query is counted once, without a response."""
     noted = Noted()
 
-    async def later(_query: bytes) -> bytes:  # noqa: RUF029
+    async def later(_query: bytes) -> bytes:
         raise fault
 
     def at_once(_query: bytes) -> bytes:

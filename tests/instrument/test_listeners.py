@@ -44,7 +44,7 @@ def test_told_from_another_thread(new_loop: Loop) -> None:
     """A loop that sleeps is woken."""
     proxy, heard = MetricsAwareProxy(), list[ConnectionOpened]()
 
-    async def hear(event: ConnectionOpened) -> None:  # noqa: RUF029
+    async def hear(event: ConnectionOpened) -> None:
         heard.append(event)
 
     async def main() -> None:
@@ -58,7 +58,7 @@ def test_told_from_another_thread(new_loop: Loop) -> None:
 
 
 async def test_slow_listener_loses_events() -> None:
-    """One that never returns holds nobody up; what does not fit is counted as lost, and the block can be left."""
+    """One that never returns holds nobody up: what does not fit is lost, and the block can be left."""
     proxy = MetricsAwareProxy(grace=0.01)
 
     async def hang(_event: ConnectionOpened) -> None:
@@ -126,7 +126,7 @@ async def test_coroutine_function_that_raises(fault: type[BaseException]) -> Non
     """The task lives on."""
     proxy = MetricsAwareProxy()
 
-    async def fail(event: ConnectionClosed) -> None:  # noqa: RUF029
+    async def fail(event: ConnectionClosed) -> None:
         if event.reason == "bad":
             raise fault
 
@@ -141,7 +141,7 @@ async def test_busy_coroutine_leaves_the_loop_to_others() -> None:
     """A listener that never waits is interrupted between events."""
     proxy, turns = MetricsAwareProxy(), list[int]()
 
-    async def hear(_event: ConnectionOpened) -> None:  # noqa: RUF029
+    async def hear(_event: ConnectionOpened) -> None:
         turns.append(0)
 
     proxy.on("connection-open", hear)
@@ -186,7 +186,7 @@ def test_refusals() -> None:
     with pytest.raises(ValueError, match="at least one event"):
         proxy.on("connection-open", print, size=0)
     with pytest.raises(ValueError, match="inline"):
-        proxy.on("connection-open", asyncio.sleep, inline=True)  # type: ignore[arg-type]
+        proxy.on("connection-open", asyncio.sleep, inline=True)  # type: ignore[call-overload]
 
 
 @given(st.lists(st.sampled_from(["tell", "run", "cancel"]), max_size=40), st.integers(1, 5))

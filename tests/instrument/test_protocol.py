@@ -42,7 +42,7 @@ class BufferedEcho(asyncio.BufferedProtocol):
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
 
-    def get_buffer(self, sizehint: int) -> bytearray:
+    def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002
         return self.buffer
 
     def buffer_updated(self, nbytes: int) -> None:

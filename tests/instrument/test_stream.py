@@ -92,7 +92,7 @@ def test_every_way_to_read_and_write(new_loop: Loop) -> None:
 
 @both_loops
 def test_same_reader_and_writer(new_loop: Loop) -> None:
-    """No stand-ins are handed in, nothing is left on them afterwards, and they are freed without a collection."""
+    """No stand-ins are handed in, and nothing is left on them afterwards."""
     measured, seen = Measured(), list[tuple[object, object, dict[str, object], dict[str, object]]]()
 
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -253,7 +253,7 @@ def test_wrapping_twice_counts_once() -> None:
     wrapped = proxy.wrap_handler(echo)
     assert proxy.wrap_handler(wrapped) is wrapped
     assert wrapped.__wrapped__ is echo  # type: ignore[attr-defined]
-    assert wrapped.__name__ == "echo"  # type: ignore[attr-defined]
+    assert wrapped.__name__ == "echo"
     assert MetricsAwareProxy().wrap_handler(wrapped) is not wrapped
     assert proxy.wrap_handler(functools.partial(echo)) is not None
 

@@ -1,4 +1,4 @@
-"""Servers that others wrote, wrapped as they are: their clients see no difference, and every byte is counted."""
+"""Servers that others wrote, wrapped as they are: clients see no difference, and every byte is counted."""
 
 import asyncio
 import contextlib
@@ -9,12 +9,17 @@ from contextlib import asynccontextmanager, contextmanager
 
 import dns.message
 import dns.query
-import pproxy
+import pproxy  # type: ignore[import-untyped]
 import pytest
-from asyncio_socks_server.config import Config
-from asyncio_socks_server.protocols import LocalTCP
-from dnslib import RR, DNSRecord
-from dnslib.server import BaseResolver, DNSHandler, DNSLogger, DNSServer
+from asyncio_socks_server.config import Config  # type: ignore[import-untyped]
+from asyncio_socks_server.protocols import LocalTCP  # type: ignore[import-untyped]
+from dnslib import RR, DNSRecord  # type: ignore[import-untyped]
+from dnslib.server import (  # type: ignore[import-untyped]
+    BaseResolver,
+    DNSHandler,
+    DNSLogger,
+    DNSServer,
+)
 
 from instrument.loops import Loop, both_loops, listening, reset, run, until
 from proxywatch.instrument import ConnectionClosed, MetricsAwareDns, MetricsAwareProxy, QueryAnswered
@@ -73,7 +78,7 @@ class Measured:
 @both_loops
 @pytest.mark.parametrize("name", ["asyncio_socks_server", "pproxy"])
 def test_proxy(new_loop: Loop, name: str) -> None:
-    """Twenty connections of different sizes, some reset: opened, closed and bytes are what the clients did."""
+    """Twenty connections of different sizes, some reset: counts and bytes are what the clients did."""
     measured, expected_in, expected_out = Measured(), list[int](), list[int]()
 
     async def client(proxy: tuple[str, int], target: tuple[str, int], number: int) -> None:
@@ -113,7 +118,7 @@ def test_proxy(new_loop: Loop, name: str) -> None:
 class Fixed(BaseResolver):  # type: ignore[misc] # dnslib has no types
     """Knows one answer to everything."""
 
-    def resolve(self, request: DNSRecord, handler: DNSHandler) -> DNSRecord:
+    def resolve(self, request: DNSRecord, handler: DNSHandler) -> DNSRecord:  # noqa: ARG002
         """An address, and NXDOMAIN for names of `missing`."""
         answer = request.reply()
         if request.q.qname.matchSuffix("missing"):
@@ -125,7 +130,7 @@ class Fixed(BaseResolver):  # type: ignore[misc] # dnslib has no types
 
 @contextmanager
 def dnslib_server(resolver: BaseResolver, handler: type[DNSHandler], *, tcp: bool) -> Iterator[int]:
-    """dnslib's server in threads of its own; its port."""
+    """The server of dnslib in threads of its own; its port."""
     quiet = DNSLogger(logf=lambda _text: None)
     server = DNSServer(resolver, address="127.0.0.1", port=0, tcp=tcp, logger=quiet, handler=handler)
     server.start_thread()
@@ -137,6 +142,11 @@ def dnslib_server(resolver: BaseResolver, handler: type[DNSHandler], *, tcp: boo
         server.thread.join()
 
 
+def client_of(_request: DNSRecord, asker: DNSHandler) -> str:
+    """The address that a query came from."""
+    return str(asker.client_address[0])
+
+
 @pytest.mark.parametrize("tcp", [False, True])
 @pytest.mark.parametrize("level", ["resolver", "handler"])
 def test_dnslib(tcp: bool, level: str) -> None:  # noqa: FBT001
@@ -146,9 +156,8 @@ def test_dnslib(tcp: bool, level: str) -> None:  # noqa: FBT001
     source = "tcp" if tcp else "udp"
     resolver, handler = Fixed(), DNSHandler
     if level == "resolver":
-        resolver.resolve = measured.wrap(
-            resolver.resolve, source=source, client=lambda _request, asker: asker.client_address[0]
-        )
+        counted = measured.wrap(resolver.resolve, source=source, client=client_of)
+        resolver.__dict__["resolve"] = counted
     else:
 
         class Counting(DNSHandler):  # type: ignore[misc]

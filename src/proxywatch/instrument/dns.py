@@ -108,8 +108,8 @@ class MetricsAwareDns(Hub):
         self,
         handler: Callable[P, Coroutine[Any, Any, Answer[M]]],
         *,
-        source: str | Callable[P, str] = "udp",
-        client: str | Callable[P, str] = "",
+        source: str | Callable[..., str] = "udp",
+        client: str | Callable[..., str] = "",
         cached: Cached | None = None,
     ) -> Callable[P, Coroutine[Any, Any, M]]: ...
 
@@ -118,8 +118,8 @@ class MetricsAwareDns(Hub):
         self,
         handler: Callable[P, Answer[M]],
         *,
-        source: str | Callable[P, str] = "udp",
-        client: str | Callable[P, str] = "",
+        source: str | Callable[..., str] = "udp",
+        client: str | Callable[..., str] = "",
         cached: Cached | None = None,
     ) -> Callable[P, M]: ...
 
@@ -128,8 +128,8 @@ class MetricsAwareDns(Hub):
         self,
         handler: Callable[P, R],
         *,
-        source: str | Callable[P, str] = "udp",
-        client: str | Callable[P, str] = "",
+        source: str | Callable[..., str] = "udp",
+        client: str | Callable[..., str] = "",
         cached: Cached | None = None,
     ) -> Callable[P, R]: ...
 

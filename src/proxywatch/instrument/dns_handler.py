@@ -1,4 +1,4 @@
-"""Counting the queries of a DNS handler, which is given what it would be given and gives what it would give."""
+"""Counting the queries of a DNS handler, which is given and gives what it would without."""
 
 import functools
 import inspect

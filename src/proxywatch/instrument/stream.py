@@ -29,7 +29,7 @@ def wrapped_handler(handler: Handler[P], owner: object, accept: Accept) -> Corou
         return handler  # type: ignore[return-value] # it was made here
 
     async def handle(
-        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *args: P.args, **kwargs: P.kwargs
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, /, *args: P.args, **kwargs: P.kwargs
     ) -> None:
         connection = accept(writer.transport)
         error: BaseException | None = None
