@@ -5,6 +5,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+from proxywatch.instrument.event import ConnectionClosed
+from proxywatch.instrument.hub import Channel
 from proxywatch.instrument.ledger import Account, Ledger
 
 CLOSED, LOST, ERROR, CANCELLED = "closed", "lost", "error", "cancelled"
@@ -30,15 +32,16 @@ class Connection:
     """
 
     __slots__ = (
-        "_account", "_clock", "_closed", "_ledger", "_samples", "bytes_in", "bytes_out", "client", "node",
+        "_account", "_channel", "_clock", "_closed", "_ledger", "_samples", "bytes_in", "bytes_out", "client", "node",
         "number", "reason", "route", "started", "type",
     )  # fmt: skip
 
-    def __init__(  # noqa: PLR0917 - made in one place, as quickly as can be
+    def __init__(  # noqa: PLR0917 - made in one place, quickly
         self,
         ledger: Ledger,
         account: Account,
         clock: Callable[[], float],
+        channel: Channel[ConnectionClosed],
         closed: "Callable[[Connection, float], None]",
         number: int,
         kind: str,
@@ -50,6 +53,7 @@ class Connection:
         self._samples = ledger.samples
         self._account = account
         self._clock = clock
+        self._channel = channel
         self._closed = closed
         self.number = number
         self.type = kind
@@ -92,7 +96,8 @@ class Connection:
             account.closed += 1
             account.seconds += now - self.started
             self._ledger.ended(self.reason)
-        self._closed(self, now)
+        if self._channel.listeners:
+            self._closed(self, now)
         return True
 
     def _advance(self, now: float) -> None:

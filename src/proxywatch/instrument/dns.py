@@ -95,7 +95,7 @@ class MetricsAwareDns(Hub):
         """
         asked = dns_reading.question(message)
         query = Query(self._tally, self._clock, self._on_end, asked, source=source, client=client)
-        if self._received:
+        if self._received.listeners:
             self._received.tell(
                 QueryReceived(
                     self._id(query), query.message_id, query.domain, query.type, source, client, self._time()
@@ -224,7 +224,7 @@ class MetricsAwareDns(Hub):
         return self._tally.counts()
 
     def _on_end(self, query: Query, outcome: Outcome, cache: Cache, code: str, seconds: float) -> None:
-        if self._answered:
+        if self._answered.listeners:
             it = query
             self._answered.tell(
                 QueryAnswered(

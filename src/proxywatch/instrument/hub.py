@@ -16,7 +16,7 @@ _POLL = 0.01
 
 
 class Channel(Generic[E]):
-    """One kind of event. It is true when somebody listens, so that events nobody hears need not be made."""
+    """One kind of event. Where nobody is among its `listeners`, an event need not even be made."""
 
     __slots__ = ("_lock", "_past", "listeners")
 
@@ -24,9 +24,6 @@ class Channel(Generic[E]):
         self.listeners: tuple[Listener[E], ...] = ()
         self._past = NOTHING
         self._lock = threading.Lock()
-
-    def __bool__(self) -> bool:
-        return bool(self.listeners)
 
     def tell(self, event: E) -> None:
         """Tell an event to all who listen."""

@@ -86,9 +86,12 @@ class Ledger:
 
     def ended(self, reason: str) -> None:
         """Book the reason for which a connection has ended. The caller holds the lock."""
-        known = reason in self.reasons or len(self.reasons) < _MOST_REASONS
-        kept = reason if known else OTHER
-        self.reasons[kept] = self.reasons.get(kept, 0) + 1
+        reasons = self.reasons
+        if reason not in reasons:
+            if len(reasons) >= _MOST_REASONS:
+                reason = OTHER
+            reasons.setdefault(reason, 0)
+        reasons[reason] += 1
 
     def accounts(self) -> tuple[Account, ...]:
         """A copy of all accounts."""

@@ -78,13 +78,23 @@ class MetricsAwareProxy(Hub):
             self._number += 1
             account = ledger.account(type, route, node)
             connection = Connection(
-                ledger, account, self._clock, self._on_close, self._number, type, route, node, client
+                ledger,
+                account,
+                self._clock,
+                self._closed,
+                self._tell_closed,
+                self._number,
+                type,
+                route,
+                node,
+                client,
             )
-            ledger.samples.advance(connection.started)
+            if connection.started >= ledger.samples.turn:
+                ledger.samples.advance(connection.started)
             account.opened += 1
             account.active += 1
             account.requests += 1
-        if self._opened:
+        if self._opened.listeners:
             self._opened.tell(ConnectionOpened(self._id(connection), type, route, node, client, self._time()))
         return connection
 
@@ -197,15 +207,14 @@ class MetricsAwareProxy(Hub):
             type=kind, route=_place(route, transport), node=_place(node, transport), client=_client(transport)
         )
 
-    def _on_close(self, connection: Connection, now: float) -> None:
-        if self._closed:
-            it = connection
-            self._closed.tell(
-                ConnectionClosed(
-                    self._id(it), it.type, it.route, it.node, it.client, self._time(), now - it.started,
-                    it.bytes_in, it.bytes_out, it.reason,
-                )
-            )  # fmt: skip
+    def _tell_closed(self, connection: Connection, now: float) -> None:
+        it = connection
+        self._closed.tell(
+            ConnectionClosed(
+                self._id(it), it.type, it.route, it.node, it.client, self._time(), now - it.started,
+                it.bytes_in, it.bytes_out, it.reason,
+            )
+        )  # fmt: skip
 
     def _id(self, connection: Connection) -> str:
         return f"{self._ids}-{connection.number}"
