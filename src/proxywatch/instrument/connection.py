@@ -3,13 +3,24 @@
 from asyncio import CancelledError
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from proxywatch.instrument.event import ConnectionClosed
 from proxywatch.instrument.hub import Channel
-from proxywatch.instrument.ledger import Account, Ledger
+from proxywatch.instrument.ledger import Account, Ledger, Place
 
 CLOSED, LOST, ERROR, CANCELLED = "closed", "lost", "error", "cancelled"
+
+
+class Owner(Protocol):
+    """What a connection needs of the proxy that it belongs to."""
+
+    ledger: Ledger
+    clock: Callable[[], float]
+    closed: Channel[ConnectionClosed]
+
+    def tell_closed(self, connection: "Connection", now: float) -> None:
+        """Tell listeners of its end."""
 
 
 class Connection:
@@ -21,9 +32,7 @@ class Connection:
 
     Attributes:
         number: How many had been opened with it.
-        type: Protocol of the client, as given at the opening.
-        route: Route, as given.
-        node: Upstream, as given.
+        place: Type, route and node, as given at the opening.
         client: Address of the client, as given.
         bytes_in: Bytes received from the client so far.
         bytes_out: Bytes sent to the client so far.
@@ -32,36 +41,22 @@ class Connection:
     """
 
     __slots__ = (
-        "_account", "_channel", "_clock", "_closed", "_ledger", "_samples", "bytes_in", "bytes_out", "client", "node",
-        "number", "reason", "route", "started", "type",
+        "_account", "_clock", "_owner", "_samples",
+        "bytes_in", "bytes_out", "client", "number", "place", "reason", "started",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0917 - made in one place, quickly
-        self,
-        ledger: Ledger,
-        account: Account,
-        clock: Callable[[], float],
-        channel: Channel[ConnectionClosed],
-        closed: "Callable[[Connection, float], None]",
-        number: int,
-        kind: str,
-        route: str,
-        node: str,
-        client: str,
+        self, owner: Owner, account: Account, place: Place, client: str, number: int, started: float
     ) -> None:
-        self._ledger = ledger
-        self._samples = ledger.samples
+        self._owner = owner
+        self._clock = owner.clock
+        self._samples = owner.ledger.samples
         self._account = account
-        self._clock = clock
-        self._channel = channel
-        self._closed = closed
-        self.number = number
-        self.type = kind
-        self.route = route
-        self.node = node
+        self.place = place
         self.client = client
+        self.number = number
+        self.started = started
         self.bytes_in = self.bytes_out = 0
-        self.started = clock()
         self.reason = ""
 
     def received(self, size: int) -> None:
@@ -80,28 +75,32 @@ class Connection:
 
     def requested(self) -> None:
         """A further request came on this connection; the first is counted at the opening."""
-        with self._ledger.lock:
+        with self._owner.ledger.lock:
             self._samples.advance(self._clock())
             self._account.requests += 1
 
     def close(self, reason: str = CLOSED) -> bool:
         """It has ended; whether this was the first to say so. What later ones say is ignored."""
+        owner, account = self._owner, self._account
         now = self._clock()
-        account = self._account
-        with self._ledger.lock:
+        ledger = owner.ledger
+        with ledger.lock:
             if self.reason:
                 return False
-            self.reason = reason or CLOSED
+            self.reason = reason = reason or CLOSED
             account.active -= 1
             account.closed += 1
             account.seconds += now - self.started
-            self._ledger.ended(self.reason)
-        if self._channel.listeners:
-            self._closed(self, now)
+            if reason in ledger.reasons:
+                ledger.reasons[reason] += 1
+            else:
+                ledger.new_reason(reason)
+        if owner.closed.listeners:
+            owner.tell_closed(self, now)
         return True
 
     def _advance(self, now: float) -> None:
-        with self._ledger.lock:
+        with self._owner.ledger.lock:
             self._samples.advance(now)
 
     def __enter__(self) -> Self:

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from proxywatch.instrument.samples import Samples, Window
 
+Place = tuple[str, str, str]
+"""Type, route and node of a connection."""
+
 OTHER = "other"
 TYPES = ("tcp", "socks4", "socks5", "http", "https", "connect", "websocket", "udp")
 _MOST_REASONS = 32
@@ -66,7 +69,7 @@ class Ledger:
     the totals. When none is idle, the connection is booked under `other`.
     """
 
-    __slots__ = ("_accounts", "_past", "_types", "capacity", "lock", "reasons", "samples")
+    __slots__ = ("_past", "_types", "capacity", "known", "lock", "reasons", "samples")
 
     def __init__(self, now: float, types: tuple[str, ...] = TYPES, capacity: int = 4096) -> None:
         if capacity < 1:
@@ -75,33 +78,25 @@ class Ledger:
         self.lock = threading.Lock()
         self.reasons: dict[str, int] = {}
         self._types = frozenset(types)
-        self._accounts: dict[tuple[str, str, str], Account] = {}
+        self.known: dict[Place, Account] = {}
         self._past = Account(OTHER, OTHER, OTHER)
         self.samples = Samples(now, self._sampled)
 
-    def account(self, kind: str, route: str, node: str) -> Account:
+    def account(self, place: Place) -> Account:
         """The account for a new connection. The caller holds the lock."""
-        found = self._accounts.get((kind, route, node))
-        return found if found is not None else self._open_account(kind, route, node)
+        found = self.known.get(place)
+        return found if found is not None else self._opened(*place)
 
-    def ended(self, reason: str) -> None:
-        """Book the reason for which a connection has ended. The caller holds the lock."""
-        reasons = self.reasons
-        if reason not in reasons:
-            if len(reasons) >= _MOST_REASONS:
-                reason = OTHER
-            reasons.setdefault(reason, 0)
-        reasons[reason] += 1
-
-    def accounts(self) -> tuple[Account, ...]:
-        """A copy of all accounts."""
-        with self.lock:
-            return tuple(account.copy() for account in self._accounts.values())
+    def new_reason(self, reason: str) -> None:
+        """Book a reason for which no connection has ended so far. The caller holds the lock."""
+        if len(self.reasons) >= _MOST_REASONS:
+            reason = OTHER
+        self.reasons[reason] = self.reasons.get(reason, 0) + 1
 
     def books(self) -> tuple[tuple[Account, ...], dict[str, int]]:
         """A copy of all accounts, and closed connections by reason, at one moment."""
         with self.lock:
-            return tuple(account.copy() for account in self._accounts.values()), dict(self.reasons)
+            return tuple(account.copy() for account in self.known.values()), dict(self.reasons)
 
     def total(self) -> Account:
         """All accounts added up, with those given up."""
@@ -117,13 +112,13 @@ class Ledger:
         """Open connections by whatever `key` says of an account."""
         found: dict[str, int] = {}
         with self.lock:
-            for account in self._accounts.values():
+            for account in self.known.values():
                 found[key(account)] = found.get(key(account), 0) + account.active
         return found
 
     def _total(self) -> Account:
         total = self._past.copy()
-        for account in self._accounts.values():
+        for account in self.known.values():
             total.add(account)
         return total
 
@@ -131,16 +126,16 @@ class Ledger:
         total = self._total()
         return total.requests, total.bytes_in, total.bytes_out
 
-    def _open_account(self, kind: str, route: str, node: str) -> Account:
+    def _opened(self, kind: str, route: str, node: str) -> Account:
         if kind not in self._types and kind != OTHER:
-            return self.account(OTHER, route, node)
-        if len(self._accounts) >= self.capacity and not self._give_one_up():
+            return self.account((OTHER, route, node))
+        if len(self.known) >= self.capacity and not self._give_one_up():
             kind = route = node = OTHER
-        return self._accounts.setdefault((kind, route, node), Account(kind, route, node))
+        return self.known.setdefault((kind, route, node), Account(kind, route, node))
 
     def _give_one_up(self) -> bool:
-        idle = next((key for key, account in self._accounts.items() if not account.active), None)
+        idle = next((key for key, account in self.known.items() if not account.active), None)
         if idle is None:
             return False
-        self._past.add(self._accounts.pop(idle))
+        self._past.add(self.known.pop(idle))
         return True

@@ -14,7 +14,7 @@ from proxywatch.instrument.protocol import wrapped_factory
 from proxywatch.instrument.samples import Window
 from proxywatch.instrument.stream import CoroutineHandler, Handler, P, wrapped_handler
 
-Place = str | Callable[[asyncio.BaseTransport], str]
+Name = str | Callable[[asyncio.BaseTransport], str]
 """A route or node: a name, or a function that names it when a connection arrives, given its transport."""
 
 
@@ -56,9 +56,9 @@ class MetricsAwareProxy(Hub):
         ids: str | None = None,
     ) -> None:
         self._opened = Channel[ConnectionOpened]()
-        self._closed = Channel[ConnectionClosed]()
-        super().__init__((self._opened, self._closed), grace)
-        self._clock = clock
+        self.closed = Channel[ConnectionClosed]()
+        super().__init__((self._opened, self.closed), grace)
+        self.clock = clock
         self._time = time
         self._ids = token_hex(4) if ids is None else ids
         self._number = 0
@@ -73,27 +73,16 @@ class MetricsAwareProxy(Hub):
         client: str = "",
     ) -> Connection:
         """A connection was opened; the caller reports its bytes and its end to what is returned."""
-        ledger = self.ledger
+        ledger, place, now = self.ledger, (type, route, node), self.clock()
         with ledger.lock:
+            if now >= ledger.samples.turn:
+                ledger.samples.advance(now)
             self._number += 1
-            account = ledger.account(type, route, node)
-            connection = Connection(
-                ledger,
-                account,
-                self._clock,
-                self._closed,
-                self._tell_closed,
-                self._number,
-                type,
-                route,
-                node,
-                client,
-            )
-            if connection.started >= ledger.samples.turn:
-                ledger.samples.advance(connection.started)
+            account = ledger.known.get(place) or ledger.account(place)
             account.opened += 1
             account.active += 1
             account.requests += 1
+            connection = Connection(self, account, place, client, self._number, now)
         if self._opened.listeners:
             self._opened.tell(ConnectionOpened(self._id(connection), type, route, node, client, self._time()))
         return connection
@@ -103,8 +92,8 @@ class MetricsAwareProxy(Hub):
         handler: Handler[P],
         *,
         type: str = "tcp",  # noqa: A002
-        route: Place = "default",
-        node: Place = "",
+        route: Name = "default",
+        node: Name = "",
     ) -> CoroutineHandler[P]:
         """Count the connections of a handler for `asyncio.start_server`. It stays as `__wrapped__`.
 
@@ -118,8 +107,8 @@ class MetricsAwareProxy(Hub):
         factory: Callable[[], asyncio.BaseProtocol],
         *,
         type: str = "tcp",  # noqa: A002
-        route: Place = "default",
-        node: Place = "",
+        route: Name = "default",
+        node: Name = "",
     ) -> Callable[[], asyncio.BaseProtocol]:
         """Count the connections of a protocol factory for `loop.create_server`. It stays as `__wrapped__`.
 
@@ -161,9 +150,19 @@ class MetricsAwareProxy(Hub):
             case "connection-open":
                 return self._subscribe(self._opened, listener, size, inline=inline)
             case "connection-close":
-                return self._subscribe(self._closed, listener, size, inline=inline)
+                return self._subscribe(self.closed, listener, size, inline=inline)
             case _:
                 raise ValueError(f"There is no event {event!r}.")
+
+    def tell_closed(self, connection: Connection, now: float) -> None:
+        """Tell listeners of the end of a connection; for the connection itself."""
+        it = connection
+        self.closed.tell(
+            ConnectionClosed(
+                self._id(it), *it.place, it.client, self._time(), now - it.started,
+                it.bytes_in, it.bytes_out, it.reason,
+            )
+        )  # fmt: skip
 
     def get_active_connections(self) -> int:
         """Connections that are open."""
@@ -192,35 +191,26 @@ class MetricsAwareProxy(Hub):
 
     def get_requests_per_second(self, seconds: Window = 10) -> float:
         """Requests per second, over the last whole seconds."""
-        return self.ledger.rates(self._clock(), seconds)[0]
+        return self.ledger.rates(self.clock(), seconds)[0]
 
     def get_throughput(self, seconds: Window = 10) -> Throughput:
         """Bytes per second, over the last whole seconds."""
-        return Throughput(*self.ledger.rates(self._clock(), seconds)[1:])
+        return Throughput(*self.ledger.rates(self.clock(), seconds)[1:])
 
     def get_totals(self) -> Account:
         """All counts so far, over all types, routes and nodes, at one moment."""
         return self.ledger.total()
 
-    def _accept(self, transport: asyncio.BaseTransport, kind: str, route: Place, node: Place) -> Connection:
+    def _accept(self, transport: asyncio.BaseTransport, kind: str, route: Name, node: Name) -> Connection:
         return self.open(
-            type=kind, route=_place(route, transport), node=_place(node, transport), client=_client(transport)
+            type=kind, route=_named(route, transport), node=_named(node, transport), client=_client(transport)
         )
-
-    def _tell_closed(self, connection: Connection, now: float) -> None:
-        it = connection
-        self._closed.tell(
-            ConnectionClosed(
-                self._id(it), it.type, it.route, it.node, it.client, self._time(), now - it.started,
-                it.bytes_in, it.bytes_out, it.reason,
-            )
-        )  # fmt: skip
 
     def _id(self, connection: Connection) -> str:
         return f"{self._ids}-{connection.number}"
 
 
-def _place(place: Place, transport: asyncio.BaseTransport) -> str:
+def _named(place: Name, transport: asyncio.BaseTransport) -> str:
     if isinstance(place, str):
         return place
     try:
