@@ -146,8 +146,8 @@ STEPS = st.lists(
 def test_conservation(steps: list[tuple[str, int, int]], capacity: int) -> None:
     """Opened = closed + active at every moment, in all and in each account; an own count agrees."""
     noted = Noted(capacity)
-    now, open_, truth = [0.0], list[Connection](), Counter[str]()
-    noted.proxy._clock = lambda: now[0]
+    now, open_, truth = [noted.clock.monotonic()], list[Connection](), Counter[str]()
+    noted.proxy.clock = lambda: now[0]
     for step, which, size in steps:
         if step == "open":
             open_.append(noted.proxy.open(node=f"n{which}", route=f"r{size}"))

@@ -67,6 +67,7 @@ LONGEST = (b"\x3f" + b"a" * 63) * 3 + b"\x3d" + b"a" * 61 + b"\0"
         wire(b"\xc0\x04"),
         wire(b"\xc0\xff"),
         wire(LONGEST[:-1] + b"\1a\0"),
+        wire((b"\x3f" + b"a" * 63) * 3 + b"\x3e" + b"a" * 62 + b"\0"),
         wire(b"\1a" * 128 + b"\0"),
         HEAD + b"\1a" * 30_000,
     ],

@@ -64,7 +64,9 @@ class Listener(Generic[E]):
     def put(self, event: E) -> None:
         """Tell an event; from any thread."""
         with self._lock:
-            if self.ended or len(self._queue) >= self._size:
+            if self.ended:
+                return
+            if len(self._queue) >= self._size:
                 self._lost += 1
                 return
             self._queue.append(event)
@@ -86,7 +88,7 @@ class Listener(Generic[E]):
     def _called(self, event: E) -> bool:
         """Call a plain function; True, or what it raises."""
         result = self._call(event)
-        if inspect.iscoroutine(result):
+        if result is not None and inspect.iscoroutine(result):
             result.close()
             raise TypeError("A listener that returns a coroutine must be a coroutine function.")
         return True
@@ -177,14 +179,16 @@ class InlineListener(Listener[E]):
 
     def put(self, event: E) -> None:
         """Tell an event."""
+        if self.ended:
+            return
         try:
-            well = not self.ended and self._called(event)
+            self._called(event)
         except (Exception, asyncio.CancelledError):  # noqa: BLE001 - counted
-            well = False
-        with self._lock:
-            self._delivered += well
-            self._lost += self.ended and not well
-            self._failed += not self.ended and not well
+            with self._lock:
+                self._failed += 1
+        else:
+            with self._lock:
+                self._delivered += 1
 
 
 def listener(call: Callable[[T], object], *, size: int, inline: bool) -> Listener[T]:
