@@ -2,7 +2,7 @@
 
 from typing import Literal, NamedTuple, Protocol
 
-Transport = Literal["udp", "tcp", "doh"]
+Transport = Literal["udp", "tcp", "https"]
 Cached = Literal["hit", "miss", "uncacheable"]
 
 

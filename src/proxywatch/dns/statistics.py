@@ -73,7 +73,7 @@ class Statistics(msgspec.Struct, frozen=True):
         queries: Queries answered; equal to `cache.hits + cache.misses + cache.uncacheable`.
         queries_per_second: Over the last seconds.
         by_type: Queries by record type.
-        by_source: Queries by transport: udp, tcp, doh.
+        by_source: Queries by transport: udp, tcp, https.
         response_codes: Replies by their code.
         cache: The cache.
         top_domains: The names that were asked for most, most often first.
@@ -90,23 +90,49 @@ class Statistics(msgspec.Struct, frozen=True):
     upstreams: tuple[UpstreamStatistics, ...]
 
 
-class Figures(Protocol):
-    """What is counted by whoever watches the queries."""
+class Breakdown(Protocol):
+    """Counts of whoever watches the queries."""
 
-    def queries_per_second(self) -> float:
-        """Over the last seconds."""
-
+    @property
     def by_type(self) -> Mapping[str, int]:
         """Queries by record type."""
 
+    @property
     def by_source(self) -> Mapping[str, int]:
         """Queries by transport."""
 
-    def response_codes(self) -> Mapping[str, int]:
-        """Replies by code."""
+    @property
+    def by_response_code(self) -> Mapping[str, int]:
+        """Queries by the code of their reply."""
 
-    def top_domains(self, limit: int) -> Sequence[tuple[str, int, int]]:
-        """(name, count, error), most often first."""
+
+class Frequent(Protocol):
+    """A name that is asked for often."""
+
+    @property
+    def domain(self) -> str:
+        """The name."""
+
+    @property
+    def count(self) -> int:
+        """How often."""
+
+    @property
+    def error(self) -> int:
+        """By how much `count` may be too high."""
+
+
+class Figures(Protocol):
+    """Whoever watches the queries, as far as the document needs it."""
+
+    def get_queries_per_second(self) -> float:
+        """Over the last seconds."""
+
+    def get_counts(self) -> Breakdown:
+        """Since the start."""
+
+    def get_top_domains(self, limit: int = 10) -> Sequence[Frequent]:
+        """Most often first."""
 
 
 def statistics(
@@ -122,14 +148,17 @@ def statistics(
         now: Monotonic seconds.
         limit: How many names to show.
     """
+    breakdown = figures.get_counts()
     return Statistics(
         queries=counts.queries,
-        queries_per_second=figures.queries_per_second(),
-        by_type=dict(figures.by_type()),
-        by_source=dict(figures.by_source()),
-        response_codes=dict(figures.response_codes()),
+        queries_per_second=figures.get_queries_per_second(),
+        by_type=dict(breakdown.by_type),
+        by_source=dict(breakdown.by_source),
+        response_codes=dict(breakdown.by_response_code),
         cache=_cache(counts, cache),
-        top_domains=tuple(Domain(*each) for each in figures.top_domains(limit)),
+        top_domains=tuple(
+            Domain(each.domain, each.count, each.error) for each in figures.get_top_domains(limit)
+        ),
         upstreams=tuple(UpstreamStatistics(*each) for each in pool.rows(now)),
     )
 

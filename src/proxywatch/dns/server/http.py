@@ -80,7 +80,7 @@ class DohServer:
         query = doh.query(request.method, request.target, request.kind, bytes(request.body))
         if isinstance(query, Reply):
             return query
-        return doh.respond((await self._handler.answer(query, "doh", client)).wire)
+        return doh.respond((await self._handler.answer(query, "https", client)).wire)
 
 
 @dataclass(slots=True)
