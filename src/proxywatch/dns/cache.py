@@ -15,7 +15,7 @@ from struct import Struct, pack_into, unpack_from
 from proxywatch.dns import message
 from proxywatch.dns.message import ANSWER, AUTHORITY, HEADER, NOERROR, NXDOMAIN, Question, Response
 
-_OVERHEAD = 760
+_OVERHEAD = 560
 """Bytes beside name, message and places of TTLs: objects, key, and places in the two tables (measured)."""
 _PLACES = Struct("!H")
 _STALE_TTL = 30

@@ -1,17 +1,11 @@
-"""What the tests of the forwarder share."""
+"""What runs on a loop, runs on both loops."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-import pytest
 import uvloop
 
 
-@pytest.fixture(params=["asyncio", "uvloop"])
-def event_loop_policy(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoopPolicy:
-    """Every asynchronous test runs on both loops."""
-    policies: dict[str, Callable[[], asyncio.AbstractEventLoopPolicy]] = {
-        "asyncio": asyncio.DefaultEventLoopPolicy,
-        "uvloop": uvloop.EventLoopPolicy,
-    }
-    return policies[request.param]()
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The loop of the standard library, and the one that the daemon runs on."""
+    return {"asyncio": asyncio.SelectorEventLoop, "uvloop": uvloop.new_event_loop}
