@@ -5,11 +5,14 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import cast
 
 import dns.flags
 import dns.message
 import dns.rcode
 import dns.rrset
+
+from proxywatch.dns.server import sockets
 
 Message = dns.message.Message
 Packets = list[bytes]
@@ -73,8 +76,7 @@ class _Udp(asyncio.DatagramProtocol):
         self.upstream = upstream
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self.transport = transport
+        self.transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         query = dns.message.from_wire(data)
@@ -116,11 +118,10 @@ async def fake_upstream(upstream: FakeUpstream) -> AsyncIterator[FakeUpstream]:
             if upstream.chopped:
                 await asyncio.sleep(0)
 
-    transport, _ = await loop.create_datagram_endpoint(
-        lambda: _Udp(upstream), local_addr=("127.0.0.1", upstream.port)
-    )
-    upstream.port = transport.get_extra_info("sockname")[1]
-    server = await asyncio.start_server(serve, "127.0.0.1", upstream.port)
+    udp, tcp = sockets.pair((socket.AF_INET, "127.0.0.1", upstream.port), "test")
+    upstream.port = tcp.getsockname()[1]
+    transport, _ = await loop.create_datagram_endpoint(lambda: _Udp(upstream), sock=udp)
+    server = await asyncio.start_server(serve, sock=tcp)
     try:
         yield upstream
     finally:
