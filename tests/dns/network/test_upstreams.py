@@ -34,7 +34,7 @@ async def pool(*urls: str, **settings: object) -> AsyncIterator[Pool]:
     """The resolvers of these settings."""
     made = Settings(
         upstream=tuple(map(UpstreamUrl.parse, urls)),
-        **{"via": Via("direct"), "timeout": Duration(0.3), "deadline": Duration(1.0)} | settings,  # type: ignore[arg-type]
+        **{"via": Via("direct"), "timeout": Duration(0.2), "deadline": Duration(0.5)} | settings,  # type: ignore[arg-type]
     )
     async with TaskGroup() as group:
         resolvers = assemble.pool(made, group, SystemClock(), Random(1))
