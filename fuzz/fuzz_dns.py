@@ -1,8 +1,8 @@
-"""Invariant of the DNS forwarder: whatever a client or a resolver sends, the answer is a message that dnspython reads.
+"""Invariant of the DNS forwarder: whatever anybody sends, a client is told a message that dnspython reads.
 
-A client's message gets no reply or one with its id, which says that it is a response, within the size that the
-client takes. A resolver's message is read or refused; what was read is served to a client as it was, from the
-cache, later, stale, with and without EDNS.
+A client's message gets no reply or one with its id, which says that it is a response, within the size that
+the client takes. A resolver's message is read or refused; what was read is told to clients as it was: fresh,
+later, stale, with and without EDNS.
 
 python fuzz/fuzz_dns.py [SECONDS] [SEED]
 """
@@ -13,10 +13,10 @@ from contextlib import suppress
 
 import dns.exception
 import dns.message
-from dns_messages import query
-from dns_upstreams import answer
 from mutate import fuzz
 
+from dns_messages import query
+from dns_upstreams import answer
 from proxywatch.dns import message, reply
 from proxywatch.dns.access import Access
 from proxywatch.dns.cache import Cache, Terms

@@ -2,8 +2,8 @@
 
 import dns.flags
 import dns.message
-from dns_upstreams import answer
 
+from dns_upstreams import answer
 from proxywatch.dns import message
 from proxywatch.dns.message import Question, Response
 from proxywatch.dns.names import to_wire

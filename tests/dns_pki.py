@@ -26,7 +26,8 @@ def make_pki(folder: Path) -> Pki:
     """Have openssl make one."""
     pki = Pki(folder / "cert.pem", folder / "key.pem")
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+         "-days", "2",
          "-subj", "/CN=dns.test", "-addext", "subjectAltName=DNS:dns.test,IP:127.0.0.1",
          "-keyout", str(pki.key), "-out", str(pki.certificate)],
         check=True, capture_output=True,

@@ -1,4 +1,4 @@
-"""Resolvers that answer as a test wants: by UDP and TCP on one port of the loopback, with dnspython's messages."""
+"""Resolvers that answer as a test wants: by UDP and TCP on one port of the loopback, with dnspython."""
 
 import asyncio
 import socket

@@ -5,10 +5,10 @@ import tracemalloc
 
 import dns.flags
 import pytest
-from dns_messages import asked, response, soa, ttls
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dns_messages import asked, response, soa, ttls
 from proxywatch.dns.cache import Cache, Terms
 from proxywatch.dns.message import NXDOMAIN, REFUSED, SERVFAIL
 

@@ -3,10 +3,10 @@
 from base64 import urlsafe_b64encode
 
 import pytest
-from dns_messages import query as dns_query
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dns_messages import query as dns_query
 from proxywatch.dns.server.doh import KIND, Reply, freshness, query, respond
 
 

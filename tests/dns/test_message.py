@@ -8,10 +8,10 @@ import dns.message
 import dns.name
 import dns.rdatatype
 import pytest
-from dns_upstreams import answer
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dns_upstreams import answer
 from proxywatch.dns import message
 from proxywatch.dns.message import A, Question
 from proxywatch.dns.names import to_text, to_wire
@@ -28,10 +28,14 @@ def wire_of(name: dns.name.Name) -> bytes:
 
 
 @given(
-    NAMES, st.integers(0, 65535), st.booleans(), st.booleans(), st.sampled_from([None, 0, 512, 1232, 65535])
+    name=NAMES,
+    ident=st.integers(0, 65535),
+    do=st.booleans(),
+    cd=st.booleans(),
+    payload=st.sampled_from([None, 0, 512, 1232, 65535]),
 )
 def test_a_query_is_what_dnspython_wrote(
-    name: dns.name.Name, ident: int, do: bool, cd: bool, payload: int | None
+    name: dns.name.Name, ident: int, *, do: bool, cd: bool, payload: int | None
 ) -> None:
     query = dns.message.make_query(name, "AAAA", use_edns=payload is not None, want_dnssec=False, id=ident)
     if payload is not None:
@@ -46,8 +50,8 @@ def test_a_query_is_what_dnspython_wrote(
     assert (parsed.edns is None) == (payload is None)
 
 
-@given(NAMES, st.booleans(), st.booleans(), st.integers(0, 2**64))
-def test_dnspython_reads_what_we_ask_upstreams(name: dns.name.Name, do: bool, cd: bool, toss: int) -> None:
+@given(name=NAMES, do=st.booleans(), cd=st.booleans(), toss=st.integers(0, 2**64))
+def test_dnspython_reads_what_we_ask_upstreams(name: dns.name.Name, *, do: bool, cd: bool, toss: int) -> None:
     question = Question(wire_of(name).lower(), 15, 1, do, cd)
     spelling = spelled(question.name, Random(toss).getrandbits)
     assert spelling.lower() == question.name
@@ -73,8 +77,8 @@ RECORDS = st.sampled_from(
 )
 
 
-@given(st.lists(RECORDS, max_size=6, unique=True), st.booleans())
-def test_a_response_is_what_dnspython_wrote_less_its_opt(records: list[str], edns: bool) -> None:
+@given(records=st.lists(RECORDS, max_size=6, unique=True), edns=st.booleans())
+def test_a_response_is_what_dnspython_wrote_less_its_opt(records: list[str], *, edns: bool) -> None:
     query = dns.message.make_query("example.test", "A", use_edns=edns)
     sent = answer(query, *records, authority="test. 30 IN SOA ns.test. admin.test. 1 2 3 4 60")
     wire = sent.to_wire()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxywatch.dns.message import A, NOERROR, NXDOMAIN
+from proxywatch.dns.message import NOERROR, NXDOMAIN, A
 from proxywatch.dns.names import Blocked, local, read_blocked, to_wire
 from proxywatch.errors import ParseError
 

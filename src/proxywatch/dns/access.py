@@ -1,4 +1,4 @@
-"""Who may ask: loopback, and the networks that the operator allows. Nobody else, so this is no open resolver."""
+"""Who may ask: loopback, and the networks that the operator allows; nobody else: this is no open resolver."""
 
 from collections import OrderedDict
 from collections.abc import Sequence

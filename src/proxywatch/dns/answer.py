@@ -11,8 +11,9 @@ class Answer(NamedTuple):
 
     Attributes:
         wire: The message; empty where the query deserves no reply.
-        cached: `hit`, answered from the cache, stale and negative answers included; `miss`, it could have been;
-            `uncacheable`, a query that the cache has no part in: malformed, refused, blocked, answered locally.
+        cached: `hit`, answered from the cache, stale and negative answers included; `miss`, upstreams were
+            asked; `uncacheable`, the cache has no part in it: malformed, refused, blocked, or a name that
+            stays here.
     """
 
     wire: bytes

@@ -194,8 +194,7 @@ def _may_be_kept(response: Response) -> bool:
 def _has_answer(question: Question, response: Response) -> bool:
     """Whether there are records of the type that was asked for, or any record where all are."""
     return any(
-        record.section == ANSWER and (record.type == question.type or question.type == _ANY)
-        for record in response.records
+        record.section == ANSWER and question.type in {record.type, _ANY} for record in response.records
     )
 
 

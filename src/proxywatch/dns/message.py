@@ -42,9 +42,11 @@ _POINTER_LIMIT = 127
 _POINTER, _LABEL_TYPE = 0xC0, 0xC0
 _PLAIN_SIZE = 512
 
-# Where the names start in the data of types that may be compressed; the rest of the data follows the names.
-_NAMES_IN_DATA = {NS: (0, 1, 0), CNAME: (0, 1, 0), PTR: (0, 1, 0), DNAME: (0, 1, 0), MX: (2, 1, 0), SRV: (6, 1, 0),
-                  SOA: (0, 2, 20)}  # fmt: skip
+# Data of types that may be compressed: bytes before the names, how many names, bytes after them.
+_NAMES_IN_DATA = {
+    NS: (0, 1, 0), CNAME: (0, 1, 0), PTR: (0, 1, 0), DNAME: (0, 1, 0), MX: (2, 1, 0), SRV: (6, 1, 0),
+    SOA: (0, 2, 20),
+}  # fmt: skip
 _DATA_SIZES = {A: 4, AAAA: 16}
 
 

@@ -1,4 +1,4 @@
-"""Names as people write them and as messages carry them; lists of names that are blocked; names that stay here."""
+"""Names as people write them and as messages carry them; names that are blocked, and names that stay here."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -28,7 +28,7 @@ def to_wire(name: str) -> bytes:
 
 
 def to_text(wire: bytes) -> str:
-    """A name for people: whatever is not printable ASCII, or would be taken for a dot, is escaped as \\DDD."""
+    r"""A name for people: what is not printable ASCII, or would be taken for a dot, is escaped as \DDD."""
     labels, at = [], 0
     while length := wire[at]:
         labels.append("".join(map(_shown, wire[at + 1 : at + 1 + length])))
@@ -93,8 +93,8 @@ class Local(NamedTuple):
 def local(name: bytes, kind: int) -> Local | None:
     """What to say of names that must not be sent to an upstream; None for all others.
 
-    `localhost` is this machine and `invalid` does not exist (RFC 6761); `onion` is not for the DNS (RFC 7686);
-    `resolver.arpa` is about the resolver that was asked (RFC 9462).
+    `localhost` is this machine and `invalid` does not exist (RFC 6761); `onion` is not for the DNS
+    (RFC 7686); `resolver.arpa` is about the resolver that was asked (RFC 9462).
     """
     last = name[_last_label(name) :]
     if last == b"\x09localhost\0":

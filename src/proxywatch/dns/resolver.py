@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 _META = frozenset((0, message.OPT, *range(249, 253)))
 """Types that are no question to a resolver: OPT, TKEY, TSIG, IXFR, AXFR."""
 _CLASSES = frozenset((0, 254, 255))
+_LOCAL_TTL = 86400
+_OPCODE = message.OPCODE >> 8
 _SILENCE = Answer(b"", "uncacheable")
 
 
@@ -30,8 +32,8 @@ _SILENCE = Answer(b"", "uncacheable")
 class Counts:
     """Queries that were answered, since the start; `hits + misses + uncacheable == queries` at any time.
 
-    `stale`, `joined` and `failed` are among them: stale answers, queries that waited for another's answer, and
-    queries for which no upstream had one.
+    `stale`, `joined` and `failed` are among them: stale answers, queries that waited for another's answer,
+    and queries for which no upstream had one.
     """
 
     queries: int = 0
@@ -116,7 +118,7 @@ class Resolver:
             answer = answer._replace(wire=reply.truncated(parsed, answer.wire))
         self._count(answer)
         if self._observer is not None:
-            self._tell(self._observer, query, transport, client, answer, began)
+            self._tell(self._observer, query, (transport, client), answer, began)
         return answer
 
     # Before the cache
@@ -128,19 +130,24 @@ class Resolver:
         standing = self._bounds.access.standing(client)
         if standing == "refused":
             return _refusal(wire, REFUSED)
-        if wire[2] & 0x78:
+        if wire[2] & _OPCODE:
             return _refusal(wire, NOTIMP)
         try:
             query = message.parse_query(wire)
         except ParseError:
             return _refusal(wire, FORMERR)
-        if standing != "local" and transport == "udp":
-            verdict = self._bounds.rate.admit(client, now)
-            if verdict == "drop":
-                return _SILENCE
-            if verdict == "truncate":
-                return Answer(reply.truncated(query, reply.error(query, 0)), "uncacheable")
-        return self._answered_here(query) or query
+        limited = standing == "allowed" and transport == "udp"
+        return (
+            (self._too_often(query, client, now) if limited else None) or self._answered_here(query) or query
+        )
+
+    def _too_often(self, query: Query, client: str, now: float) -> Answer | None:
+        verdict = self._bounds.rate.admit(client, now)
+        if verdict == "answer":
+            return None
+        if verdict == "drop":
+            return _SILENCE
+        return Answer(reply.truncated(query, reply.error(query, message.NOERROR)), "uncacheable")
 
     def _answered_here(self, query: Query) -> Answer | None:
         question = query.question
@@ -226,22 +233,13 @@ class Resolver:
             counts.uncacheable += 1
 
     def _tell(
-        self,
-        observer: Observer,
-        query: bytes,
-        transport: Transport,
-        client: str,
-        answer: Answer,
-        began: float,
+        self, observer: Observer, query: bytes, origin: tuple[Transport, str], answer: Answer, began: float
     ) -> None:
         try:
-            observer.answered(query, transport, client, answer, self._clock.monotonic() - began)
+            observer.answered(query, *origin, answer, self._clock.monotonic() - began)
         except Exception:
             log.exception("an observer of DNS queries failed")
             self._observer = None
-
-
-_LOCAL_TTL = 86400
 
 
 def _refusal(wire: bytes, rcode: int) -> Answer:

@@ -119,17 +119,17 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         listen: Where clients ask, by UDP and TCP.
         upstream: Resolvers, in the order in which they are asked; the next one is asked when one fails.
-        via: How resolvers are reached: direct, node:ID, country:CC or socks5h://[user@]host:port. It has to be
-            written out. Through a proxy every query goes by TCP, and fails rather than going direct.
+        via: How resolvers are reached: direct, node:ID, country:CC or socks5h://[user@]host:port. It has to
+            be written out. Through a proxy every query goes by TCP, and fails rather than going direct.
         via_password_file: File with the password for `via`.
         bootstrap: Addresses of resolvers that only find the addresses of upstreams given by name.
-        ca_file: Certificates of the authorities that resolvers' certificates are checked against; empty for the
-            system's.
+        ca_file: Certificates of the authorities that resolvers' certificates are checked against; empty for
+            the system's.
         randomize_case: Whether queries by UDP spell names in random case, which forged answers have to match.
         timeout: The longest that one resolver may take.
         deadline: The longest that all of them together may take; then the reply is SERVFAIL.
         allow: Networks that may ask, beside this machine.
-        per_client: The most queries a second that a client may ask by UDP, other than this machine; 0 for any.
+        per_client: The most queries a second that a client other than this machine may ask by UDP; 0 for any.
         in_flight: The most queries that may wait for resolvers at once.
         in_flight_per_client: The same for one client.
         connections: The most connections of clients at once.

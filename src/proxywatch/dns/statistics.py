@@ -136,7 +136,7 @@ class Figures(Protocol):
 
 
 def statistics(
-    figures: Figures, counts: Counts, cache: Cache, pool: Pool, now: float, limit: int = 20
+    figures: Figures, counts: Counts, cache: Cache, pool: Pool, *, now: float, limit: int = 20
 ) -> Statistics:
     """Put the document together.
 

@@ -11,9 +11,9 @@ import dns.flags
 import dns.message
 import dns.rcode
 import pytest
+
 from dns_messages import query, response, soa, ttls
 from fakes import FakeClock
-
 from proxywatch.dns.access import Access
 from proxywatch.dns.answer import Answer, Transport
 from proxywatch.dns.cache import Cache, Terms
@@ -24,6 +24,9 @@ from proxywatch.dns.resolver import Bounds, Resolver
 from proxywatch.dns.upstream.face import UpstreamError
 
 Ask = Callable[[Question], Awaitable[Response]]
+
+
+_TERMS = Terms()
 
 
 class Upstreams:
@@ -50,7 +53,7 @@ class Upstreams:
 
 @asynccontextmanager
 async def resolver(
-    upstreams: Upstreams, clock: FakeClock, terms: Terms = Terms(), *, rate: float = 0, waiting: int = 100,
+    upstreams: Upstreams, clock: FakeClock, terms: Terms = _TERMS, *, rate: float = 0, waiting: int = 100,
     stale_after: float = 0.02,
 ) -> AsyncIterator[Resolver]:  # fmt: skip
     bounds = Bounds(Access([ip_network("10.0.0.0/8")]), Rate(rate), InFlight(waiting, waiting), waiting)
@@ -279,7 +282,7 @@ async def test_an_observer_that_fails_costs_nothing(caplog: pytest.LogCaptureFix
     seen: list[tuple[str, str, str]] = []
 
     class Observer:
-        def answered(self, wire: bytes, transport: str, client: str, answer: Answer, seconds: float) -> None:
+        def answered(self, _: bytes, transport: str, client: str, answer: Answer, seconds: float) -> None:
             seen.append((transport, client, answer.cached))
             assert seconds == 0
             if len(seen) == 2:

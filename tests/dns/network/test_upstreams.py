@@ -11,10 +11,10 @@ import dns.flags
 import dns.message
 import dns.rcode
 import pytest
+
 from dns_messages import asked
 from dns_pki import Pki, make_pki
 from dns_upstreams import FakeUpstream, Message, address, answer, fake_upstream, packets
-
 from proxywatch.dns.message import Question, addresses
 from proxywatch.dns.settings import Settings, UpstreamUrl, Via
 from proxywatch.dns.upstream import assemble
@@ -108,8 +108,11 @@ async def test_all_lies_together_are_counted_and_truncation_is_still_heard() -> 
 
 async def test_what_comes_from_elsewhere_is_not_heard() -> None:
     """The right id, question and spelling, sent by another socket before the true answer."""
-    forged = [lambda query: answer(query, f"{query.question[0].name} 60 IN A 203.0.113.66").to_wire()]
-    upstream = FakeUpstream(elsewhere=lambda query: [each(query) for each in forged])
+
+    def forged(query: Message) -> list[bytes]:
+        return [answer(query, f"{query.question[0].name} 60 IN A 203.0.113.66").to_wire()]
+
+    upstream = FakeUpstream(elsewhere=forged)
     async with fake_upstream(upstream), pool(upstream.url) as resolvers:
         assert addresses(await resolvers.ask(asked())) == ["192.0.2.1"]
 
@@ -272,7 +275,7 @@ async def test_tls_with_a_certificate_of_the_right_name(pki: Pki) -> None:
 
 
 @pytest.mark.parametrize(("name", "ca"), [("#other.test", True), ("", False)])
-async def test_tls_with_another_certificate_is_a_failure(pki: Pki, name: str, ca: bool) -> None:
+async def test_tls_with_another_certificate_is_a_failure(pki: Pki, name: str, *, ca: bool) -> None:
     async with dot(pki) as port:
         settings = {"ca_file": str(pki.certificate)} if ca else {}
         async with pool(f"tls://127.0.0.1:{port}{name}", **settings) as resolvers:
@@ -311,8 +314,10 @@ async def test_upstreams_by_name_are_found_by_the_bootstrap_alone(monkeypatch: p
 
 async def test_a_name_that_the_bootstrap_does_not_know_is_a_failure() -> None:
     bootstrap = FakeUpstream(udp=lambda query: [answer(query, rcode=dns.rcode.NXDOMAIN).to_wire()])
+    bootstrap.port = 0
     async with fake_upstream(bootstrap):
-        async with pool("udp://dns.test", bootstrap=(UpstreamUrl.parse(bootstrap.url),)) as resolvers:
+        given = {"bootstrap": (UpstreamUrl.parse(bootstrap.url),)}
+        async with pool("udp://dns.test", **given) as resolvers:
             assert (await failure(resolvers)).reason == "name"
 
 

@@ -44,7 +44,7 @@ def bind(kind: int, place: tuple[int, str, int], setting: str) -> socket.socket:
     family, host, port = place
     sock = socket.socket(family, kind)
     try:
-        sock.setblocking(False)
+        sock.settimeout(0)
         if kind == socket.SOCK_STREAM:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         else:

@@ -1,7 +1,8 @@
 """Clients that ask by UDP.
 
-The sockets are read here rather than by the loop's own transports: many packets per turn, but not without end;
-and on a socket for every address a reply leaves from the very address that was asked, else clients drop it.
+The sockets are read here rather than by the loop's own transports: many packets per turn, but not without
+end; and on a socket for every address a reply leaves from the very address that was asked, else clients
+drop it.
 """
 
 import asyncio

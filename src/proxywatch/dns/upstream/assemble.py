@@ -37,8 +37,11 @@ def pool(
     bootstrap = Bootstrap([_plain(url, group, dice) for url in settings.bootstrap], clock)
     dialer = through or _dialer(settings, bootstrap.resolve)
     direct = settings.via == "direct" and through is None
-    upstreams = [_upstream(url, settings, dialer, bootstrap.resolve if direct else None, group, dice)
-                 for url in dict.fromkeys(settings.upstream)]  # fmt: skip
+    resolve = bootstrap.resolve if direct else None
+    upstreams = [
+        _upstream(url, settings, dialer, resolve, group=group, dice=dice)
+        for url in dict.fromkeys(settings.upstream)
+    ]
     return Pool(upstreams, clock, timeout=settings.timeout, deadline=settings.deadline)
 
 
@@ -60,14 +63,15 @@ def _upstream(
     settings: Settings,
     dialer: Dialer,
     resolve: Resolve | None,
+    *,
     group: TaskGroup,
     dice: Random,
 ) -> Upstream:
     place = url.host, url.port
     if url.scheme == "https":
-        return Https(url, place, url.path, dialer, group, _tls(settings, url, "h2"))
+        return Https(url, place, url.path, dialer, group=group, tls=_tls(settings, url, "h2"))
     if url.scheme == "tls":
-        return Stream(url, place, dialer, group, dice, _tls(settings, url, "dot"))
+        return Stream(url, place, dialer, group, dice, tls=_tls(settings, url, "dot"))
     stream = Stream(url, place, dialer, group, dice)
     if url.scheme == "tcp" or resolve is None:
         return stream

@@ -128,7 +128,7 @@ async def _connect(address: str, port: int) -> tuple[StreamReader, StreamWriter]
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
-        sock.setblocking(False)
+        sock.settimeout(0)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         await asyncio.get_running_loop().sock_connect(sock, (address, port))
         return await asyncio.open_connection(sock=sock, limit=LIMIT)

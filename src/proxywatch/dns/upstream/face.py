@@ -47,12 +47,15 @@ class Upstream(Protocol):
 
 def failure(error: OSError) -> UpstreamError:
     """What an error of the socket means."""
-    if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.EACCES,
-                       errno.EPERM}:  # fmt: skip
-        return UpstreamError("local", f"this machine: {error.strerror}")
-    reasons: dict[int | None, Reason] = {
-        errno.ECONNREFUSED: "refused",
-        errno.ECONNRESET: "closed",
-        errno.EPIPE: "closed",
-    }
-    return UpstreamError(reasons.get(error.errno, "unreachable"), error.strerror or type(error).__name__)
+    words = error.strerror or type(error).__name__
+    if error.errno in _OURS:
+        return UpstreamError("local", f"this machine: {words}")
+    return UpstreamError(_REASONS.get(error.errno or 0, "unreachable"), words)
+
+
+_OURS = {
+    errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM,
+}  # fmt: skip
+_REASONS: dict[int, Reason] = {
+    errno.ECONNREFUSED: "refused", errno.ECONNRESET: "closed", errno.EPIPE: "closed",
+}  # fmt: skip

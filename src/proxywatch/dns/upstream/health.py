@@ -20,8 +20,8 @@ class _Record:
 class Health:
     """Counts failures in a row, and pauses a resolver after three, for a time that doubles up to a minute.
 
-    At the end of a pause the next query tries it, and one answer makes it good again. When all are paused, they
-    are all asked: a guess is better than no answer.
+    At the end of a pause the next query tries it, and one answer makes it good again. When all are paused,
+    they are all asked: a guess is better than no answer.
     """
 
     def __init__(self, names: Sequence[str]) -> None:

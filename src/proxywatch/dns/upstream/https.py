@@ -34,7 +34,7 @@ class Https:
     """One resolver."""
 
     def __init__(
-        self, name: str, place: tuple[str, int], path: str, dialer: Dialer, group: TaskGroup, tls: Tls
+        self, name: str, place: tuple[str, int], path: str, dialer: Dialer, *, group: TaskGroup, tls: Tls
     ) -> None:
         """Name the resolver.
 

@@ -68,6 +68,7 @@ class Stream:
         dialer: Dialer,
         group: TaskGroup,
         dice: Random,
+        *,
         tls: Tls | None = None,
     ) -> None:
         """Name the resolver.

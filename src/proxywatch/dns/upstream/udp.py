@@ -1,8 +1,8 @@
 """A resolver asked by UDP, and by TCP where an answer does not fit.
 
-Every query has a socket of its own, so its port is the kernel's random choice; the socket is connected, so the
-kernel drops what comes from elsewhere. Whatever else is not the answer is counted and waited past: a forged or
-damaged packet must not end the query.
+Every query has a socket of its own, so its port is the kernel's random choice; the socket is connected, so
+the kernel drops what comes from elsewhere. Whatever else is not the answer is counted and waited past: a
+forged or damaged packet must not end the query.
 """
 
 import asyncio
@@ -78,7 +78,7 @@ class Udp:
         spelling = spelled(question.name, self._dice.getrandbits) if self._randomize_case else None
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         with socket.socket(family, socket.SOCK_DGRAM) as sock:
-            sock.setblocking(False)
+            sock.settimeout(0)
             sock.connect((address, self._port))
             sock.send(message.build_query(ident, question, spelling))
             for _ in range(_SPOOFED):
