@@ -84,6 +84,7 @@ def test_the_least_that_works() -> None:
         ("{upstream: ['0.0.0.0:53'], via: direct}", "this forwarder itself"),
         ("{upstream: [9.9.9.9], via: direct, bootstrap: ['tls://9.9.9.9']}", "expected addresses"),
         ("{upstream: [9.9.9.9], via: direct, bootstrap: [dns.test]}", "expected addresses"),
+        ("{upstream: [9.9.9.9], via: 'socks5h://proxy.test:1080'}", "needs a `bootstrap`"),
         ("{upstream: [9.9.9.9], via: direct, failure_ttl: 1h}", "failure_ttl"),
         ("{upstream: [9.9.9.9], via: direct, listen: ['unix:/a']}", "not unix sockets"),
         ("{upstream: [9.9.9.9], via: direct, forward: 1}", "unknown key"),

@@ -91,6 +91,11 @@ class Via(str):
             raise ParseError(f"expected {cls.expected}, without a password")
         return cls(text)
 
+    @property
+    def host(self) -> str:
+        """The proxy's address or name; empty without one."""
+        return urlsplit(self).hostname or ""
+
 
 class Network(str):
     """Clients: `10.0.0.0/8`, `fd00::/8` or one address."""
@@ -183,15 +188,20 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("upstream: expected at least one resolver")
         if self.via is None:
             raise ValueError("via: expected direct, written out, or a proxy")
-        for url in self.bootstrap:
-            if url.scheme not in {"udp", "tcp"} or not is_address(url.host):
-                raise ValueError("bootstrap: expected addresses, asked by UDP or TCP")
-        for url in self.upstream:
-            if self.via == "direct" and not is_address(url.host) and not self.bootstrap:
-                raise ValueError(f"upstream: {url.host} is a name, which needs a `bootstrap` to be resolved")
+        self._refuse_names(self.via)
         for url in (*self.upstream, *self.bootstrap):
             if any(_is_itself(url, address) for address in self.listen):
                 raise ValueError(f"upstream: {url} is this forwarder itself")
+
+    def _refuse_names(self, via: Via) -> None:
+        """Refuse names that nobody could resolve: the system is never asked."""
+        if any(url.scheme not in {"udp", "tcp"} or not is_address(url.host) for url in self.bootstrap):
+            raise ValueError("bootstrap: expected addresses, asked by UDP or TCP")
+        hosts = [("upstream", url.host) for url in self.upstream] if via == "direct" else []
+        hosts += [("via", via.host)] if via.host else []
+        for key, host in hosts:
+            if not is_address(host) and not self.bootstrap:
+                raise ValueError(f"{key}: {host} is a name, which needs a `bootstrap` to be resolved")
 
 
 class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

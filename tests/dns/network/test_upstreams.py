@@ -190,6 +190,30 @@ async def test_what_all_of_them_refuse_is_a_failure() -> None:
     assert len(refusing.asked) == 1
 
 
+async def test_an_answer_that_is_cut_short_by_tcp_is_none() -> None:
+    def cut(query: Message) -> list[bytes]:
+        response = address(query)
+        response.flags |= dns.flags.TC
+        return [response.to_wire()]
+
+    upstream = FakeUpstream(udp=cut, tcp=cut)
+    async with fake_upstream(upstream), pool(upstream.url) as resolvers:
+        assert (await failure(resolvers)).reason == "malformed"
+
+
+async def test_a_resolver_that_fails_is_logged_once_and_again_when_it_answers(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "proxywatch.dns")
+    upstream = FakeUpstream(udp=lambda query: [answer(query, rcode=dns.rcode.REFUSED).to_wire()])
+    async with fake_upstream(upstream), pool(upstream.url) as resolvers:
+        for _ in range(5):
+            await failure(resolvers)
+        upstream.udp = packets
+        await resolvers.ask(asked())
+    assert [record.message for record in caplog.records] == ["resolver fails", "resolver answers again"]
+
+
 async def test_queries_by_tcp_share_a_connection_and_answers_come_in_any_order() -> None:
     held: list[Message] = []
 

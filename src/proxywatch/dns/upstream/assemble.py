@@ -69,19 +69,19 @@ def _upstream(
 ) -> Upstream:
     place = url.host, url.port
     if url.scheme == "https":
-        return Https(url, place, url.path, dialer, group=group, tls=_tls(settings, url, "h2"))
+        return Https(str(url), place, url.path, dialer, group=group, tls=_tls(settings, url, "h2"))
     if url.scheme == "tls":
-        return Stream(url, place, dialer, group, dice, tls=_tls(settings, url, "dot"))
-    stream = Stream(url, place, dialer, group, dice)
+        return Stream(str(url), place, dialer, group, dice, tls=_tls(settings, url, "dot"))
+    stream = Stream(str(url), place, dialer, group, dice)
     if url.scheme == "tcp" or resolve is None:
         return stream
-    return Udp(url, place, resolve, stream, dice, randomize_case=settings.randomize_case)
+    return Udp(str(url), place, resolve, stream, dice, randomize_case=settings.randomize_case)
 
 
 def _plain(url: UpstreamUrl, group: TaskGroup, dice: Random) -> Upstream:
     place = url.host, url.port
-    stream = Stream(url, place, Direct(_itself), group, dice)
-    return stream if url.scheme == "tcp" else Udp(url, place, _itself, stream, dice)
+    stream = Stream(str(url), place, Direct(_itself), group, dice)
+    return stream if url.scheme == "tcp" else Udp(str(url), place, _itself, stream, dice)
 
 
 async def _itself(host: str) -> list[str]:

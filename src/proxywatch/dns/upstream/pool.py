@@ -1,12 +1,15 @@
 """Several resolvers as one: the next is asked when one fails or does not know."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 
-from proxywatch.dns.message import NOERROR, NXDOMAIN, SERVFAIL, Question, Response
+from proxywatch.dns.message import NOERROR, NXDOMAIN, SERVFAIL, TC, Question, Response
 from proxywatch.dns.upstream.face import Upstream, UpstreamError
 from proxywatch.dns.upstream.health import Health
 from proxywatch.source.clock import Clock
+
+log = logging.getLogger(__name__)
 
 _ROUNDS = 2
 _ANSWERS = {NOERROR, NXDOMAIN}
@@ -35,6 +38,7 @@ class Pool:
         self._clock = clock
         self._timeout = timeout
         self._deadline = deadline
+        self._down: set[str] = set()
 
     async def ask(self, question: Question) -> Response:
         """The first usable answer; each resolver is asked twice at most, and once if it answered at all.
@@ -66,20 +70,36 @@ class Pool:
             async with asyncio.timeout(self._timeout):
                 response = await self._upstreams[name].ask(question)
         except TimeoutError:
-            self.health.failed(name, self._clock.monotonic())
-            raise UpstreamError("timeout", f"{name} did not answer in time") from None
+            raise self._failed(name, UpstreamError("timeout", "it did not answer in time")) from None
         except UpstreamError as error:
-            if error.reason != "local":
-                self.health.failed(name, self._clock.monotonic())
-            raise UpstreamError(error.reason, f"{name}: {error}") from None
-        if response.rcode in _ANSWERS:
-            self.health.answered(name)
-            return response
-        if response.rcode != SERVFAIL:  # which may be the zone's fault; any other is the resolver's refusal
-            self.health.failed(name, self._clock.monotonic())
-        else:
-            self.health.answered(name)
-        raise UpstreamError("rcode", f"{name} answered with code {response.rcode}")
+            raise self._failed(name, error) from None
+        if response.flags & TC:
+            raise self._failed(name, UpstreamError("malformed", "its answer is cut short, by TCP"))
+        refused = UpstreamError("rcode", f"it answered with code {response.rcode}")
+        if response.rcode not in {*_ANSWERS, SERVFAIL}:
+            raise self._failed(name, refused)
+        self._answered(name)
+        if response.rcode == SERVFAIL:  # which may be the zone's fault
+            raise refused
+        return response
+
+    def _failed(self, name: str, error: UpstreamError) -> UpstreamError:
+        """Count it, unless it is our own fault, and say whose it is."""
+        now = self._clock.monotonic()
+        if error.reason != "local":
+            self.health.failed(name, now)
+        if not self.health.up(name, now) and name not in self._down:
+            self._down.add(name)
+            log.warning(
+                "resolver fails", extra={"resolver": name, "reason": error.reason, "error": str(error)}
+            )
+        return UpstreamError(error.reason, f"{name}: {error}")
+
+    def _answered(self, name: str) -> None:
+        self.health.answered(name)
+        if name in self._down:
+            self._down.discard(name)
+            log.info("resolver answers again", extra={"resolver": name})
 
     def rows(self, now: float) -> list[tuple[str, bool, int, int, int]]:
         """(name, whether it is not paused, answers, failures, mismatched packets) of each resolver."""
