@@ -65,6 +65,7 @@ def test_what_waits_is_bounded_for_each_and_for_all() -> None:
     for client in "abb":
         waiting.leave(client)
     assert (waiting.total, dict(waiting._clients)) == (0, {})
+    assert [waiting.enter("l", local=True) for _ in range(4)] == [True, True, True, False]
 
 
 def test_a_resolver_that_fails_is_asked_last_and_tried_again() -> None:
@@ -85,6 +86,14 @@ def test_a_resolver_that_fails_is_asked_last_and_tried_again() -> None:
     health.failed("a", 3.5)
     assert health.order(3.5) == ["a", "b"]
     assert health.counts("a") == (1, 5)
+
+
+def test_failures_of_queries_that_were_under_way_lengthen_no_pause() -> None:
+    health = Health(["a"])
+    for _ in range(50):
+        health.failed("a", 0.0)
+    assert not health.up("a", 0.9)
+    assert health.up("a", 1.0)
 
 
 def test_pauses_double_up_to_a_minute() -> None:

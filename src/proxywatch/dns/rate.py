@@ -45,9 +45,12 @@ class InFlight:
         self._clients: Counter[str] = Counter()
         self.total = 0
 
-    def enter(self, client: str) -> bool:
-        """Whether there is room for another; if so, it is counted until `leave`."""
-        if self.total >= self._most or self._clients[client] >= self._per_client:
+    def enter(self, client: str, *, local: bool = False) -> bool:
+        """Whether there is room for another; if so, it is counted until `leave`.
+
+        This machine's programs share one address, so only the bound of all is theirs.
+        """
+        if self.total >= self._most or (not local and self._clients[client] >= self._per_client):
             return False
         self._clients[client] += 1
         self.total += 1

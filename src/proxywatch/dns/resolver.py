@@ -187,7 +187,7 @@ class Resolver:
     async def _wait(self, question: Question, client: str, longest: float | None) -> Entry | None:
         """The upstreams' answer; None if there is none, not in time, or no room to wait for it."""
         bounds = self._bounds
-        if not bounds.in_flight.enter(client):
+        if not bounds.in_flight.enter(client, local=bounds.access.standing(client) == "local"):
             return None
         try:
             flight = self._flights.get(question)

@@ -136,7 +136,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         allow: Networks that may ask, beside this machine.
         per_client: The most queries a second that a client other than this machine may ask by UDP; 0 for any.
         in_flight: The most queries that may wait for resolvers at once.
-        in_flight_per_client: The same for one client.
+        in_flight_per_client: The same for one client other than this machine.
         connections: The most connections of clients at once.
         cache_bytes: Memory for answers.
         max_ttl: The longest that an answer is kept.

@@ -166,6 +166,15 @@ async def test_connections_are_bounded() -> None:
             writer.close()
 
 
+async def test_connections_of_one_client_are_bounded() -> None:
+    async with forwarder("udp://127.0.0.1:9", connections=60) as running:
+        pairs = [await asyncio.open_connection("127.0.0.1", port_of(running)) for _ in range(15)]
+        await asyncio.sleep(0.05)
+        assert (running.tcp.connections, running.tcp.refused) == (12, 3)
+        for _, writer in pairs:
+            writer.close()
+
+
 async def test_a_storm_of_anything_is_survived() -> None:
     dice = SystemRandom()
     async with fake_upstream(FakeUpstream()) as upstream, forwarder(upstream.url) as running:

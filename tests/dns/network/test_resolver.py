@@ -206,6 +206,21 @@ async def test_what_waits_is_bounded() -> None:
         upstreams.gate.set()
 
 
+async def test_questions_under_way_are_bounded_also_when_nobody_waits_for_them() -> None:
+    """Those who got a stale answer have gone; what they asked for still goes on."""
+    upstreams, clock = Upstreams(), FakeClock()
+    async with resolver(upstreams, clock, Terms(stale=3600), waiting=3) as made:
+        names = [f"n{number}.test" for number in range(5)]
+        for name in names:
+            await told(made, query(name))
+        await clock.advance(61)
+        upstreams.gate = asyncio.Event()
+        for name in names:
+            assert ttls((await told(made, query(name)))[0].wire) == [30]
+        assert made.flights == 3
+        assert len(upstreams.asked) == 5 + 3
+
+
 async def test_absence_is_kept_too() -> None:
     upstreams = Upstreams()
 

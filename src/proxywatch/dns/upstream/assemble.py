@@ -10,7 +10,6 @@ from proxywatch.dns.settings import Settings, UpstreamUrl
 from proxywatch.dns.upstream.bootstrap import Bootstrap
 from proxywatch.dns.upstream.dialer import Dialer, Direct, Resolve, Socks5
 from proxywatch.dns.upstream.face import Upstream, UpstreamError
-from proxywatch.dns.upstream.https import Https
 from proxywatch.dns.upstream.pool import Pool
 from proxywatch.dns.upstream.stream import Stream, Tls
 from proxywatch.dns.upstream.udp import Udp
@@ -69,6 +68,8 @@ def _upstream(
 ) -> Upstream:
     place = url.host, url.port
     if url.scheme == "https":
+        from proxywatch.dns.upstream.https import Https  # noqa: PLC0415 - HTTP/2 is not for everybody's memory
+
         return Https(str(url), place, url.path, dialer, group=group, tls=_tls(settings, url, "h2"))
     if url.scheme == "tls":
         return Stream(str(url), place, dialer, group, dice, tls=_tls(settings, url, "dot"))
