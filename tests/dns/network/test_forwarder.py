@@ -42,8 +42,8 @@ async def forwarder(
     given: dict[str, Any] = {
         "listen": (LOOPBACK,),
         "via": Via("direct"),
-        "timeout": Duration(0.3),
-        "deadline": Duration(1),
+        "timeout": Duration(2),
+        "deadline": Duration(4),
     } | settings
     made = Settings(upstream=tuple(map(UpstreamUrl.parse, urls)), **given)
     async with Forwarder(made, SystemClock(), SystemRandom(), tls=tls) as running:
@@ -112,7 +112,8 @@ async def test_kdig_by_udp_and_by_kept_tcp() -> None:
 
 async def test_dead_upstreams_are_servfail_in_time() -> None:
     silent = FakeUpstream(udp=lambda _: [])
-    async with fake_upstream(silent), forwarder(silent.url) as running:
+    short = {"timeout": Duration(0.1), "deadline": Duration(0.3)}
+    async with fake_upstream(silent), forwarder(silent.url, tls=None, **short) as running:
         began = asyncio.get_running_loop().time()
         assert "SERVFAIL" in await dig(running, "a.test")
         assert asyncio.get_running_loop().time() - began < 4

@@ -54,7 +54,7 @@ class Upstreams:
 @asynccontextmanager
 async def resolver(
     upstreams: Upstreams, clock: FakeClock, terms: Terms = _TERMS, *, rate: float = 0, waiting: int = 100,
-    stale_after: float = 0.02,
+    stale_after: float = 0.1,
 ) -> AsyncIterator[Resolver]:  # fmt: skip
     bounds = Bounds(Access([ip_network("10.0.0.0/8")]), Rate(rate), InFlight(waiting, waiting), waiting)
     async with TaskGroup() as group:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import dns.flags
 import dns.message
@@ -23,6 +24,8 @@ from proxywatch.dns.upstream.pool import Pool
 from proxywatch.parse.quantity import Duration
 from proxywatch.source.clock import SystemClock
 
+SHORT: dict[str, Any] = {"timeout": Duration(0.1), "deadline": Duration(0.2)}
+
 
 @pytest.fixture(scope="module")
 def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
@@ -30,11 +33,11 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
 
 
 @asynccontextmanager
-async def pool(*urls: str, **settings: object) -> AsyncIterator[Pool]:
+async def pool(*urls: str, **settings: Any) -> AsyncIterator[Pool]:
     """The resolvers of these settings."""
     made = Settings(
         upstream=tuple(map(UpstreamUrl.parse, urls)),
-        **{"via": Via("direct"), "timeout": Duration(0.2), "deadline": Duration(0.5)} | settings,  # type: ignore[arg-type]
+        **{"via": Via("direct"), "timeout": Duration(2), "deadline": Duration(4)} | settings,  # type: ignore[arg-type]
     )
     async with TaskGroup() as group:
         resolvers = assemble.pool(made, group, SystemClock(), Random(1))
@@ -126,7 +129,7 @@ async def test_nothing_but_lies_is_a_failure_in_time(lie: str, transport: str) -
     upstream = FakeUpstream(udp=lying, tcp=lying)
     async with fake_upstream(upstream):
         began = asyncio.get_running_loop().time()
-        async with pool(f"{transport}://127.0.0.1:{upstream.port}") as resolvers:
+        async with pool(f"{transport}://127.0.0.1:{upstream.port}", **SHORT) as resolvers:
             assert (await failure(resolvers)).reason in {"timeout", "malformed", "closed"}
         assert asyncio.get_running_loop().time() - began < 5
 
@@ -161,7 +164,7 @@ async def test_the_next_is_asked_where_one_is_dead_slow_or_refuses() -> None:
     good = FakeUpstream()
     async with (
         fake_upstream(slow), fake_upstream(refusing), fake_upstream(failing), fake_upstream(good),
-        pool(dead.url, slow.url, refusing.url, failing.url, good.url) as resolvers,
+        pool(dead.url, slow.url, refusing.url, failing.url, good.url, timeout=Duration(0.3)) as resolvers,
     ):  # fmt: skip
         for _ in range(4):
             assert addresses(await resolvers.ask(asked())) == ["192.0.2.1"]
@@ -179,7 +182,7 @@ async def test_one_resolver_alone_is_asked_again() -> None:
         return packets(query) if len(lost) > 1 else []
 
     upstream = FakeUpstream(udp=once)
-    async with fake_upstream(upstream), pool(upstream.url) as resolvers:
+    async with fake_upstream(upstream), pool(upstream.url, timeout=Duration(0.3)) as resolvers:
         assert addresses(await resolvers.ask(asked())) == ["192.0.2.1"]
 
 
@@ -310,7 +313,7 @@ async def test_tls_with_another_certificate_is_a_failure(pki: Pki, name: str, *,
 
 async def test_tls_with_what_speaks_none_is_a_failure() -> None:
     upstream = FakeUpstream()
-    async with fake_upstream(upstream), pool(f"tls://127.0.0.1:{upstream.port}") as resolvers:
+    async with fake_upstream(upstream), pool(f"tls://127.0.0.1:{upstream.port}", **SHORT) as resolvers:
         assert (await failure(resolvers)).reason in {"tls", "timeout"}
 
 
