@@ -133,7 +133,7 @@ async def test_those_who_ask_the_same_at_once_are_one_question() -> None:
 
 
 async def test_a_failure_is_remembered_for_seconds_and_hides_no_answer() -> None:
-    """E38: SERVFAIL with stale answers off, then the new answer within the failure's life."""
+    """SERVFAIL with stale answers off, then the new answer once the failure is forgotten."""
     upstreams, clock = Upstreams(), FakeClock()
     async with resolver(upstreams, clock, Terms(least=3600)) as made:
         upstreams.error = UpstreamError("timeout", "dead")
