@@ -1,4 +1,4 @@
-"""Dante whose resolv.conf points at the forwarder, and a client. test_dante.py gives it namespaces of its own.
+"""Dante with a resolv.conf that points at the forwarder, and a client; test_dante.py gives it namespaces.
 
 Prints what the client got, the names that the upstream was asked for, and the forwarder's counts.
 """
