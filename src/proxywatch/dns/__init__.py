@@ -1,0 +1,1 @@
+"""A DNS forwarder: answers from its cache, asks upstreams for the rest, directly or through a proxy."""

@@ -1,0 +1,1 @@
+"""Transports on which clients ask."""

@@ -1,0 +1,1 @@
+"""Resolvers that are asked, and the ways to reach them."""
