@@ -78,6 +78,8 @@ lock: install
 	  --no-header --no-annotate --upgrade -o requirements-dev.lock
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	  --no-header --no-annotate -c requirements-dev.lock -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra balancer --extra dns --universal --python-version 3.11 \
+	  --generate-hashes --no-header --no-annotate -c requirements-dev.lock -o requirements-balancer.lock
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -44,6 +44,16 @@ def test_the_contracts_hold() -> None:
             "Collectors are strangers",
         ),
         ("source/file.py", "import proxywatch.parse.netdev", "Sources know no format"),
+        ("exporter/daemon.py", "import proxywatch.balancer.daemon", "Rooms are layered"),
+        ("balancer/choosing/score.py", "import time", "Choosing does no I/O"),
+        ("balancer/choosing/pool.py", "import proxywatch.clock", "Choosing does no I/O"),
+        (
+            "balancer/choosing/rule.py",
+            "import proxywatch.balancer.daemon",
+            "The balancer's rooms are layered",
+        ),
+        ("instrument/proxy.py", "import prometheus_client", "Instrument stands alone"),
+        ("dns/cache.py", "import proxywatch.dns.resolver", "The forwarder's rooms are layered"),
         ("source/file.py", "import prometheus_client", "Prometheus's client library"),
     ],
 )
@@ -68,3 +78,21 @@ def test_no_file_is_called_utils_and_none_is_too_long() -> None:
     files = list((ROOT / "src").rglob("*.py"))
     lengths = {path: len(path.read_text().splitlines()) for path in files}
     assert {name: length for name, length in lengths.items() if length > 400 or name.name == "utils.py"} == {}
+
+
+def test_the_exporter_imports_nothing_of_the_balancer() -> None:
+    """A sidecar carries neither the balancer's dependencies nor its code."""
+    code = "import sys; import proxywatch.exporter.daemon, proxywatch.cli; print(*sys.modules, sep='\\n')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    modules = {name for name in done.stdout.splitlines() if not name.startswith("_")}
+    strangers = (
+        "proxywatch.balancer",
+        "proxywatch.dns",
+        "proxywatch.instrument",
+        "litestar",
+        "uvicorn",
+        "h2",
+    )
+    assert [
+        name for name in modules if name.partition(".")[0] in strangers or name.startswith(strangers)
+    ] == []

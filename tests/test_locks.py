@@ -14,7 +14,7 @@ def _named(lock: str) -> set[str]:
     return {name.lower() for name in _REQUIREMENT.findall((ROOT / lock).read_text())}
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-balancer.lock", "requirements-dev.lock"])
 def test_every_requirement_has_a_hash(lock: str) -> None:
     """And comes from wherever the reader's index is: no address is in it."""
     text = (ROOT / lock).read_text()
@@ -32,3 +32,12 @@ def test_the_runtime_lock_holds_what_the_package_asks_for() -> None:
     assert asked <= locked
     assert locked <= asked | {"colorama"}  # of click, on Windows
     assert locked <= _named("requirements-dev.lock")
+
+
+def test_the_balancers_lock_adds_to_the_sidecars() -> None:
+    """What the extras ask for, over all that a sidecar has in the same versions."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = [entry for extra in project["optional-dependencies"].values() for entry in extra]
+    asked = {re.split(r"[<>=!~ \[]", entry)[0].lower() for entry in extras}
+    assert _named("requirements.lock") | asked <= _named("requirements-balancer.lock")
+    assert not asked & _named("requirements.lock")

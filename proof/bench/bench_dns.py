@@ -38,8 +38,8 @@ FORWARDER = """
 import asyncio, random, sys, uvloop
 from proxywatch.dns.forwarder import Forwarder
 from proxywatch.dns.settings import Settings, UpstreamUrl, Via
-from proxywatch.parse.quantity import Address
-from proxywatch.source.clock import SystemClock
+from proxywatch.quantity import Address
+from proxywatch.clock import SystemClock
 async def main():
     settings = Settings(listen=(Address(f"127.0.0.1:{sys.argv[1]}"),), via=Via("direct"),
                         upstream=(UpstreamUrl.parse(f"127.0.0.1:{sys.argv[2]}"),))

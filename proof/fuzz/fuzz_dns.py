@@ -15,8 +15,7 @@ import dns.exception
 import dns.message
 from mutate import fuzz
 
-from dns_messages import query
-from dns_upstreams import answer
+from proxywatch.clock import SystemClock
 from proxywatch.dns import message, reply
 from proxywatch.dns.access import Access
 from proxywatch.dns.cache import Cache, Terms
@@ -27,7 +26,8 @@ from proxywatch.dns.resolver import Bounds, Resolver
 from proxywatch.dns.server import doh
 from proxywatch.dns.upstream.face import UpstreamError
 from proxywatch.errors import ParseError
-from proxywatch.source.clock import SystemClock
+from support.dns_messages import query
+from support.dns_upstreams import answer
 
 QUESTION = Question(to_wire("example.test"), 1, 1)
 _ASKED = dns.message.make_query("example.test", "A", id=7, use_edns=0)

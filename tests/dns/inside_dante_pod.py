@@ -10,10 +10,10 @@ from random import SystemRandom
 
 import uvloop
 
-from dns_upstreams import FakeUpstream, Message, answer, fake_upstream
+from proxywatch.clock import SystemClock
 from proxywatch.dns.forwarder import Forwarder
 from proxywatch.dns.settings import Settings, UpstreamUrl, Via
-from proxywatch.source.clock import SystemClock
+from support.dns_upstreams import FakeUpstream, Message, answer, fake_upstream
 
 DANTE = """
 logoutput: stderr

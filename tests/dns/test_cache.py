@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dns_messages import asked, response, soa, ttls
 from proxywatch.dns.cache import Cache, Terms
 from proxywatch.dns.message import NXDOMAIN, REFUSED, SERVFAIL, Question
+from support.dns_messages import asked, response, soa, ttls
 
 A60 = "a.test. 60 IN A 192.0.2.1"
 

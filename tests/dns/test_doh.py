@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dns_messages import query as dns_query
 from proxywatch.dns.server.doh import KIND, Reply, freshness, query, respond
+from support.dns_messages import query as dns_query
 
 
 def encoded(wire: bytes) -> str:

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dns_upstreams import answer
 from proxywatch.dns import message
 from proxywatch.dns.message import A, Question
 from proxywatch.dns.names import to_text, to_wire
 from proxywatch.dns.upstream.udp import spelled
 from proxywatch.errors import ParseError
+from support.dns_upstreams import answer
 
 LABELS = st.binary(min_size=1, max_size=20)
 NAMES = st.lists(LABELS, min_size=0, max_size=6).map(lambda labels: dns.name.Name([*labels, b""]))

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from proxywatch.config import load
+from proxywatch.config import Schema, load
 from proxywatch.dns.settings import Api, Settings
 from proxywatch.dns.statistics import Statistics
 
@@ -16,7 +16,7 @@ EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_every_example_of_settings_is_read(example: str) -> None:
-    assert load(example, {}, {"dns": Settings, "api": Api})[Settings].upstream
+    assert load(example, {}, Schema({"dns": Settings, "api": Api}))[Settings].upstream
 
 
 def test_there_are_examples() -> None:
@@ -31,7 +31,9 @@ def test_every_key_stands_in_the_table_with_its_default() -> None:
         values = re.findall(r"`(.*?)`", defaults) or [""] * len(names)
         told |= dict(zip(names, values, strict=False))
     assert set(Settings.__struct_fields__) <= set(told)
-    settings = load("dns: {upstream: [9.9.9.9], via: direct}", {}, {"dns": Settings, "api": Api})[Settings]
+    settings = load("dns: {upstream: [9.9.9.9], via: direct}", {}, Schema({"dns": Settings, "api": Api}))[
+        Settings
+    ]
     for name, value in told.items():
         if value not in {"", "required"} and name in Settings.__struct_fields__:
             real = getattr(settings, name)

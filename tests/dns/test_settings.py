@@ -2,18 +2,17 @@
 
 from typing import Any
 
-import msgspec
 import pytest
 
-from proxywatch.config import load
+from proxywatch.config import Schema, load
 from proxywatch.dns.settings import Api, Network, Settings, UpstreamUrl, Via
 from proxywatch.errors import ConfigError, ParseError
 
-SECTIONS: dict[str, type[msgspec.Struct]] = {"dns": Settings, "api": Api}
+SCHEMA = Schema({"dns": Settings, "api": Api})
 
 
 def settings(text: str) -> Settings:
-    return load(f"dns: {text}", {}, SECTIONS)[Settings]
+    return load(f"dns: {text}", {}, SCHEMA)[Settings]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +100,7 @@ def test_names_need_no_bootstrap_where_a_proxy_resolves_them() -> None:
 
 
 def test_every_key_has_a_sentence() -> None:
-    for section in SECTIONS.values():
+    for section in SCHEMA.sections.values():
         text = section.__doc__ or ""
         missing: list[Any] = [name for name in section.__struct_fields__ if f"{name}: " not in text]
         assert not missing

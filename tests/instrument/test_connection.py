@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes import FakeClock
 from proxywatch.instrument import (
     Connection,
     ConnectionClosed,
@@ -15,6 +14,7 @@ from proxywatch.instrument import (
     MetricsAwareProxy,
     Throughput,
 )
+from support.fakes import FakeClock
 
 
 class Noted:

@@ -15,7 +15,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes import FakeClock
 from instrument.loops import until
 from proxywatch.instrument import (
     Answer,
@@ -29,6 +28,7 @@ from proxywatch.instrument import (
 )
 from proxywatch.instrument.event import Cache
 from proxywatch.instrument.tally import DnsCounts
+from support.fakes import FakeClock
 
 
 def ask(name: str = "www.example.com", kind: str = "A") -> bytes:

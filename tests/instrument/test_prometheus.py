@@ -9,10 +9,10 @@ from prometheus_client.openmetrics.exposition import generate_latest as openmetr
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parsed_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parsed
 
-from fakes import FakeClock
 from instrument.test_dns import ask, reply
 from proxywatch.instrument import MetricsAwareDns, MetricsAwareProxy
 from proxywatch.instrument.prometheus import DnsCollector, ProxyCollector
+from support.fakes import FakeClock
 
 PROXY = """\
 # HELP proxy_connections_opened_total Connections opened.

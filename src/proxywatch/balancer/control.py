@@ -9,7 +9,17 @@ from typing import Any
 
 import msgspec
 
-from proxywatch.balancer.api.documents import (
+from proxywatch.balancer.attempt import Refusal
+from proxywatch.balancer.choosing.affinity import Lease
+from proxywatch.balancer.choosing.brain import PoolBrain
+from proxywatch.balancer.choosing.candidate import Candidate
+from proxywatch.balancer.choosing.decision import document
+from proxywatch.balancer.choosing.explain import explain
+from proxywatch.balancer.choosing.fact import Fact, read
+from proxywatch.balancer.choosing.geography import country_code
+from proxywatch.balancer.choosing.score import band, factors
+from proxywatch.balancer.choosing.state import USABLE
+from proxywatch.balancer.documents import (
     Assignment,
     AssignRequest,
     BestNode,
@@ -27,16 +37,6 @@ from proxywatch.balancer.api.documents import (
     StrategyChoice,
     StrategyInfo,
 )
-from proxywatch.balancer.attempt import Refusal
-from proxywatch.balancer.choosing.affinity import Lease
-from proxywatch.balancer.choosing.brain import PoolBrain
-from proxywatch.balancer.choosing.candidate import Candidate
-from proxywatch.balancer.choosing.decision import document
-from proxywatch.balancer.choosing.explain import explain
-from proxywatch.balancer.choosing.fact import Fact, read
-from proxywatch.balancer.choosing.geography import country_code
-from proxywatch.balancer.choosing.score import band, factors
-from proxywatch.balancer.choosing.state import USABLE
 from proxywatch.balancer.facts.sidecar import SidecarState
 from proxywatch.balancer.request import Destination, Request, Wishes
 from proxywatch.clock import Clock

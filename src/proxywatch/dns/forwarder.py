@@ -11,6 +11,7 @@ from pathlib import Path
 from random import Random
 from typing import Self
 
+from proxywatch.clock import Clock
 from proxywatch.dns import names
 from proxywatch.dns.access import Access
 from proxywatch.dns.answer import Handler
@@ -27,7 +28,6 @@ from proxywatch.dns.settings import Settings
 from proxywatch.dns.upstream import assemble
 from proxywatch.dns.upstream.dialer import Dialer
 from proxywatch.errors import ConfigError, Fault
-from proxywatch.source.clock import Clock
 
 log = logging.getLogger(__name__)
 

@@ -6,6 +6,7 @@ from asyncio import Future, TaskGroup
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from proxywatch.clock import Clock
 from proxywatch.dns import message, names, reply
 from proxywatch.dns.access import Access
 from proxywatch.dns.answer import Answer, Transport
@@ -16,7 +17,6 @@ from proxywatch.dns.observer import Observer
 from proxywatch.dns.rate import InFlight, Rate
 from proxywatch.dns.upstream.face import UpstreamError
 from proxywatch.errors import ParseError
-from proxywatch.source.clock import Clock
 
 log = logging.getLogger(__name__)
 

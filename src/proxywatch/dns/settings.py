@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from proxywatch.errors import ParseError
-from proxywatch.parse.quantity import Address, Duration, Size, show
+from proxywatch.quantity import Address, Duration, Size, show
 
 Positive = Annotated[Duration, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]

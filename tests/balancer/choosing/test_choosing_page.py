@@ -6,7 +6,6 @@ from pathlib import Path
 from random import Random
 from zoneinfo import ZoneInfo
 
-import msgspec
 import pytest
 
 from proxywatch import config

@@ -14,15 +14,15 @@ import dns.message
 import dns.rcode
 import pytest
 
-from dns_messages import query
-from dns_pki import Pki, make_pki
-from dns_socks import socks
-from dns_upstreams import FakeUpstream, Message, answer, fake_upstream
+from proxywatch.clock import SystemClock
 from proxywatch.dns.forwarder import Forwarder
 from proxywatch.dns.settings import Network, Settings, UpstreamUrl, Via
 from proxywatch.errors import ConfigError
-from proxywatch.parse.quantity import Address, Duration
-from proxywatch.source.clock import SystemClock
+from proxywatch.quantity import Address, Duration
+from support.dns_messages import query
+from support.dns_pki import Pki, make_pki
+from support.dns_socks import socks
+from support.dns_upstreams import FakeUpstream, Message, answer, fake_upstream
 
 needs = {name: pytest.mark.skipif(shutil.which(name) is None, reason=f"{name} is not installed")
          for name in ("dig", "kdig", "curl", "dnsdist", "unbound")}  # fmt: skip

@@ -12,8 +12,6 @@ import dns.message
 import dns.rcode
 import pytest
 
-from dns_messages import query, response, soa, ttls
-from fakes import FakeClock
 from proxywatch.dns.access import Access
 from proxywatch.dns.answer import Answer, Transport
 from proxywatch.dns.cache import Cache, Terms
@@ -22,6 +20,8 @@ from proxywatch.dns.names import Blocked, to_text, to_wire
 from proxywatch.dns.rate import InFlight, Rate
 from proxywatch.dns.resolver import Bounds, Resolver
 from proxywatch.dns.upstream.face import UpstreamError
+from support.dns_messages import query, response, soa, ttls
+from support.fakes import FakeClock
 
 Ask = Callable[[Question], Awaitable[Response]]
 

@@ -9,8 +9,6 @@ from typing import Self
 import msgspec
 import pytest
 
-from dns_messages import query
-from fakes import FakeClock
 from proxywatch.dns.answer import Answer, Transport
 from proxywatch.dns.cache import Cache, Terms
 from proxywatch.dns.measured import Measured
@@ -18,6 +16,8 @@ from proxywatch.dns.resolver import Counts
 from proxywatch.dns.settings import Settings, UpstreamUrl, Via
 from proxywatch.dns.statistics import statistics
 from proxywatch.dns.upstream import assemble
+from support.dns_messages import query
+from support.fakes import FakeClock
 
 
 @dataclass(frozen=True)

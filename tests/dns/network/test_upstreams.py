@@ -13,16 +13,16 @@ import dns.message
 import dns.rcode
 import pytest
 
-from dns_messages import asked
-from dns_pki import Pki, make_pki
-from dns_upstreams import FakeUpstream, Message, address, answer, fake_upstream, packets
+from proxywatch.clock import SystemClock
 from proxywatch.dns.message import Question, addresses
 from proxywatch.dns.settings import Settings, UpstreamUrl, Via
 from proxywatch.dns.upstream import assemble
 from proxywatch.dns.upstream.face import UpstreamError
 from proxywatch.dns.upstream.pool import Pool
-from proxywatch.parse.quantity import Duration
-from proxywatch.source.clock import SystemClock
+from proxywatch.quantity import Duration
+from support.dns_messages import asked
+from support.dns_pki import Pki, make_pki
+from support.dns_upstreams import FakeUpstream, Message, address, answer, fake_upstream, packets
 
 SHORT: dict[str, Any] = {"timeout": Duration(0.1), "deadline": Duration(0.2)}
 

@@ -13,10 +13,10 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 
 from proxywatch import __version__
-from proxywatch.balancer.api.documents import SdGroup
 from proxywatch.balancer.api.guard import BODY, BodyTooLongError
 from proxywatch.balancer.api.routes import ROUTERS, Running
 from proxywatch.balancer.control import Control, NoNodeError, UnknownError
+from proxywatch.balancer.documents import SdGroup
 from proxywatch.balancer.page.assets import page_routes
 from proxywatch.errors import ConfigError, ParseError
 from proxywatch.metrics.registry import Registry

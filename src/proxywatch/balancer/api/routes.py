@@ -8,7 +8,8 @@ from litestar import Router, delete, get, post, put
 from litestar.di import NamedDependency
 from litestar.params import FromQuery, JSONBody, PathParameter, QueryParameter, SkipValidation
 
-from proxywatch.balancer.api.documents import (
+from proxywatch.balancer.control import Control
+from proxywatch.balancer.documents import (
     Assignment,
     AssignRequest,
     BestNode,
@@ -25,7 +26,6 @@ from proxywatch.balancer.api.documents import (
     StrategyChoice,
     StrategyList,
 )
-from proxywatch.balancer.control import Control
 
 Running = NamedDependency[SkipValidation[Control]]
 Flag = FromQuery[bool]

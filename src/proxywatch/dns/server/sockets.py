@@ -3,7 +3,7 @@
 import socket
 
 from proxywatch.errors import ConfigError, Fault
-from proxywatch.parse.quantity import Address
+from proxywatch.quantity import Address
 
 _WILDCARDS = {"0.0.0.0": socket.AF_INET, "::": socket.AF_INET6}
 _BUFFER = 1 << 20

@@ -6,6 +6,7 @@ from pathlib import Path
 from random import Random
 from urllib.parse import unquote, urlsplit
 
+from proxywatch.clock import Clock
 from proxywatch.dns.settings import Settings, UpstreamUrl
 from proxywatch.dns.upstream.bootstrap import Bootstrap
 from proxywatch.dns.upstream.dialer import Dialer, Direct, Resolve, Socks5
@@ -13,7 +14,6 @@ from proxywatch.dns.upstream.face import Upstream, UpstreamError
 from proxywatch.dns.upstream.pool import Pool
 from proxywatch.dns.upstream.stream import Stream, Tls
 from proxywatch.dns.upstream.udp import Udp
-from proxywatch.source.clock import Clock
 
 _PASSWORD = 256
 

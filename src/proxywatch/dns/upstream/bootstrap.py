@@ -7,12 +7,12 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from proxywatch.clock import Clock
 from proxywatch.dns.message import AAAA, IN, A, Question, addresses
 from proxywatch.dns.names import to_wire
 from proxywatch.dns.settings import is_address
 from proxywatch.dns.upstream.face import Upstream, UpstreamError
 from proxywatch.errors import ParseError
-from proxywatch.source.clock import Clock
 
 _LEAST, _MOST = 30.0, 3600.0
 _AGAIN = 5.0

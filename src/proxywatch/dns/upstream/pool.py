@@ -4,10 +4,10 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
+from proxywatch.clock import Clock
 from proxywatch.dns.message import NOERROR, NXDOMAIN, SERVFAIL, TC, Question, Response
 from proxywatch.dns.upstream.face import Upstream, UpstreamError
 from proxywatch.dns.upstream.health import Health
-from proxywatch.source.clock import Clock
 
 log = logging.getLogger(__name__)
 

@@ -3,10 +3,10 @@
 import dns.flags
 import dns.message
 
-from dns_upstreams import answer
 from proxywatch.dns import message
 from proxywatch.dns.message import Question, Response
 from proxywatch.dns.names import to_wire
+from support.dns_upstreams import answer
 
 SOA = "test. {ttl} IN SOA ns.test. admin.test. 1 2 3 4 {minimum}"
 
