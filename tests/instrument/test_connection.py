@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proxywatch.instrument import (
@@ -143,6 +143,7 @@ STEPS = st.lists(
 
 
 @given(STEPS, st.integers(1, 5))
+@example([("open", 0, 0), ("open", 0, 1), ("close", 1, 0), ("open", 0, 1), ("open", 1, 0)], 1)
 def test_conservation(steps: list[tuple[str, int, int]], capacity: int) -> None:
     """Opened = closed + active at every moment, in all and in each account; an own count agrees."""
     noted = Noted(capacity)

@@ -12,6 +12,7 @@ Place = tuple[str, str, str]
 OTHER = "other"
 TYPES = ("tcp", "socks4", "socks5", "http", "https", "connect", "websocket", "udp")
 _MOST_REASONS = 32
+_REST: Place = (OTHER, OTHER, OTHER)
 
 
 @dataclass(slots=True)
@@ -63,7 +64,7 @@ class Account:
 
 
 class Ledger:
-    """All accounts of a proxy, at most `capacity` of them.
+    """All accounts of a proxy, at most `capacity` of them, and one for the rest.
 
     When one more is needed, that of an idle node which has been kept longest is given up: its numbers stay in
     the totals. When none is idle, the connection is booked under `other`.
@@ -129,12 +130,12 @@ class Ledger:
     def _opened(self, kind: str, route: str, node: str) -> Account:
         if kind not in self._types and kind != OTHER:
             return self.account((OTHER, route, node))
-        if len(self.known) >= self.capacity and not self._give_one_up():
+        if len(self.known) - (_REST in self.known) >= self.capacity and not self._give_one_up():
             kind = route = node = OTHER
         return self.known.setdefault((kind, route, node), Account(kind, route, node))
 
     def _give_one_up(self) -> bool:
-        idle = next((key for key, account in self.known.items() if not account.active), None)
+        idle = next((key for key, it in self.known.items() if not it.active and key != _REST), None)
         if idle is None:
             return False
         self._past.add(self.known.pop(idle))

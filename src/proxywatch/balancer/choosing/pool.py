@@ -23,7 +23,6 @@ from proxywatch.balancer.node import Node
 
 Emit = Callable[[Type, Candidate, str], None]
 _NEVER = float("inf")
-_SEEN_THROUGH = ("reached", "exit_country")
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -140,26 +139,10 @@ class Pool:
         reached = clamped.get("reached")
         if reached is not None and reached.source == "sidecar" and reached.value is False:
             self.bad(candidate, now, "its sidecar gets nothing through it", probe=True)
-        elif state.health.ejected and not self._out(candidate, now) and self._good_sign(candidate, clamped):
+        elif state.health.ejected and not self._out(candidate, now) and good_sign(candidate.state, clamped):
             self._set_health(candidate, health_of.success(state.health, now, probe=True))
         self.refresh(candidate, now)
         return True
-
-    @staticmethod
-    def _good_sign(candidate: Candidate, news: Mapping[str, Fact]) -> bool:
-        """Whether facts show that the node works, from after it went out.
-
-        A tunnel that says it is up proves nothing to connections that fail, only to a node that it had put out.
-        """
-        known, health = candidate.state.facts.collected, candidate.state.health
-        names = _SEEN_THROUGH if health.counted else (*_SEEN_THROUGH, "tunnel_up")
-        return any(
-            name in news
-            and known.get(name) is news[name]
-            and news[name].at > health.since
-            and news[name].value
-            for name in names
-        )
 
     def served(self, candidate: Candidate, now: float, seconds: float) -> None:
         """Our own traffic opened a connection through the node."""

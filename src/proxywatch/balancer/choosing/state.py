@@ -1,5 +1,6 @@
 """The state of one node, immutable, and its standing: whether requests may be sent to it, and why not."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
@@ -24,6 +25,7 @@ Kind = Literal[
 ]
 USABLE: frozenset[Kind] = frozenset({"ready", "unseen", "trial"})
 _NEVER = float("inf")
+_SEEN_THROUGH = ("reached", "exit_country")
 _EXITS = ("exit_country", "exit_country_ipv6")
 
 
@@ -83,6 +85,19 @@ def told_out(
     if tunnel is not None and tunnel.value is False:
         return "down", "its tunnel is down"
     return None
+
+
+def good_sign(state: State, news: Mapping[str, Fact]) -> bool:
+    """Whether facts show that a node works, from after it went out.
+
+    A tunnel that says it is up proves nothing to connections that fail, only to a node that it had put out.
+    """
+    known, health = state.facts.collected, state.health
+    names = _SEEN_THROUGH if health.counted else (*_SEEN_THROUGH, "tunnel_up")
+    return any(
+        name in news and known.get(name) is news[name] and news[name].at > health.since and news[name].value
+        for name in names
+    )
 
 
 def sighting(facts: Facts) -> Fact | None:
