@@ -309,8 +309,8 @@ def test_back_pressure_bounds_memory(loop: str) -> None:
             time.sleep(0.3)
         assert sent[0] < 60 << 20, "the node was not stopped"
         session = next(iter(it.relay.sessions))
-        assert session.up is not None
-        assert it.call(session.up.source.get_write_buffer_size) <= 512 << 10
+        assert session.client is not None
+        assert it.call(session.client.transport.get_write_buffer_size) <= 512 << 10
 
 
 def test_a_silent_client_goes_at_the_deadline(loop: str) -> None:

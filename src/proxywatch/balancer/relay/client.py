@@ -19,7 +19,7 @@ from proxywatch.balancer.relay.leg import Leg
 from proxywatch.balancer.relay.observer import Spoken
 from proxywatch.balancer.relay.opening import Opening
 from proxywatch.balancer.relay.outcome import Outcome
-from proxywatch.balancer.relay.session import reset
+from proxywatch.balancer.relay.session import Side, reset
 from proxywatch.balancer.relay.users import BusyError, User
 from proxywatch.balancer.request import Destination, Request, Wishes
 from proxywatch.errors import ParseError
@@ -36,31 +36,28 @@ _HELD = 64 << 10
 _LOGIN_FAILURES = 5
 
 
-class Client(asyncio.Protocol):
+class Client(Side):
     """One connection of a client.
 
     Attributes:
-        transport: To the client.
         address: The client's address, without port.
         user: Who logged in; None where nobody has to.
         name: The user as the client named it, without wishes.
         destination: Where it wants to go.
         spoken: What it speaks.
         held: Bytes that came and were not taken yet.
-        ended: Whether the client has sent its last byte.
         read: The state: takes from the bytes that are there, or None to wait for more.
         wishes: What it wishes of the exit.
         exchange: Who serves its request, if not two pipes.
     """
 
     __slots__ = (
-        "_failures", "_opening", "_scanned", "_socks4", "address", "destination", "ended", "exchange", "held",
-        "name", "port", "read", "relay", "spoken", "transport", "user", "wishes",
+        "_failures", "_opening", "_scanned", "_socks4", "address", "destination", "exchange", "held", "name",
+        "port", "read", "relay", "spoken", "user", "wishes",
     )  # fmt: skip
 
-    transport: asyncio.Transport
-
     def __init__(self, relay: "Relay", port: "Port") -> None:
+        super().__init__()
         self.relay = relay
         self.port = port
         self.address = ""
@@ -68,7 +65,6 @@ class Client(asyncio.Protocol):
         self.wishes: Wishes = port.wishes
         self.spoken: Spoken = "socks5"
         self.held = b""
-        self.ended = False
         self.destination: Destination | None = None
         self.read: Callable[[bytes], _Taken] = self._first
         self.exchange: forward.Exchange | association.Association | None = None
@@ -87,7 +83,7 @@ class Client(asyncio.Protocol):
             self.read = self._behind_balancer
         self.relay.accepted(self)
 
-    def data_received(self, data: bytes) -> None:
+    def hear(self, data: bytes) -> None:
         """Take what is complete; hold the rest."""
         if self.held:
             data = self.held + data
@@ -330,23 +326,24 @@ class Client(asyncio.Protocol):
     def _granted(self, choice: Choice, leg: Leg) -> None:
         """A node said yes: say so, write what was held, and let bytes pass."""
         self._opening = None
-        transport, node = self.transport, leg.transport
         if self.spoken == "connect":
-            transport.write(replies.ESTABLISHED)
+            self.transport.write(replies.ESTABLISHED)
         elif self._socks4:
-            transport.write(socks.reply4(socks.GRANTED4))
+            self.transport.write(socks.reply4(socks.GRANTED4))
         else:
-            transport.write(_GRANTED)
-        session = self.relay.opened(self, choice)
-        up, down = session.join(transport, node)
+            self.transport.write(_GRANTED)
+        self.read = _discard
+        self.relay.opened(self, choice).join(self, leg)
         if leg.held:
-            down.data_received(leg.held)
+            leg.data_received(leg.held)
+            leg.held = b""
         if self.held:
-            up.data_received(self.held)
+            self.data_received(self.held)
+            self.held = b""
         if self.ended:
-            up.eof_received()
+            self.eof_received()
         else:
-            transport.resume_reading()
+            self.transport.resume_reading()
 
     def refuse(self, why: Outcome) -> None:
         """No node will: the client's protocol's no."""
@@ -388,26 +385,21 @@ class Client(asyncio.Protocol):
 
     # What its transport says
 
-    def pause_writing(self) -> None:
-        """The client takes no more."""
+    def writable(self, *, yes: bool) -> None:
+        """It takes no more, or does again: so does whoever serves its request."""
         if self.exchange is not None:
-            self.exchange.client_writable(yes=False)
+            self.exchange.client_writable(yes=yes)
 
-    def resume_writing(self) -> None:
-        """It takes more again."""
-        if self.exchange is not None:
-            self.exchange.client_writable(yes=True)
-
-    def eof_received(self) -> bool:
+    def finished(self) -> bool:
         """The client has sent its last byte; what it asked for is still served."""
-        self.ended = True
         if self.exchange is not None:
             return self.exchange.client_ended()
         return self._opening is not None or self.read == self.wait
 
-    def connection_lost(self, _: Exception | None) -> None:
+    def lost(self) -> None:
         """The client is gone."""
         self.relay.left(self)
+        self.read = _discard
         if self._opening is not None:
             self._opening.abandon()
             self._opening = None

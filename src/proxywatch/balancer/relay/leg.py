@@ -7,7 +7,6 @@ destination. There is no other code that dials, and what it dials is always a pr
 import asyncio
 import base64
 import logging
-import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -15,7 +14,7 @@ from proxywatch.balancer.attempt import Blame, Failure
 from proxywatch.balancer.node import Upstream
 from proxywatch.balancer.relay import outcome
 from proxywatch.balancer.relay.outcome import Outcome
-from proxywatch.balancer.relay.session import reset
+from proxywatch.balancer.relay.session import Side, reset
 from proxywatch.errors import ParseError, SourceError
 from proxywatch.parse import http_proxy, socks
 
@@ -26,11 +25,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _Taken = int | None
-_OPTIONS = (
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15),
-)
 
 
 class Hop(NamedTuple):
@@ -43,11 +37,10 @@ class Hop(NamedTuple):
     plain: bool = False  # an HTTP proxy that gets the request itself, without a tunnel
 
 
-class Leg(asyncio.Protocol):
+class Leg(Side):
     """One attempt through one node.
 
     Attributes:
-        transport: To the node, once it is dialed.
         held: What the node sent after its yes.
         bound: Where the node's last proxy says that it is bound; for UDP ASSOCIATE.
         started: When it was dialed, monotonic seconds.
@@ -56,12 +49,10 @@ class Leg(asyncio.Protocol):
 
     __slots__ = (
         "_hops", "_opening", "_place", "_read", "_relay", "_settled", "_task", "bound", "held", "late", "started",
-        "transport",
     )  # fmt: skip
 
-    transport: asyncio.Transport
-
     def __init__(self, relay: "Relay", opening: "Opening", hops: tuple[Hop, ...]) -> None:
+        super().__init__()
         self._relay = relay
         self._opening = opening
         self._hops = hops
@@ -109,10 +100,6 @@ class Leg(asyncio.Protocol):
         if self._settled:
             self.transport.abort()
             return
-        wire = transport.get_extra_info("socket")
-        for level, option, value in _OPTIONS:
-            wire.setsockopt(level, option, value)
-        wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, self._relay.user_timeout)
         if self._hops[0].proxy.scheme != "https":
             self._speak()
 
@@ -128,7 +115,7 @@ class Leg(asyncio.Protocol):
             self._read = self._tunnel
             self.transport.write(http_proxy.connect(hop.host, hop.port, self._authorization(hop.proxy)))
 
-    def data_received(self, data: bytes) -> None:
+    def hear(self, data: bytes) -> None:
         """Whatever the node says until it has said yes or no."""
         if self.held:
             data = self.held + data
@@ -234,11 +221,12 @@ class Leg(asyncio.Protocol):
 
     # Its end
 
-    def eof_received(self) -> None:
+    def finished(self) -> bool:
         """The node ends it before its answer."""
         self._fail(outcome.DIAL_RESET)
+        return False
 
-    def connection_lost(self, _: Exception | None) -> None:
+    def lost(self) -> None:
         """The same, less politely."""
         self._fail(outcome.DIAL_RESET)
 
@@ -271,6 +259,7 @@ class Leg(asyncio.Protocol):
 
     def _settle(self) -> None:
         self._settled = True
+        self._read = _settled  # a method of its own would keep it alive
         self._relay.dialing.pop(self, None)
 
     def _close(self) -> None:
@@ -278,3 +267,8 @@ class Leg(asyncio.Protocol):
             reset(self.transport)
         else:
             self._task.cancel()
+
+
+def _settled(data: bytes) -> _Taken:
+    """Nothing is read any more."""
+    return len(data)

@@ -101,7 +101,8 @@ class Opening:
         self._leg = None
         self._blame_doubted(node=True)
         self._relay.brain.connected(self._choice, self._relay.now() - leg.started)
-        self._granted(self._choice, leg)
+        granted, self._granted, self._refused = self._granted, _nobody, _nobody
+        granted(self._choice, leg)
 
     def failed(self, why: Outcome, failure: Failure) -> None:
         """The attempt failed: the next node, or the client's no."""
@@ -123,7 +124,8 @@ class Opening:
 
     def _give_up(self, why: Outcome) -> None:
         self._blame_doubted(node=False)
-        self._refused(why)
+        refused, self._granted, self._refused = self._refused, _nobody, _nobody
+        refused(why)
 
     def _blame_doubted(self, *, node: bool) -> None:
         """Report what waited for a second answer: another exit reached the destination, or did not either."""
@@ -139,6 +141,10 @@ class Opening:
             self._leg.abandon()
             self._leg = None
             self._relay.brain.abandoned(self._choice)
+
+
+def _nobody(*_: object) -> None:
+    """Whoever asked has been told."""
 
 
 def of_refusal(refusal: Refusal) -> Outcome:

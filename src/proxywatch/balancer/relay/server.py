@@ -9,10 +9,12 @@ of one kind are set in order, so a sweep looks only at those that are due.
 """
 
 import asyncio
+import gc
 import logging
 import os
 import resource
 import ssl
+import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
@@ -33,13 +35,14 @@ from proxywatch.balancer.relay.session import Session, reset
 from proxywatch.balancer.relay.settings import Settings
 from proxywatch.balancer.relay.users import Users
 from proxywatch.balancer.request import Wishes
-from proxywatch.source.clock import Clock, SystemClock
+from proxywatch.source.clock import Clock
 
 log = logging.getLogger(__name__)
 
 _TICK = 0.25
 _LATE = 1.0  # a tick that comes so much later than it should says that our own loop was held up
 _SELDOM = 5.0  # seconds between looks at idle times, quotas and the users' file; less for short idle times
+_THRESHOLDS = (50_000, 20, 50)
 _RESERVE = 64  # descriptors for everything else
 
 
@@ -97,7 +100,6 @@ class Relay:
             front: TLS toward clients; None for none.
             clock: The machine's, unless a test has another.
         """
-        clock = clock or SystemClock()
         self.settings = settings
         self.brain = brain
         self.users = users
@@ -105,9 +107,9 @@ class Relay:
         self.upstream_of = upstream_of
         self.documents = documents or {}
         self.tls = tls or ssl.create_default_context()
-        self.now = clock.monotonic
-        self.time = clock.now
-        self.passwords = Passwords(clock.monotonic)
+        self.now = clock.monotonic if clock else time.monotonic
+        self.time = clock.now if clock else time.time
+        self.passwords = Passwords(self.now)
         self.user_timeout = int(settings.user_timeout * 1000)
         self.draining = False
         self.sessions: dict[Session, None] = {}
@@ -128,6 +130,7 @@ class Relay:
 
     async def __aenter__(self) -> Self:
         self.loop = asyncio.get_running_loop()
+        _collect_seldom()
         self._capacity = _capacity(self.settings)
         await self._group.__aenter__()
         try:
@@ -322,6 +325,8 @@ class Relay:
         """End those that are silent for too long, or whose user has used up a quota."""
         idle = self.settings.idle_timeout
         for session in list(self.sessions):
+            if not session.watched:
+                session.keep_alive()
             passed = session.bytes_in + session.bytes_out
             if passed != session.passed:
                 session.passed = passed
@@ -383,6 +388,13 @@ class Relay:
         for port in self._ports:
             port.close()
         self._ports.clear()
+
+
+def _collect_seldom() -> None:
+    """Connections leave no circles behind, so the garbage collector finds little and may look less often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_THRESHOLDS)
 
 
 def _capacity(settings: Settings) -> int:
