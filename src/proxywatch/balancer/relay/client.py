@@ -10,7 +10,7 @@ import base64
 import binascii
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from proxywatch.balancer import wishes
 from proxywatch.balancer.attempt import Choice
@@ -76,10 +76,10 @@ class Client(Side):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Accepted."""
-        self.transport = cast("asyncio.Transport", transport)
+        self.transport = transport  # type: ignore[assignment]
         peer = transport.get_extra_info("peername")
         self.address = peer[0].removeprefix("::ffff:") if peer else "unix"
-        if self.relay.trusts(self.address):
+        if self.relay.trusted and self.relay.trusts(self.address):
             self.read = self._behind_balancer
         self.relay.accepted(self)
 
@@ -130,7 +130,7 @@ class Client(Side):
         else:
             self.spoken = "http"
             self.read = self._head
-        return 0
+        return self.read(data)
 
     # SOCKS
 

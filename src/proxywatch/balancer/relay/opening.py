@@ -99,7 +99,8 @@ class Opening:
     def granted(self, leg: Leg) -> None:
         """The node said yes."""
         self._leg = None
-        self._blame_doubted(node=True)
+        if self._doubted is not None:
+            self._blame_doubted(node=True)
         self._relay.brain.connected(self._choice, self._relay.now() - leg.started)
         granted, self._granted, self._refused = self._granted, _nobody, _nobody
         granted(self._choice, leg)

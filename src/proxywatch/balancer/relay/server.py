@@ -110,6 +110,7 @@ class Relay:
         self.now = clock.monotonic if clock else time.monotonic
         self.time = clock.now if clock else time.time
         self.passwords = Passwords(self.now)
+        self.dial_timeout = float(settings.dial_timeout)
         self.user_timeout = int(settings.user_timeout * 1000)
         self.draining = False
         self.sessions: dict[Session, None] = {}
@@ -120,7 +121,7 @@ class Relay:
         self._waiting: dict[Client, float] = {}  # for the next request of a kept connection
         self._opening: dict[Client, None] = {}
         self._deny = Deny(settings.deny)
-        self._trusted = tuple(map(ip_network, settings.proxy_protocol.trusted))
+        self.trusted = tuple(map(ip_network, settings.proxy_protocol.trusted))
         self._boot = os.urandom(4).hex()
         self._number = count(1)
         self._ports: list[listening.Listening] = []
@@ -284,9 +285,9 @@ class Relay:
 
     def trusts(self, address: str) -> bool:
         """Whether a peer is a load balancer that tells of its clients."""
-        if not self._trusted or address == "unix":
+        if address == "unix":
             return False
-        return any(ip_address(address) in network for network in self._trusted)
+        return any(ip_address(address) in network for network in self.trusted)
 
     # The clock
 
