@@ -373,10 +373,20 @@ class Client(Side):
         self.close()
 
     def close(self) -> None:
-        """Close it, once what was written is sent."""
+        """Close it, once what was written is sent.
+
+        What the client still sends is read and dropped for a moment: closing over unread bytes would reset the
+        connection, and the client might lose the reason.
+        """
         self.read = _discard
         self.held = b""
-        self.transport.close()
+        self.relay.left(self)
+        if self.ended or not self.transport.can_write_eof() or self.transport.is_closing():
+            self.transport.close()
+            return
+        self.transport.write_eof()
+        self.transport.resume_reading()
+        self.relay.leaving(self)
 
     def expire(self) -> None:
         """It has not sent a complete request in time."""

@@ -15,7 +15,7 @@ import os
 import resource
 import ssl
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from itertools import count
@@ -43,6 +43,7 @@ _TICK = 0.25
 _LATE = 1.0  # a tick that comes so much later than it should says that our own loop was held up
 _SELDOM = 5.0  # seconds between looks at idle times, quotas and the users' file; less for short idle times
 _THRESHOLDS = (50_000, 20, 50)
+_LINGER = 2.0  # seconds for a client to read why it gets a no
 _RESERVE = 64  # descriptors for everything else
 
 
@@ -119,6 +120,7 @@ class Relay:
         self._front = front
         self._clients: dict[Client, float] = {}  # without a complete request, by deadline
         self._waiting: dict[Client, float] = {}  # for the next request of a kept connection
+        self._leaving: dict[Client, float] = {}  # told no, and given a moment to read it
         self._opening: dict[Client, None] = {}
         self._deny = Deny(settings.deny)
         self.trusted = tuple(map(ip_network, settings.proxy_protocol.trusted))
@@ -145,7 +147,7 @@ class Relay:
     async def __aexit__(self, *_: object) -> None:
         self._close_ports()
         self.close_all(lambda _: True, "stopped")
-        for client in [*self._clients, *self._waiting, *self._opening]:
+        for client in [*self._clients, *self._waiting, *self._leaving, *self._opening]:
             reset(client.transport)
         self._sweeper.cancel()
         await asyncio.sleep(0)
@@ -259,7 +261,12 @@ class Relay:
         """It is gone."""
         self._clients.pop(client, None)
         self._waiting.pop(client, None)
+        self._leaving.pop(client, None)
         self._not_opening(client)
+
+    def leaving(self, client: Client) -> None:
+        """It has been told no, and is about to close."""
+        self._leaving[client] = self.now() + _LINGER
 
     def _not_opening(self, client: Client) -> None:
         if client in self._opening:
@@ -315,10 +322,12 @@ class Relay:
             leg.late = True
 
     def _expire(self, now: float) -> None:
-        for book in (self._clients, self._waiting):
-            while book and (first := next(iter(book.items())))[1] <= now:
-                del book[first[0]]
-                first[0].close() if book is self._waiting else first[0].expire()
+        for client in _due(self._clients, now):
+            client.expire()
+        for client in _due(self._waiting, now):
+            client.close()
+        for client in _due(self._leaving, now):
+            reset(client.transport)
         while self.dialing and (oldest := next(iter(self.dialing.items())))[1] <= now:
             oldest[0].expire()
 
@@ -389,6 +398,16 @@ class Relay:
         for port in self._ports:
             port.close()
         self._ports.clear()
+
+
+def _due(book: dict[Client, float], now: float) -> Iterator[Client]:
+    """Take those whose time is up."""
+    while book:
+        client, deadline = next(iter(book.items()))
+        if deadline > now:
+            return
+        del book[client]
+        yield client
 
 
 def _collect_seldom() -> None:
