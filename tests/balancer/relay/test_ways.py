@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from testbed.certificates import authority
+from testbed import certificates
 from testbed.faulty_socks import Talk, faulty
 from testbed.socks import connect, dial, greet, receive, reply, request
 
@@ -117,12 +117,8 @@ def test_a_hop_that_is_not_there_and_one_that_is_not_known() -> None:
 @pytest.fixture
 def tls(tmp_path: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     """Contexts of a server on 127.0.0.1 and of a client that trusts it."""
-    made = authority(tmp_path)
-    certificate = made.issue("127.0.0.1")
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(certificate.cert, certificate.key)
-    client = ssl.create_default_context(cafile=str(made.cert))
-    return server, client
+    made = certificates.make(tmp_path)
+    return made.server(), ssl.create_default_context(cafile=made.bundle)
 
 
 def test_a_node_over_tls(loop: str, tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:

@@ -1,5 +1,6 @@
 """Settings of the relay: the section `relay`."""
 
+from ipaddress import ip_address
 from typing import Annotated, Literal
 
 import msgspec
@@ -9,7 +10,6 @@ from proxywatch.balancer.relay import deny
 from proxywatch.errors import ParseError
 from proxywatch.parse.quantity import Address, Duration
 
-_LOCAL = ("127.", "localhost", "::1")
 Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
@@ -129,4 +129,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def is_local(address: Address) -> bool:
     """Whether only this machine can reach an address."""
-    return address.path is not None or (address.host or "").startswith(_LOCAL)
+    if address.path is not None or address.host == "localhost":
+        return True
+    try:
+        return ip_address(address.host or "::").is_loopback
+    except ValueError:
+        return False
