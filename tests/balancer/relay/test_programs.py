@@ -125,7 +125,12 @@ def piped(*command: str) -> Way:
         host, _, path = url.removeprefix("http://").partition("/")
         name, _, number = host.partition(":")
         words = [word.format(port=port) for word in command]
-        answer = ran(*words, name, number, feed=f"GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        answer = ran(
+            *words,
+            name,
+            number,
+            feed=f"GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode(),
+        )
         return hashlib.sha256(answer.partition(b"\r\n\r\n")[2]).hexdigest().encode()
 
     return fetch

@@ -322,6 +322,7 @@ class Client(Side):
         )  # fmt: skip
         self.relay.opening(self)
         self._opening = Opening(self.relay, request, granted, self.refuse, command=command, plain=plain)
+        self._opening.start()
 
     def _granted(self, choice: Choice, leg: Leg) -> None:
         """A node said yes: say so, write what was held, and let bytes pass."""

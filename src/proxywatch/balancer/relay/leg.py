@@ -65,6 +65,9 @@ class Leg(Side):
         self.started = relay.now()
         relay.dialing[self] = self.started + relay.dial_timeout
         self._work: Coroutine[Any, Any, None] = self._dial()
+
+    def dial(self) -> None:
+        """Begin; it may fail before this returns."""
         self._step()
 
     async def _dial(self) -> None:
@@ -73,12 +76,14 @@ class Leg(Side):
         if proxy.scheme == "https":
             await self._secure()
 
-    def _step(self, _: object = None) -> None:
+    def _step(self, done: "asyncio.Future[object] | None" = None) -> None:
         """Drive the coroutine that dials, or shakes hands over TLS, from one future to the next.
 
         A task would do the same, for a tenth of what a whole connection costs.
         """
-        if self._settled and not hasattr(self, "transport"):
+        if self._settled:
+            if done is not None and not done.cancelled():
+                done.exception()  # nobody else will look at it
             return
         try:
             future = self._work.send(None)

@@ -1,6 +1,6 @@
 """One request, from the choice of a node to its yes or the client's no.
 
-    opening = Opening(relay, request, granted, refused)
+    Opening(relay, request, granted, refused).start()
     granted(choice, leg)      a node said yes
     refused(outcome)          none will; the outcome says what the client is told
 
@@ -67,6 +67,9 @@ class Opening:
         self._doubted: tuple[Choice, Failure] | None = None
         self._leg: Leg | None = None
         self._choice: Choice
+
+    def start(self) -> None:
+        """Begin; it may be over before this returns."""
         self._choose()
 
     def _choose(self) -> None:
@@ -79,7 +82,8 @@ class Opening:
         if isinstance(hops, Outcome):
             self.failed(hops, Failure("self" if hops.blame == "self" else "destination", hops.reason, 0.0))
         else:
-            self._leg = Leg(self._relay, self, hops)
+            self._leg = leg = Leg(self._relay, self, hops)
+            leg.dial()
 
     def _hops(self, choice: Choice) -> tuple[Hop, ...] | Outcome:
         node = choice.node
