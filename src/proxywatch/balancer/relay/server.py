@@ -128,13 +128,13 @@ class Relay:
         self._number = count(1)
         self._ports: list[listening.Listening] = []
         self._group = asyncio.TaskGroup()
-        self._capacity = settings.max_connections
+        self._capacity, self._most_handshakes = settings.max_connections, settings.max_handshakes
         self._stopping = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         self.loop = asyncio.get_running_loop()
         _collect_seldom()
-        self._capacity = _capacity(self.settings)
+        self._capacity, self._most_handshakes = _capacity(self.settings)
         await self._group.__aenter__()
         try:
             await self._listen()
@@ -193,7 +193,7 @@ class Relay:
             reset(client.transport)
             return
         self._clients[client] = self.now() + self.settings.handshake_timeout
-        if len(self._clients) > self.settings.max_handshakes:
+        if len(self._clients) > self._most_handshakes:
             oldest = next(iter(self._clients))
             del self._clients[oldest]
             self.counts["evicted"] += 1
@@ -267,6 +267,10 @@ class Relay:
     def leaving(self, client: Client) -> None:
         """It has been told no, and is about to close."""
         self._leaving[client] = self.now() + _LINGER
+        if len(self._leaving) > self._most_handshakes // 2:
+            oldest = next(iter(self._leaving))
+            del self._leaving[oldest]
+            reset(oldest.transport)
 
     def _not_opening(self, client: Client) -> None:
         if client in self._opening:
@@ -417,16 +421,16 @@ def _collect_seldom() -> None:
     gc.set_threshold(*_THRESHOLDS)
 
 
-def _capacity(settings: Settings) -> int:
-    """How many connections may be open, as far as descriptors go: two each, one for each handshake."""
+def _capacity(settings: Settings) -> tuple[int, int]:
+    """How many connections and handshakes may be open, as far as descriptors go: two each, and one each."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    handshakes = min(settings.max_handshakes, hard // 4)
-    fits = max(1, (hard - _RESERVE - handshakes) // 2)
+    handshakes = min(settings.max_handshakes, hard // 8)
+    fits = max(1, (hard - _RESERVE - handshakes * 3 // 2) // 2)
     if fits < settings.max_connections:
         log.warning(
             "only %d of %d connections fit into %d file descriptors; raise the limit (ulimit -n)",
             fits, settings.max_connections, hard,
         )  # fmt: skip
-    return min(settings.max_connections, fits)
+    return min(settings.max_connections, fits), handshakes
