@@ -3,9 +3,9 @@
     python bench/bench_relay.py [SECONDS] [ROUNDS] [CONNECTIONS ...]
 
 Needs haproxy. Each has one process and one thread, before the same node, which is a SOCKS server that answers
-itself. For each round: CPU per new SOCKS connection (user and system time of the process, from /proc), requests
-on kept connections, one stream's throughput, the latency that is added over going to the node directly, and
-memory per 1,000 idle connections. Medians, and our ratio to HAProxy.
+itself. For each round: CPU per new SOCKS connection (user and system time of the process, from /proc),
+requests on kept connections, one stream's throughput, the latency that is added over going to the node
+directly, and memory per 1,000 idle connections. Medians, and our ratio to HAProxy.
 """
 
 import asyncio
@@ -331,7 +331,9 @@ def measured(name: str, pid: int, port: int, seconds: float) -> dict[str, float]
     before = cpu(pid)
     start = time.perf_counter()
     found["MB/s, one stream"] = stream(port, seconds / 2) / 1e6
-    found["CPU s per GB"] = (cpu(pid) - before) / (found["MB/s, one stream"] * (time.perf_counter() - start)) * 1e3
+    found["CPU s per GB"] = (
+        (cpu(pid) - before) / (found["MB/s, one stream"] * (time.perf_counter() - start)) * 1e3
+    )
     del name
     return found
 
@@ -372,10 +374,14 @@ def main(seconds: float, rounds: int, counts: list[int]) -> None:
     for key in results["haproxy"][0]:
         row = {name: statistics.median(one[key] for one in found) for name, found in results.items()}
         ratio = row["proxywatch"] / row["haproxy"]
-        print(f"{key:<26}{row['direct']:>12,.2f}{row['haproxy']:>12,.2f}{row['proxywatch']:>12,.2f}{ratio:>8.2f}")
+        print(
+            f"{key:<26}{row['direct']:>12,.2f}{row['haproxy']:>12,.2f}{row['proxywatch']:>12,.2f}{ratio:>8.2f}"
+        )
     for count in counts:
         ours, theirs = memory["proxywatch", count], memory["haproxy", count]
-        print(f"{f'MB per 1,000 at {count:,}':<26}{'':>12}{theirs:>12,.2f}{ours:>12,.2f}{ours / theirs:>8.2f}")
+        print(
+            f"{f'MB per 1,000 at {count:,}':<26}{'':>12}{theirs:>12,.2f}{ours:>12,.2f}{ours / theirs:>8.2f}"
+        )
 
 
 if __name__ == "__main__":

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import bcrypt
 import pytest
-from testbed.faulty_socks import Talk, faulty
-from testbed.socks import dial, receive
 
 from balancer.relay.standing import node, relay, settings
 from balancer.relay.test_socks import echo
 from proxywatch.balancer.attempt import Refusal
+from testbed.faulty_socks import Talk, faulty
+from testbed.socks import dial, receive
 
 HEADS: list[bytes] = []
 

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from testbed.danted import BINARY, Danted, danted
-from testbed.target import Target, target
 
 from balancer.relay.standing import Standing, node, relay
 from balancer.relay.test_socks import echo
+from testbed.danted import BINARY, Danted, danted
 from testbed.faulty_socks import faulty
+from testbed.target import Target, target
 
 pytestmark = pytest.mark.skipif(not Path(BINARY).exists(), reason="needs dante-server")
 
@@ -37,12 +37,15 @@ print(digest.hexdigest())
 NODE = """
 const http = require('http'), crypto = require('crypto')
 const [proxyPort, url, way] = process.argv.slice(1)
-const auth = {'Proxy-Authorization': 'Basic ' + Buffer.from('alice-country-se:x').toString('base64')}
-const print = r => { const h = crypto.createHash('sha256'); r.on('data', d => h.update(d)); r.on('end', () => { console.log(h.digest('hex')); process.exit(0) }) }
-const target = new URL(url)
-if (way === 'plain') http.get({host: '127.0.0.1', port: proxyPort, path: url, headers: {Host: target.host, ...auth}}, print)
-else http.request({host: '127.0.0.1', port: proxyPort, method: 'CONNECT', path: target.host, headers: auth})
-  .on('connect', (r, socket) => http.get({createConnection: () => socket, host: target.hostname, path: target.pathname}, print)).end()
+const login = Buffer.from('alice-country-se:x').toString('base64')
+const auth = {'Proxy-Authorization': 'Basic ' + login}
+const print = r => { const h = crypto.createHash('sha256'); r.on('data', d => h.update(d)); r.on('end', () =>
+{ console.log(h.digest('hex')); process.exit(0) }) } const target = new URL(url)
+if (way === 'plain') http.get({host: '127.0.0.1', port: proxyPort, path: url, headers: {Host: target.host,
+...auth}}, print) else http.request({...proxy, method: 'CONNECT', path: target.host, headers: auth})
+  .on('connect', (r, socket) => {
+    http.get({createConnection: () => socket, host: target.hostname, path: target.pathname}, print)
+  }).end()
 """
 
 
@@ -225,9 +228,9 @@ def test_git_clones(it: Standing, tmp_path: Path) -> None:
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def __init__(self, *arguments: object, **more: object) -> None:
-            super().__init__(*arguments, directory=str(tmp_path / "one" / ".git"), **more)  # type: ignore[arg-type, misc]
+            super().__init__(*arguments, directory=str(tmp_path / "one" / ".git"), **more)  # type: ignore[arg-type]
 
-        def log_message(self, *_: object) -> None:  # type: ignore[override]
+        def log_message(self, *_: object) -> None:
             """Nothing."""
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as web:

@@ -6,11 +6,11 @@ import time
 from contextlib import ExitStack
 
 import pytest
-from testbed.faulty_socks import Talk, faulty
-from testbed.socks import connect, dial, greet, receive, reply, request
 
 from balancer.relay.standing import node, relay, settings
 from proxywatch.parse.quantity import Duration
+from testbed.faulty_socks import Talk, faulty
+from testbed.socks import connect, dial, greet, receive, reply, request
 
 V4_REQUEST = b"\5\1\0\1\xcb\0\x71\5\0\x50"
 
@@ -226,7 +226,7 @@ def test_half_close_by_the_client(loop: str) -> None:
                 time.sleep(0.5)
                 assert it.active == 1
                 assert it.brain.in_flight == 1
-                answer = b"".join(iter(lambda: client.recv(1 << 20), b""))  # noqa: B023
+                answer = b"".join(iter(lambda: client.recv(1 << 20), b""))
                 assert len(answer) == 1 << 20
             it.wait(lambda: it.active == 0)
         assert got == [8 << 20] * 3

@@ -1,6 +1,5 @@
 """UDP ASSOCIATE: datagrams through fake nodes and a real Dante."""
 
-import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -8,12 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from testbed.danted import BINARY, danted
-from testbed.faulty_socks import Talk, faulty
-from testbed.socks import UDP_ASSOCIATE, dial, greet, receive, reply, request
 
 from balancer.relay.standing import node, relay, settings
 from proxywatch.parse import socks
+from testbed.danted import BINARY, danted
+from testbed.faulty_socks import Talk, faulty
+from testbed.socks import UDP_ASSOCIATE, dial, greet, receive, reply, request
 
 
 def associated(port: int) -> tuple[socket.socket, tuple[str, int]]:
@@ -53,7 +52,7 @@ def echo_server() -> Iterator[int]:
 
 
 def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 def exchanged(

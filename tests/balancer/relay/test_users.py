@@ -7,8 +7,6 @@ from pathlib import Path
 
 import bcrypt
 import pytest
-from testbed.faulty_socks import Talk, faulty
-from testbed.socks import dial, receive
 
 from balancer.relay.standing import node, relay
 from balancer.relay.test_socks import V4_REQUEST, echo
@@ -17,6 +15,8 @@ from proxywatch.balancer.relay.users import User, Users
 from proxywatch.errors import ConfigError
 from proxywatch.parse import user_file
 from proxywatch.parse.user_file import Entry
+from testbed.faulty_socks import Talk, faulty
+from testbed.socks import dial, receive
 
 HASH = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
 

@@ -1,4 +1,4 @@
-"""The ways to a node: its login, another proxy before it, TLS; and around the client: PROXY protocol, listeners."""
+"""The ways to a node: its login, another proxy before it, TLS; and what stands before the relay."""
 
 import socket
 import ssl
@@ -6,9 +6,6 @@ import threading
 from pathlib import Path
 
 import pytest
-from testbed import certificates
-from testbed.faulty_socks import Talk, faulty
-from testbed.socks import connect, dial, greet, receive, reply, request
 
 from balancer.relay.standing import node, relay, settings
 from balancer.relay.test_http import head_of
@@ -16,6 +13,9 @@ from balancer.relay.test_socks import V4_REQUEST, echo
 from proxywatch.balancer.node import Upstream
 from proxywatch.balancer.relay.settings import Listener, ProxyProtocol, Settings
 from proxywatch.parse.quantity import Address
+from testbed import certificates
+from testbed.faulty_socks import Talk, faulty
+from testbed.socks import connect, dial, greet, receive, reply, request
 
 
 def test_the_nodes_login(tmp_path: Path, loop: str) -> None:

@@ -159,7 +159,7 @@ class Client(Side):
         except ParseError as error:
             self._close(b"\1\1", outcome.WISH, str(error))
             return taken
-        self._log_in(name, password, self._socks_logged_in)
+        self._log_in(password, self._socks_logged_in)
         return taken
 
     def _socks_logged_in(self, user: User | None, *, good: bool) -> None:
@@ -235,7 +235,7 @@ class Client(Side):
         if pair is None:
             self._serve(head)
         else:
-            self._log_in(*pair, logged_in)
+            self._log_in(pair[1], logged_in)
         return head.size
 
     def _serve(self, head: Head) -> None:
@@ -280,7 +280,7 @@ class Client(Side):
         self.name, own = wishes.parse(name)
         self.wishes = wishes.over(own, self.port.wishes)
 
-    def _log_in(self, name: bytes, password: bytes, then: Callable[..., None]) -> None:
+    def _log_in(self, password: bytes, then: Callable[..., None]) -> None:
         users = self.relay.users
         if users is None:
             then(None, good=True)
@@ -376,8 +376,8 @@ class Client(Side):
     def close(self) -> None:
         """Close it, once what was written is sent.
 
-        What the client still sends is read and dropped for a moment: closing over unread bytes would reset the
-        connection, and the client might lose the reason.
+        What the client still sends is read and dropped for a moment: closing over unread bytes would reset
+        the connection, and the client might lose the reason.
         """
         self.read = _discard
         self.held = b""

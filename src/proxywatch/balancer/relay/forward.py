@@ -1,8 +1,8 @@
 """Absolute-form HTTP: one exchange, from a client's request to the end of its answer.
 
 Requests of one connection are served one after the other, each with its own user, wishes, node and connection
-to the origin; those that come ahead of their turn wait. An answer whose end only the origin's close shows ends
-the client's connection as well.
+to the origin; those that come ahead of their turn wait. An answer whose end only the origin's close shows
+ends the client's connection as well.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ class Exchange(asyncio.Protocol):
     """One request and its answer; the protocol of the connection to the node once it is open."""
 
     __slots__ = (
-        "_answer", "_answered", "_client", "_count", "_head", "_held", "_keep", "_leg", "_node", "_request", "_scanned",
+        "_answer", "_answered", "_client", "_head", "_held", "_keep", "_leg", "_node", "_request", "_scanned",
         "_session",
     )  # fmt: skip
 

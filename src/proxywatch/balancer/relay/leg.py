@@ -48,7 +48,8 @@ class Leg(Side):
     """
 
     __slots__ = (
-        "_hops", "_opening", "_place", "_read", "_relay", "_settled", "_work", "bound", "held", "late", "started",
+        "_hops", "_opening", "_place", "_read", "_relay", "_settled", "_work", "bound", "held", "late",
+        "started",
     )  # fmt: skip
 
     def __init__(self, relay: "Relay", opening: "Opening", hops: tuple[Hop, ...]) -> None:

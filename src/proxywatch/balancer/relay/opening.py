@@ -32,8 +32,8 @@ class Opening:
     """
 
     __slots__ = (
-        "_choice", "_command", "_doubted", "_granted", "_last", "_leg", "_plain", "_refused", "_relay", "_tried",
-        "request",
+        "_choice", "_command", "_doubted", "_granted", "_last", "_leg", "_plain", "_refused", "_relay",
+        "_tried", "request",
     )  # fmt: skip
 
     def __init__(

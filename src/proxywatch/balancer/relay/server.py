@@ -4,8 +4,8 @@
         ...
         await relay.drain(300)
 
-One sweep, four times a second, serves all deadlines; no connection has a timer or a task of its own. Deadlines
-of one kind are set in order, so a sweep looks only at those that are due.
+One sweep, four times a second, serves all deadlines; no connection has a timer or a task of its own.
+Deadlines of one kind are set in order, so a sweep looks only at those that are due.
 """
 
 import asyncio

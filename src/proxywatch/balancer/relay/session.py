@@ -1,9 +1,9 @@
 """A connection that is open: bytes pass between client and node, are counted, and it ends exactly once.
 
-Each end of it is a `Side`, which first speaks its protocol (`hear`), and once it is joined to the other writes
-there whatever comes. When one side cannot take more, the other is not read: what waits in memory is bounded by
-the write limit and one read. An end of file travels on after the bytes before it, and the other direction lives
-on; an error on one side resets both.
+Each end of it is a `Side`, which first speaks its protocol (`hear`), and once it is joined to the other
+writes there whatever comes. When one side cannot take more, the other is not read: what waits in memory is
+bounded by the write limit and one read. An end of file travels on after the bytes before it, and the other
+direction lives on; an error on one side resets both.
 """
 
 import asyncio
@@ -49,8 +49,8 @@ class Session:
     """
 
     __slots__ = (
-        "carrier", "charged_in", "charged_out", "choice", "client", "connection", "ended", "extra_in", "extra_out",
-        "node", "passed", "quiet_since", "relay", "user", "watched",
+        "carrier", "charged_in", "charged_out", "choice", "client", "connection", "ended", "extra_in",
+        "extra_out", "node", "passed", "quiet_since", "relay", "user", "watched",
     )  # fmt: skip
 
     def __init__(self, relay: "Relay", choice: Choice, connection: Connection, user: "User | None") -> None:
