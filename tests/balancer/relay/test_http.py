@@ -103,7 +103,8 @@ def test_the_answer_to_connect_byte_by_byte() -> None:
 @pytest.mark.parametrize(
     "fields",
     [b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", b"Transfer-Encoding: chunked,\r\n",
-     b"Transfer-Encoding: xchunked\r\n", b"Transfer-Encoding: chunked, gzip\r\n", b"Transfer-Encoding: chunked\t\r\n",
+     b"Transfer-Encoding: xchunked\r\n", b"Transfer-Encoding: chunked, gzip\r\n",
+     b"Transfer-Encoding: chunked\t\r\n",
      b"Content-Length: 5, 5\r\n", b"Content-Length: +5\r\n", b"Content-Length: 5 5\r\n", b"X : y\r\n",
      b"X: y\r\n z\r\n", b"X: a\rb\r\n", b"X: a\0b\r\n", b"Content-Length: 5\r\nContent-Length: 6\r\n"],
 )  # fmt: skip
@@ -258,7 +259,8 @@ def test_an_upgrade_becomes_a_tunnel(loop: str) -> None:
 
     with faulty(script) as port, relay([node(port)], loop=loop) as it, dial(it.port) as client:
         client.sendall(
-            b"GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+            b"GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\n"
+            b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
         )
         assert head_of(client).startswith(b"HTTP/1.1 101 ")
         assert receive(client, 2) == b"hi"
@@ -269,7 +271,8 @@ def test_an_upgrade_becomes_a_tunnel(loop: str) -> None:
 
 @pytest.mark.parametrize(
     ("reply", "status", "error"),
-    [(2, 403, b"http_request_denied"), (5, 502, b"connection_refused"), (4, 502, b"destination_ip_unroutable"),
+    [(2, 403, b"http_request_denied"), (5, 502, b"connection_refused"),
+     (4, 502, b"destination_ip_unroutable"),
      (6, 504, b"connection_timeout"), (1, 503, b"destination_unavailable")],
 )  # fmt: skip
 @pytest.mark.parametrize("method", ["CONNECT", "GET"])

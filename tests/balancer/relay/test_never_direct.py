@@ -16,7 +16,7 @@ _OPENS = re.compile(
 
 
 def test_one_place_dials() -> None:
-    """The leg to a node, and the sockets of an association; the probe of a stale unix socket is not a network's."""
+    """The leg to a node, and the sockets of an association; a stale unix socket is not the network's."""
     found = {(path.name, match) for path in RELAY.glob("*.py") for match in _OPENS.findall(path.read_text())}
     assert found == {
         ("leg.py", "create_connection"),
@@ -55,7 +55,8 @@ def lie(talk):
 
 told = []
 for script in (one(1), one(2), one(3), one(4), one(5), one(6), one(7), one(99), cut, hang, lie):
-    with faulty(script) as port, relay([node(port, "a"), node(port, "b")], settings(dial_timeout=Duration(0.3))) as it:
+    quick = settings(dial_timeout=Duration(0.3))
+    with faulty(script) as port, relay([node(port, "a"), node(port, "b")], quick) as it:
         for target in (("203.0.113.5", 80), ("example.com", 443), ("2001:db8::5", 80)):
             with dial(it.port) as client:
                 greet(client)
@@ -78,17 +79,17 @@ print(len(told))
 def test_under_rules_that_count_all_else() -> None:
     """In a namespace where everything but loopback is dropped and counted: through every fault nothing is."""
     rules = (
-        "add table inet t; add chain inet t out {type filter hook output priority 0; policy accept;}; "
+        "add table inet t; add counter inet t stray; "
+        "add chain inet t out {type filter hook output priority 0; policy accept;}; "
         "add rule inet t out oifname lo ip daddr 127.0.0.0/8 accept; "
-        "add rule inet t out counter name all drop"
-    )
-    rules = rules.replace(
-        "; add rule inet t out counter", "; add counter inet t all; add rule inet t out counter"
+        "add rule inet t out meta l4proto ipv6-icmp accept; "
+        "add rule inet t out counter name stray drop"
     )
     script = textwrap.dedent(SCRIPT).format(path=sys.path)
     shell = (
-        "ip link set lo up && ip link add far type dummy && ip link set far up && ip addr add 192.0.2.2/24 dev far"
-        ' && ip route add default dev far && nft "$0" && "$1" -c "$2" && nft list counter inet t all'
+        "ip link set lo up && ip link add far type veth peer name end && ip link set far up"
+        " && ip link set end up && ip addr add 192.0.2.2/24 dev far"
+        ' && ip route add default dev far && nft "$0" && "$1" -c "$2" && nft list counter inet t stray'
     )
     command = ["unshare", "--net", "sh", "-c", shell, rules, sys.executable, script]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)

@@ -252,7 +252,8 @@ def test_chromium(it: Standing, site: Target, tmp_path: Path, proxy: str) -> Non
     needs("chromium")
     page = ran("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync",
                "--disable-background-networking", "--disable-component-update", f"--user-data-dir={tmp_path}",
-               "--proxy-bypass-list=<-loopback>", f"--proxy-server={proxy}://127.0.0.1:{it.port}", "--dump-dom",
+               "--proxy-bypass-list=<-loopback>", f"--proxy-server={proxy}://127.0.0.1:{it.port}",
+               "--dump-dom",
                f"http://127.0.0.1:{site.port}/get")  # fmt: skip
     assert b"<html>" in page
     assert any(str(one.destination) == f"127.0.0.1:{site.port}" for one in it.brain.requests)
