@@ -9,6 +9,7 @@ Toward clients: `greeting`, `credentials`, `request`, `request4` read; `reply`, 
 Toward nodes: `hello`, `login`, `connect` write; `choice`, `verdict`, `answer` read.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from proxywatch.errors import ParseError
@@ -50,6 +51,9 @@ class Answer(NamedTuple):
     port: int
 
 
+_UNBOUND = tuple(Answer(code, "0.0.0.0", 0) for code in range(256))
+
+
 class Datagram(NamedTuple):
     """The header of a relayed datagram, and where its payload begins."""
 
@@ -86,6 +90,9 @@ def credentials(data: bytes) -> tuple[tuple[bytes, bytes], int] | None:
 
 def request(data: bytes) -> tuple[Request, int] | None:
     """What a SOCKS5 client asks for, or None."""
+    if len(data) >= 10 and data[0] == 5 and data[3] == _V4:  # noqa: PLR2004 - the short form of what follows
+        _, command, _, _, a, b, c, d, high, low = data[:10]
+        return Request(command, f"{a}.{b}.{c}.{d}", high << 8 | low), 10
     if data[:1] not in {b"", b"\5"}:
         raise ParseError("the request is not of SOCKS version 5")
     place = _address(data, 3)
@@ -100,6 +107,8 @@ def answer(data: bytes) -> tuple[Answer, int] | None:
     if data[:1] not in {b"", b"\5"}:
         raise ParseError("the node's reply is not of SOCKS version 5")
     if len(data) >= 10 and data[3] == _V4:  # noqa: PLR2004 - nearly all replies
+        if data[4:10] == _NOWHERE[1:]:
+            return _UNBOUND[data[1]], 10
         a, b, c, d = data[4:8]
         return Answer(data[1], f"{a}.{b}.{c}.{d}", data[8] << 8 | data[9]), 10
     if len(data) > 3 and data[3] == _NAME:  # noqa: PLR2004 - where the type stands
@@ -194,16 +203,21 @@ def login(user: bytes, password: bytes) -> bytes:
 
 def connect(host: str, port: int, command: int = CONNECT) -> bytes:
     """Ask a node for a destination in canonical form."""
-    return b"\5" + bytes((command, 0)) + encode(host, port)
+    return b"\5%c\0%b%c%c" % (command, _encoded(host), port >> 8, port & 255)
 
 
 def encode(host: str, port: int) -> bytes:
     """Type, address and port; an address as an address, anything else as a name."""
+    return _encoded(host) + port.to_bytes(2)
+
+
+@lru_cache(maxsize=4096)
+def _encoded(host: str) -> bytes:
     address = packed(host)
     if address is None:
         name = host.encode("ascii")
-        return bytes((_NAME, len(name))) + name + port.to_bytes(2)
-    return bytes((_V4 if len(address) == _LENGTHS[_V4] else _V6,)) + address + port.to_bytes(2)
+        return bytes((_NAME, len(name))) + name
+    return bytes((_V4 if len(address) == _LENGTHS[_V4] else _V6,)) + address
 
 
 def _address(data: bytes, at: int) -> tuple[str, int, int] | None:

@@ -14,7 +14,7 @@ from proxywatch.errors import ConfigError, Fault, ParseError
 from proxywatch.quantity import Size
 
 _HASH = re.compile(r"\$2[abxy]\$(0[4-9]|1[0-9])\$[./A-Za-z0-9]{53}")
-_NAME = re.compile(r"[^\s:%-]{1,64}")
+_NAME = re.compile(r"[^\s:%$-]{1,64}")
 _COUNTRY = re.compile(r"[a-z]{2}")
 _MOST_USERS = 100_000
 _ROLES = frozenset({"read", "operate"})
@@ -50,7 +50,8 @@ def parse(text: str, file: str = "users") -> dict[str, Entry]:
     """The users by name.
 
     Raises:
-        ConfigError: Everything that is wrong with the lines; no hash is quoted.
+        ConfigError: Everything that is wrong with the lines. No name is quoted: in a broken line a hash may
+            stand in its place.
     """
     entries: dict[str, Entry] = {}
     faults: list[Fault] = []
@@ -64,7 +65,7 @@ def parse(text: str, file: str = "users") -> dict[str, Entry]:
             faults.append(Fault(place, str(error)))
             continue
         if entry.name in entries:
-            faults.append(Fault(place, f"user {entry.name} is given twice"))
+            faults.append(Fault(place, "the user is given twice"))
         entries[entry.name] = entry
     if len(entries) > _MOST_USERS:
         faults.append(Fault(file, f"more than {_MOST_USERS} users"))
@@ -79,38 +80,38 @@ def _entry(line: str) -> Entry:
     name, _, rest = line.partition(":")
     hashed, _, options = rest.partition(":")
     if not _NAME.fullmatch(name) or not name.isprintable():
-        raise ParseError("a user's name has 1 to 64 characters, and none of `-`, `:`, `%` and blanks")
+        raise ParseError("a user's name has 1 to 64 characters, and none of `-`, `:`, `%`, `$` and blanks")
     if not _HASH.fullmatch(hashed):
-        raise ParseError(f"user {name}: expected a bcrypt hash, as `htpasswd -B` makes them")
+        raise ParseError("expected a bcrypt hash, as `htpasswd -B` makes them")
     entry = Entry(name, hashed)
     seen = set()
     for option in options.replace(":", " ").split():
         key, _, value = option.partition("=")
         if key in seen:
-            raise ParseError(f"user {name}: {key} is given twice")
+            raise ParseError(f"{key} is given twice")
         seen.add(key)
-        entry = replace(entry, **_option(name, key, value))
+        entry = replace(entry, **_option(key, value))
     return entry
 
 
-def _option(name: str, key: str, value: str) -> dict[str, Any]:
+def _option(key: str, value: str) -> dict[str, Any]:
     if key == "role":
         if value not in _ROLES:
-            raise ParseError(f"user {name}: role is `read` or `operate`")
+            raise ParseError("role is `read` or `operate`")
         return {key: value}
     if key == "countries":
         countries = ["gb" if code == "uk" else code for code in value.lower().split(",")]
         if not all(map(_COUNTRY.fullmatch, countries)):
-            raise ParseError(f"user {name}: countries are two letters each, with commas between them")
+            raise ParseError("countries are two letters each, with commas between them")
         return {key: frozenset(countries)}
     if key == "max_connections":
         if not value.isascii() or not value.isdigit() or len(value) > 9:  # noqa: PLR2004 - digits
-            raise ParseError(f"user {name}: max_connections is a whole number")
+            raise ParseError("max_connections is a whole number")
         return {key: int(value)}
     if key in _SIZES:
         try:
             return {key: int(Size.parse(int(value) if value.isdigit() else value))}
         except ParseError:
-            raise ParseError(f"user {name}: {key} is a size such as 1MB") from None
+            raise ParseError(f"{key} is a size such as 1MB") from None
     known = ", ".join(["role", "countries", "max_connections", *sorted(_SIZES)])
-    raise ParseError(f"user {name}: unknown option {key[:32]!r}; known are {known}")
+    raise ParseError(f"unknown option {key[:32]!r}; known are {known}")

@@ -3,8 +3,8 @@
     with relay(Settings(...), nodes) as standing:
         client = connect(standing.port, ("198.51.100.1", 80))
 
-The brain offers nodes in the order given and notes every call; its books are checked when the relay ends: every
-choice has been answered, and as many connections were opened as were closed.
+The brain offers nodes in the order given and notes every call; its books are checked when the relay ends:
+every choice has been answered, and as many connections were opened as were closed.
 """
 
 import asyncio

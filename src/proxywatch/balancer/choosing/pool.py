@@ -18,7 +18,7 @@ from proxywatch.balancer.choosing.health import Health
 from proxywatch.balancer.choosing.roster import Roster
 from proxywatch.balancer.choosing.score import SATURATED, SLOW_PROXY, Conduct, assess
 from proxywatch.balancer.choosing.settings import Choosing
-from proxywatch.balancer.choosing.state import Around, Standing, State, standing, told_out
+from proxywatch.balancer.choosing.state import Around, Standing, State, good_sign, standing, told_out
 from proxywatch.balancer.node import Node
 
 Emit = Callable[[Type, Candidate, str], None]

@@ -37,7 +37,7 @@ class Association(asyncio.Protocol):
         self._source: tuple[str, int] | None = None
 
     def start(self) -> None:
-        """Ask the pool. Where the client says that it will send from is mostly all zeroes, and not looked at."""
+        """Ask the pool. Where the client says that it will send from is mostly zeroes, and not looked at."""
         self._client.open("0.0.0.0", 0, self._granted, command=socks.UDP_ASSOCIATE)
 
     def _granted(self, choice: Choice, leg: Leg) -> None:

@@ -10,7 +10,7 @@ import base64
 import binascii
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from proxywatch.balancer import wishes
 from proxywatch.balancer.attempt import Choice
@@ -19,7 +19,7 @@ from proxywatch.balancer.relay.leg import Leg
 from proxywatch.balancer.relay.observer import Spoken
 from proxywatch.balancer.relay.opening import Opening
 from proxywatch.balancer.relay.outcome import Outcome
-from proxywatch.balancer.relay.session import reset
+from proxywatch.balancer.relay.session import Side, reset
 from proxywatch.balancer.relay.users import BusyError, User
 from proxywatch.balancer.request import Destination, Request, Wishes
 from proxywatch.errors import ParseError
@@ -36,31 +36,28 @@ _HELD = 64 << 10
 _LOGIN_FAILURES = 5
 
 
-class Client(asyncio.Protocol):
+class Client(Side):
     """One connection of a client.
 
     Attributes:
-        transport: To the client.
         address: The client's address, without port.
         user: Who logged in; None where nobody has to.
         name: The user as the client named it, without wishes.
         destination: Where it wants to go.
         spoken: What it speaks.
         held: Bytes that came and were not taken yet.
-        ended: Whether the client has sent its last byte.
         read: The state: takes from the bytes that are there, or None to wait for more.
         wishes: What it wishes of the exit.
         exchange: Who serves its request, if not two pipes.
     """
 
     __slots__ = (
-        "_failures", "_opening", "_scanned", "_socks4", "address", "destination", "ended", "exchange", "held",
-        "name", "port", "read", "relay", "spoken", "transport", "user", "wishes",
+        "_failures", "_opening", "_scanned", "_socks4", "address", "destination", "exchange", "held", "name",
+        "port", "read", "relay", "spoken", "user", "wishes",
     )  # fmt: skip
 
-    transport: asyncio.Transport
-
     def __init__(self, relay: "Relay", port: "Port") -> None:
+        super().__init__()
         self.relay = relay
         self.port = port
         self.address = ""
@@ -68,7 +65,6 @@ class Client(asyncio.Protocol):
         self.wishes: Wishes = port.wishes
         self.spoken: Spoken = "socks5"
         self.held = b""
-        self.ended = False
         self.destination: Destination | None = None
         self.read: Callable[[bytes], _Taken] = self._first
         self.exchange: forward.Exchange | association.Association | None = None
@@ -80,14 +76,14 @@ class Client(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Accepted."""
-        self.transport = cast("asyncio.Transport", transport)
+        self.transport = transport  # type: ignore[assignment]
         peer = transport.get_extra_info("peername")
         self.address = peer[0].removeprefix("::ffff:") if peer else "unix"
-        if self.relay.trusts(self.address):
+        if self.relay.trusted and self.relay.trusts(self.address):
             self.read = self._behind_balancer
         self.relay.accepted(self)
 
-    def data_received(self, data: bytes) -> None:
+    def hear(self, data: bytes) -> None:
         """Take what is complete; hold the rest."""
         if self.held:
             data = self.held + data
@@ -134,7 +130,7 @@ class Client(asyncio.Protocol):
         else:
             self.spoken = "http"
             self.read = self._head
-        return 0
+        return self.read(data)
 
     # SOCKS
 
@@ -163,7 +159,7 @@ class Client(asyncio.Protocol):
         except ParseError as error:
             self._close(b"\1\1", outcome.WISH, str(error))
             return taken
-        self._log_in(name, password, self._socks_logged_in)
+        self._log_in(password, self._socks_logged_in)
         return taken
 
     def _socks_logged_in(self, user: User | None, *, good: bool) -> None:
@@ -239,7 +235,7 @@ class Client(asyncio.Protocol):
         if pair is None:
             self._serve(head)
         else:
-            self._log_in(*pair, logged_in)
+            self._log_in(pair[1], logged_in)
         return head.size
 
     def _serve(self, head: Head) -> None:
@@ -284,7 +280,7 @@ class Client(asyncio.Protocol):
         self.name, own = wishes.parse(name)
         self.wishes = wishes.over(own, self.port.wishes)
 
-    def _log_in(self, name: bytes, password: bytes, then: Callable[..., None]) -> None:
+    def _log_in(self, password: bytes, then: Callable[..., None]) -> None:
         users = self.relay.users
         if users is None:
             then(None, good=True)
@@ -326,27 +322,29 @@ class Client(asyncio.Protocol):
         )  # fmt: skip
         self.relay.opening(self)
         self._opening = Opening(self.relay, request, granted, self.refuse, command=command, plain=plain)
+        self._opening.start()
 
     def _granted(self, choice: Choice, leg: Leg) -> None:
         """A node said yes: say so, write what was held, and let bytes pass."""
         self._opening = None
-        transport, node = self.transport, leg.transport
         if self.spoken == "connect":
-            transport.write(replies.ESTABLISHED)
+            self.transport.write(replies.ESTABLISHED)
         elif self._socks4:
-            transport.write(socks.reply4(socks.GRANTED4))
+            self.transport.write(socks.reply4(socks.GRANTED4))
         else:
-            transport.write(_GRANTED)
-        session = self.relay.opened(self, choice)
-        up, down = session.join(transport, node)
+            self.transport.write(_GRANTED)
+        self.read = _discard
+        self.relay.opened(self, choice).join(self, leg)
         if leg.held:
-            down.data_received(leg.held)
+            leg.data_received(leg.held)
+            leg.held = b""
         if self.held:
-            up.data_received(self.held)
+            self.data_received(self.held)
+            self.held = b""
         if self.ended:
-            up.eof_received()
+            self.eof_received()
         else:
-            transport.resume_reading()
+            self.transport.resume_reading()
 
     def refuse(self, why: Outcome) -> None:
         """No node will: the client's protocol's no."""
@@ -376,10 +374,20 @@ class Client(asyncio.Protocol):
         self.close()
 
     def close(self) -> None:
-        """Close it, once what was written is sent."""
+        """Close it, once what was written is sent.
+
+        What the client still sends is read and dropped for a moment: closing over unread bytes would reset
+        the connection, and the client might lose the reason.
+        """
         self.read = _discard
         self.held = b""
-        self.transport.close()
+        self.relay.left(self)
+        if self.ended or not self.transport.can_write_eof() or self.transport.is_closing():
+            self.transport.close()
+            return
+        self.transport.write_eof()
+        self.transport.resume_reading()
+        self.relay.leaving(self)
 
     def expire(self) -> None:
         """It has not sent a complete request in time."""
@@ -388,26 +396,21 @@ class Client(asyncio.Protocol):
 
     # What its transport says
 
-    def pause_writing(self) -> None:
-        """The client takes no more."""
+    def writable(self, *, yes: bool) -> None:
+        """It takes no more, or does again: so does whoever serves its request."""
         if self.exchange is not None:
-            self.exchange.client_writable(yes=False)
+            self.exchange.client_writable(yes=yes)
 
-    def resume_writing(self) -> None:
-        """It takes more again."""
-        if self.exchange is not None:
-            self.exchange.client_writable(yes=True)
-
-    def eof_received(self) -> bool:
+    def finished(self) -> bool:
         """The client has sent its last byte; what it asked for is still served."""
-        self.ended = True
         if self.exchange is not None:
             return self.exchange.client_ended()
         return self._opening is not None or self.read == self.wait
 
-    def connection_lost(self, _: Exception | None) -> None:
+    def lost(self) -> None:
         """The client is gone."""
         self.relay.left(self)
+        self.read = _discard
         if self._opening is not None:
             self._opening.abandon()
             self._opening = None

@@ -13,14 +13,17 @@ from proxywatch.parse.host import canonical, packed
 
 _NETWORKS = {
     "loopback": ("127.0.0.0/8", "0.0.0.0/8", "::1/128", "::/128"),
-    "link-local": ("169.254.0.0/16", "fe80::/10", "fec0::/10", "224.0.0.0/4", "255.255.255.255/32", "ff00::/8"),
+    "link-local": ("169.254.0.0/16", "fe80::/10", "fec0::/10", "224.0.0.0/4", "255.255.255.255/32",
+                   "ff00::/8"),
     "metadata": ("169.254.169.254/32", "169.254.170.2/32", "100.100.100.200/32", "192.0.0.192/32",
                  "168.63.129.16/32", "fd00:ec2::/32", "fd20:ce::254/128"),
-    "private": ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "198.18.0.0/15", "fc00::/7"),
+    "private": ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "198.18.0.0/15",
+                "fc00::/7"),
 }  # fmt: skip
 # Names, and domains where a dot comes first.
 _NAMES = {
-    "loopback": ("localhost", ".localhost", "localhost.localdomain", "localhost4", "localhost6", "ip6-localhost",
+    "loopback": ("localhost", ".localhost", "localhost.localdomain", "localhost4", "localhost6",
+                 "ip6-localhost",
                  "ip6-loopback"),
     "link-local": (".local",),
     "metadata": ("metadata", "metadata.google.internal", "metadata.goog", "instance-data",
@@ -46,7 +49,8 @@ class Deny:
         """Read its entries.
 
         Args:
-            entries: `loopback`, `link-local`, `metadata`, `private`; networks; names; domains, as `.example.com`.
+            entries: `loopback`, `link-local`, `metadata`, `private`; networks; names; domains, as
+                `.example.com`.
 
         Raises:
             ParseError: One of them is none of these.

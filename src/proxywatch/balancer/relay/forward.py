@@ -1,8 +1,8 @@
 """Absolute-form HTTP: one exchange, from a client's request to the end of its answer.
 
 Requests of one connection are served one after the other, each with its own user, wishes, node and connection
-to the origin; those that come ahead of their turn wait. An answer whose end only the origin's close shows ends
-the client's connection as well.
+to the origin; those that come ahead of their turn wait. An answer whose end only the origin's close shows
+ends the client's connection as well.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ class Exchange(asyncio.Protocol):
     """One request and its answer; the protocol of the connection to the node once it is open."""
 
     __slots__ = (
-        "_answer", "_answered", "_client", "_count", "_head", "_held", "_keep", "_node", "_request", "_scanned",
+        "_answer", "_answered", "_client", "_head", "_held", "_keep", "_leg", "_node", "_request", "_scanned",
         "_session",
     )  # fmt: skip
 
@@ -40,6 +40,7 @@ class Exchange(asyncio.Protocol):
         self._keep = not head.close
         self._session: Session | None = None
         self._node: asyncio.Transport | None = None
+        self._leg: Leg | None = None
         self._held = b""
         self._scanned = 0
 
@@ -49,6 +50,7 @@ class Exchange(asyncio.Protocol):
 
     def _granted(self, choice: Choice, leg: Leg) -> None:
         client = self._client
+        self._leg = leg
         self._node = node = leg.transport
         self._session = session = client.relay.opened(client, choice)
         session.carrier = self
@@ -157,18 +159,19 @@ class Exchange(asyncio.Protocol):
 
     def _switch(self, head: bytes, rest: bytes) -> None:
         """101: from here on it is a tunnel."""
-        session, node, client = self._session, self._node, self._client
-        if session is None or node is None:
+        session, node, client, leg = self._session, self._node, self._client, self._leg
+        if session is None or node is None or leg is None:
             return
         self._session = self._node = None
         client.exchange = None
         client.transport.write(head)
-        up, down = session.join(client.transport, node)
+        session.join(client, leg)
+        node.set_protocol(leg)
         session.extra_out += len(head)
         if rest:
-            down.data_received(rest)
+            leg.data_received(rest)
         if client.held:
-            up.data_received(client.held)
+            client.data_received(client.held)
             client.held = b""
         client.transport.resume_reading()
 

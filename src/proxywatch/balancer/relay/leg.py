@@ -7,15 +7,14 @@ destination. There is no other code that dials, and what it dials is always a pr
 import asyncio
 import base64
 import logging
-import socket
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple, cast
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from proxywatch.balancer.attempt import Blame, Failure
 from proxywatch.balancer.node import Upstream
 from proxywatch.balancer.relay import outcome
 from proxywatch.balancer.relay.outcome import Outcome
-from proxywatch.balancer.relay.session import reset
+from proxywatch.balancer.relay.session import Side, reset
 from proxywatch.errors import ParseError, SourceError
 from proxywatch.parse import http_proxy, socks
 
@@ -26,11 +25,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _Taken = int | None
-_OPTIONS = (
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15),
-)
 
 
 class Hop(NamedTuple):
@@ -43,11 +37,10 @@ class Hop(NamedTuple):
     plain: bool = False  # an HTTP proxy that gets the request itself, without a tunnel
 
 
-class Leg(asyncio.Protocol):
+class Leg(Side):
     """One attempt through one node.
 
     Attributes:
-        transport: To the node, once it is dialed.
         held: What the node sent after its yes.
         bound: Where the node's last proxy says that it is bound; for UDP ASSOCIATE.
         started: When it was dialed, monotonic seconds.
@@ -55,13 +48,12 @@ class Leg(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_hops", "_opening", "_place", "_read", "_relay", "_settled", "_task", "bound", "held", "late", "started",
-        "transport",
+        "_hops", "_opening", "_place", "_read", "_relay", "_settled", "_work", "bound", "held", "late",
+        "started",
     )  # fmt: skip
 
-    transport: asyncio.Transport
-
     def __init__(self, relay: "Relay", opening: "Opening", hops: tuple[Hop, ...]) -> None:
+        super().__init__()
         self._relay = relay
         self._opening = opening
         self._hops = hops
@@ -72,20 +64,42 @@ class Leg(asyncio.Protocol):
         self.bound: socks.Answer | None = None
         self.late = False
         self.started = relay.now()
-        self._task = relay.spawn(self._dial())
-        relay.dialing[self] = self.started + relay.settings.dial_timeout
+        relay.dialing[self] = self.started + relay.dial_timeout
+        self._work: Coroutine[Any, Any, None] = self._dial()
+
+    def dial(self) -> None:
+        """Begin; it may fail before this returns."""
+        self._step()
 
     async def _dial(self) -> None:
         proxy = self._hops[0].proxy
+        await self._relay.loop.create_connection(self._itself, proxy.host, proxy.port)
+        if proxy.scheme == "https":
+            await self._secure()
+
+    def _step(self, done: "asyncio.Future[object] | None" = None) -> None:
+        """Drive the coroutine that dials, or shakes hands over TLS, from one future to the next.
+
+        A task would do the same, for a tenth of what a whole connection costs.
+        """
+        if self._settled:
+            if done is not None and not done.cancelled():
+                done.exception()  # nobody else will look at it
+            return
         try:
-            await self._relay.loop.create_connection(self._itself, proxy.host, proxy.port)
-            if proxy.scheme == "https":
-                await self._secure()
+            future = self._work.send(None)
+        except StopIteration:
+            return
         except OSError as error:
             self._fail(outcome.of_error(error))
         except Exception:
             log.exception("a dial failed in a way that is not known")
             self._fail(outcome.INTERNAL)
+        else:
+            if future is None:
+                self._relay.loop.call_soon(self._step)
+            else:
+                future.add_done_callback(self._step)
 
     def _itself(self) -> "Leg":
         return self
@@ -105,14 +119,10 @@ class Leg(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Dialed."""
-        self.transport = cast("asyncio.Transport", transport)
+        self.transport = transport  # type: ignore[assignment]
         if self._settled:
             self.transport.abort()
             return
-        wire = transport.get_extra_info("socket")
-        for level, option, value in _OPTIONS:
-            wire.setsockopt(level, option, value)
-        wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, self._relay.user_timeout)
         if self._hops[0].proxy.scheme != "https":
             self._speak()
 
@@ -128,7 +138,7 @@ class Leg(asyncio.Protocol):
             self._read = self._tunnel
             self.transport.write(http_proxy.connect(hop.host, hop.port, self._authorization(hop.proxy)))
 
-    def data_received(self, data: bytes) -> None:
+    def hear(self, data: bytes) -> None:
         """Whatever the node says until it has said yes or no."""
         if self.held:
             data = self.held + data
@@ -206,15 +216,10 @@ class Leg(asyncio.Protocol):
             return
         if self._hops[self._place].proxy.scheme == "https":
             self._read = self._nothing
-            self._task = self._relay.spawn(self._secure_next())
+            self._work = self._secure()
+            self._step()
         else:
             self._speak()
-
-    async def _secure_next(self) -> None:
-        try:
-            await self._secure()
-        except OSError as error:
-            self._fail(outcome.of_error(error))
 
     def _password(self, proxy: Upstream) -> bytes:
         try:
@@ -234,11 +239,12 @@ class Leg(asyncio.Protocol):
 
     # Its end
 
-    def eof_received(self) -> None:
+    def finished(self) -> bool:
         """The node ends it before its answer."""
         self._fail(outcome.DIAL_RESET)
+        return False
 
-    def connection_lost(self, _: Exception | None) -> None:
+    def lost(self) -> None:
         """The same, less politely."""
         self._fail(outcome.DIAL_RESET)
 
@@ -271,10 +277,16 @@ class Leg(asyncio.Protocol):
 
     def _settle(self) -> None:
         self._settled = True
+        self._read = _settled  # a method of its own would keep it alive
         self._relay.dialing.pop(self, None)
 
     def _close(self) -> None:
         if hasattr(self, "transport"):
             reset(self.transport)
         else:
-            self._task.cancel()
+            self._work.close()
+
+
+def _settled(data: bytes) -> _Taken:
+    """Nothing is read any more."""
+    return len(data)

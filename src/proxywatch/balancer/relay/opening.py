@@ -1,6 +1,6 @@
 """One request, from the choice of a node to its yes or the client's no.
 
-    opening = Opening(relay, request, granted, refused)
+    Opening(relay, request, granted, refused).start()
     granted(choice, leg)      a node said yes
     refused(outcome)          none will; the outcome says what the client is told
 
@@ -32,8 +32,8 @@ class Opening:
     """
 
     __slots__ = (
-        "_choice", "_command", "_doubted", "_granted", "_last", "_leg", "_plain", "_refused", "_relay", "_tried",
-        "request",
+        "_choice", "_command", "_doubted", "_granted", "_last", "_leg", "_plain", "_refused", "_relay",
+        "_tried", "request",
     )  # fmt: skip
 
     def __init__(
@@ -67,6 +67,9 @@ class Opening:
         self._doubted: tuple[Choice, Failure] | None = None
         self._leg: Leg | None = None
         self._choice: Choice
+
+    def start(self) -> None:
+        """Begin; it may be over before this returns."""
         self._choose()
 
     def _choose(self) -> None:
@@ -79,7 +82,8 @@ class Opening:
         if isinstance(hops, Outcome):
             self.failed(hops, Failure("self" if hops.blame == "self" else "destination", hops.reason, 0.0))
         else:
-            self._leg = Leg(self._relay, self, hops)
+            self._leg = leg = Leg(self._relay, self, hops)
+            leg.dial()
 
     def _hops(self, choice: Choice) -> tuple[Hop, ...] | Outcome:
         node = choice.node
@@ -99,9 +103,11 @@ class Opening:
     def granted(self, leg: Leg) -> None:
         """The node said yes."""
         self._leg = None
-        self._blame_doubted(node=True)
+        if self._doubted is not None:
+            self._blame_doubted(node=True)
         self._relay.brain.connected(self._choice, self._relay.now() - leg.started)
-        self._granted(self._choice, leg)
+        granted, self._granted, self._refused = self._granted, _nobody, _nobody
+        granted(self._choice, leg)
 
     def failed(self, why: Outcome, failure: Failure) -> None:
         """The attempt failed: the next node, or the client's no."""
@@ -123,7 +129,8 @@ class Opening:
 
     def _give_up(self, why: Outcome) -> None:
         self._blame_doubted(node=False)
-        self._refused(why)
+        refused, self._granted, self._refused = self._refused, _nobody, _nobody
+        refused(why)
 
     def _blame_doubted(self, *, node: bool) -> None:
         """Report what waited for a second answer: another exit reached the destination, or did not either."""
@@ -139,6 +146,10 @@ class Opening:
             self._leg.abandon()
             self._leg = None
             self._relay.brain.abandoned(self._choice)
+
+
+def _nobody(*_: object) -> None:
+    """Whoever asked has been told."""
 
 
 def of_refusal(refusal: Refusal) -> Outcome:

@@ -1,7 +1,7 @@
-"""How an attempt can end, and what the client is told: one table for SOCKS replies, HTTP statuses and reasons.
+"""How an attempt can end, and what the client is told: SOCKS replies, HTTP statuses and reasons in one table.
 
-A failure is the node's (`node`, or `hop` for the proxy before it), the destination's or our own. Only the first
-kind is tried on another node: `always`, or `once` where the node may just as well be right about the
+A failure is the node's (`node`, or `hop` for the proxy before it), the destination's or our own. Only the
+first kind is tried on another node: `always`, or `once` where the node may just as well be right about the
 destination, and the second answer decides who is blamed.
 """
 
@@ -48,7 +48,7 @@ def _self(reason: str, detail: str) -> Outcome:
     return Outcome(reason, "self", socks.GENERAL, 503, "proxy_internal_error", detail)
 
 
-def _destination(
+def _destination(  # noqa: PLR0917 - a row of the table
     reason: str, reply: int, status: int, error: str, detail: str, retry: Retry = "never"
 ) -> Outcome:
     return Outcome(reason, "destination", reply, status, error, detail, retry)
@@ -106,7 +106,8 @@ _REPLIES = {
     socks.FORBIDDEN: _destination(
         "socks_forbidden", socks.FORBIDDEN, 403, "http_request_denied", "the node forbids the destination"),
     socks.HOST: _destination(
-        "socks_host", socks.HOST, 502, "destination_ip_unroutable", "the destination cannot be reached", "once"),
+        "socks_host", socks.HOST, 502, "destination_ip_unroutable", "the destination cannot be reached",
+        "once"),
     socks.REFUSED: _destination(
         "socks_refused", socks.REFUSED, 502, "connection_refused", "the destination refuses the connection"),
     socks.EXPIRED: _destination(

@@ -4,16 +4,18 @@
         ...
         await relay.drain(300)
 
-One sweep, four times a second, serves all deadlines; no connection has a timer or a task of its own. Deadlines
-of one kind are set in order, so a sweep looks only at those that are due.
+One sweep, four times a second, serves all deadlines; no connection has a timer or a task of its own.
+Deadlines of one kind are set in order, so a sweep looks only at those that are due.
 """
 
 import asyncio
+import gc
 import logging
 import os
 import resource
 import ssl
-from collections.abc import Callable, Coroutine, Mapping
+import time
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from itertools import count
@@ -33,13 +35,15 @@ from proxywatch.balancer.relay.session import Session, reset
 from proxywatch.balancer.relay.settings import Settings
 from proxywatch.balancer.relay.users import Users
 from proxywatch.balancer.request import Wishes
-from proxywatch.clock import Clock, SystemClock
+from proxywatch.clock import Clock
 
 log = logging.getLogger(__name__)
 
 _TICK = 0.25
 _LATE = 1.0  # a tick that comes so much later than it should says that our own loop was held up
 _SELDOM = 5.0  # seconds between looks at idle times, quotas and the users' file; less for short idle times
+_THRESHOLDS = (50_000, 20, 50)
+_LINGER = 2.0  # seconds for a client to read why it gets a no
 _RESERVE = 64  # descriptors for everything else
 
 
@@ -97,7 +101,6 @@ class Relay:
             front: TLS toward clients; None for none.
             clock: The machine's, unless a test has another.
         """
-        clock = clock or SystemClock()
         self.settings = settings
         self.brain = brain
         self.users = users
@@ -105,9 +108,10 @@ class Relay:
         self.upstream_of = upstream_of
         self.documents = documents or {}
         self.tls = tls or ssl.create_default_context()
-        self.now = clock.monotonic
-        self.time = clock.now
-        self.passwords = Passwords(clock.monotonic)
+        self.now = clock.monotonic if clock else time.monotonic
+        self.time = clock.now if clock else time.time
+        self.passwords = Passwords(self.now)
+        self.dial_timeout = float(settings.dial_timeout)
         self.user_timeout = int(settings.user_timeout * 1000)
         self.draining = False
         self.sessions: dict[Session, None] = {}
@@ -116,19 +120,21 @@ class Relay:
         self._front = front
         self._clients: dict[Client, float] = {}  # without a complete request, by deadline
         self._waiting: dict[Client, float] = {}  # for the next request of a kept connection
+        self._leaving: dict[Client, float] = {}  # told no, and given a moment to read it
         self._opening: dict[Client, None] = {}
         self._deny = Deny(settings.deny)
-        self._trusted = tuple(map(ip_network, settings.proxy_protocol.trusted))
+        self.trusted = tuple(map(ip_network, settings.proxy_protocol.trusted))
         self._boot = os.urandom(4).hex()
         self._number = count(1)
         self._ports: list[listening.Listening] = []
         self._group = asyncio.TaskGroup()
-        self._capacity = settings.max_connections
+        self._capacity, self._most_handshakes = settings.max_connections, settings.max_handshakes
         self._stopping = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         self.loop = asyncio.get_running_loop()
-        self._capacity = _capacity(self.settings)
+        _collect_seldom()
+        self._capacity, self._most_handshakes = _capacity(self.settings)
         await self._group.__aenter__()
         try:
             await self._listen()
@@ -141,7 +147,7 @@ class Relay:
     async def __aexit__(self, *_: object) -> None:
         self._close_ports()
         self.close_all(lambda _: True, "stopped")
-        for client in [*self._clients, *self._waiting, *self._opening]:
+        for client in [*self._clients, *self._waiting, *self._leaving, *self._opening]:
             reset(client.transport)
         self._sweeper.cancel()
         await asyncio.sleep(0)
@@ -187,7 +193,7 @@ class Relay:
             reset(client.transport)
             return
         self._clients[client] = self.now() + self.settings.handshake_timeout
-        if len(self._clients) > self.settings.max_handshakes:
+        if len(self._clients) > self._most_handshakes:
             oldest = next(iter(self._clients))
             del self._clients[oldest]
             self.counts["evicted"] += 1
@@ -255,7 +261,16 @@ class Relay:
         """It is gone."""
         self._clients.pop(client, None)
         self._waiting.pop(client, None)
+        self._leaving.pop(client, None)
         self._not_opening(client)
+
+    def leaving(self, client: Client) -> None:
+        """It has been told no, and is about to close."""
+        self._leaving[client] = self.now() + _LINGER
+        if len(self._leaving) > self._most_handshakes // 2:
+            oldest = next(iter(self._leaving))
+            del self._leaving[oldest]
+            reset(oldest.transport)
 
     def _not_opening(self, client: Client) -> None:
         if client in self._opening:
@@ -281,9 +296,9 @@ class Relay:
 
     def trusts(self, address: str) -> bool:
         """Whether a peer is a load balancer that tells of its clients."""
-        if not self._trusted or address == "unix":
+        if address == "unix":
             return False
-        return any(ip_address(address) in network for network in self._trusted)
+        return any(ip_address(address) in network for network in self.trusted)
 
     # The clock
 
@@ -311,10 +326,12 @@ class Relay:
             leg.late = True
 
     def _expire(self, now: float) -> None:
-        for book in (self._clients, self._waiting):
-            while book and (first := next(iter(book.items())))[1] <= now:
-                del book[first[0]]
-                first[0].close() if book is self._waiting else first[0].expire()
+        for client in _due(self._clients, now):
+            client.expire()
+        for client in _due(self._waiting, now):
+            client.close()
+        for client in _due(self._leaving, now):
+            reset(client.transport)
         while self.dialing and (oldest := next(iter(self.dialing.items())))[1] <= now:
             oldest[0].expire()
 
@@ -322,6 +339,8 @@ class Relay:
         """End those that are silent for too long, or whose user has used up a quota."""
         idle = self.settings.idle_timeout
         for session in list(self.sessions):
+            if not session.watched:
+                session.keep_alive()
             passed = session.bytes_in + session.bytes_out
             if passed != session.passed:
                 session.passed = passed
@@ -385,16 +404,33 @@ class Relay:
         self._ports.clear()
 
 
-def _capacity(settings: Settings) -> int:
-    """How many connections may be open, as far as descriptors go: two each, one for each handshake."""
+def _due(book: dict[Client, float], now: float) -> Iterator[Client]:
+    """Take those whose time is up."""
+    while book:
+        client, deadline = next(iter(book.items()))
+        if deadline > now:
+            return
+        del book[client]
+        yield client
+
+
+def _collect_seldom() -> None:
+    """Connections leave no circles behind, so the garbage collector finds little and may look less often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_THRESHOLDS)
+
+
+def _capacity(settings: Settings) -> tuple[int, int]:
+    """How many connections and handshakes may be open, as far as descriptors go: two each, and one each."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    handshakes = min(settings.max_handshakes, hard // 4)
-    fits = max(1, (hard - _RESERVE - handshakes) // 2)
+    handshakes = min(settings.max_handshakes, hard // 8)
+    fits = max(1, (hard - _RESERVE - handshakes * 3 // 2) // 2)
     if fits < settings.max_connections:
         log.warning(
             "only %d of %d connections fit into %d file descriptors; raise the limit (ulimit -n)",
             fits, settings.max_connections, hard,
         )  # fmt: skip
-    return min(settings.max_connections, fits)
+    return min(settings.max_connections, fits), handshakes

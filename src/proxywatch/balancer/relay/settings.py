@@ -1,5 +1,6 @@
 """Settings of the relay: the section `relay`."""
 
+from ipaddress import ip_address
 from typing import Annotated, Literal
 
 import msgspec
@@ -9,7 +10,6 @@ from proxywatch.balancer.relay import deny
 from proxywatch.errors import ParseError
 from proxywatch.quantity import Address, Duration
 
-_LOCAL = ("127.", "localhost", "::1")
 Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
@@ -18,7 +18,8 @@ class Listener(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         listen: Where to listen.
-        wishes: What clients of this address get unless they wish for something else, as in a user name: country-se.
+        wishes: What clients of this address get unless they wish for something else, as in a user name:
+            country-se.
         auth: Whether clients of this address have to log in; as of the relay unless said.
     """
 
@@ -65,9 +66,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         idle_timeout: How long a connection may be silent in both directions.
         user_timeout: How long what was sent may stay unacknowledged before the kernel gives a connection up.
         drain: How long open connections may go on when the process is to end.
-        deny: What no client may reach: loopback, link-local, metadata, private, networks, names, domains (.example.com).
+        deny: What no client may reach: loopback, link-local, metadata, private, networks, names, domains
+            (.example.com).
         max_connections: Connections that may be open at once.
-        max_handshakes: Clients that may be connected without a complete request; beyond it the oldest is closed.
+        max_handshakes: Clients that may be connected without a complete request; beyond it the oldest is
+            closed.
         workers: Processes that share the address.
     """
 
@@ -129,4 +132,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def is_local(address: Address) -> bool:
     """Whether only this machine can reach an address."""
-    return address.path is not None or (address.host or "").startswith(_LOCAL)
+    if address.path is not None or address.host == "localhost":
+        return True
+    try:
+        return ip_address(address.host or "::").is_loopback
+    except ValueError:
+        return False

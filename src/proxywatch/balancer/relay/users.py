@@ -1,9 +1,9 @@
 """Who may use the relay, and how much of it.
 
-A bcrypt comparison takes a fifth of a second by design, so it is made once per pair: pairs that were right are
-remembered as digests under a key that never leaves this process. Comparisons run in two threads of their own,
-after a short queue, and an address that keeps failing waits. A pair that is remembered never queues, so guessing
-cannot keep out those who know.
+A bcrypt comparison takes a fifth of a second by design, so it is made once per pair: pairs that were right
+are remembered as digests under a key that never leaves this process. Comparisons run in two threads of their
+own, after a short queue, and an address that keeps failing waits. A pair that is remembered never queues, so
+guessing cannot keep out those who know.
 """
 
 import asyncio
@@ -49,7 +49,8 @@ class User:
     """
 
     __slots__ = (
-        "_filled", "_tokens", "_waiting", "bytes_in", "bytes_out", "connections", "day", "entry", "month", "open",
+        "_filled", "_tokens", "_waiting", "bytes_in", "bytes_out", "connections", "day", "entry", "month",
+        "open",
     )  # fmt: skip
 
     def __init__(self, entry: Entry) -> None:

@@ -1,0 +1,389 @@
+"""What the relay costs beside HAProxy that passes the same SOCKS bytes through, in one run.
+
+    python bench/bench_relay.py [SECONDS] [ROUNDS] [CONNECTIONS ...]
+
+Needs haproxy. Each has one process and one thread, before the same node, which is a SOCKS server that answers
+itself. For each round: CPU per new SOCKS connection (user and system time of the process, from /proc),
+requests on kept connections, one stream's throughput, the latency that is added over going to the node
+directly, and memory per 1,000 idle connections. Medians, and our ratio to HAProxy.
+"""
+
+import asyncio
+import os
+import re
+import resource
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from report import machine
+
+NODE = """
+import asyncio, sys, uvloop
+
+class Node(asyncio.Protocol):
+    def connection_made(self, transport):
+        self.transport, self.state, self.held = transport, 0, b""
+    def data_received(self, data):
+        if self.state == 2:
+            if data == b"STREAM":
+                self.stream()
+            elif data == b"SINK":
+                self.state = 3
+            else:
+                self.transport.write(data)
+            return
+        if self.state == 3:
+            return
+        self.held += data
+        if self.state == 0 and len(self.held) >= 3:
+            self.held, self.state = self.held[3:], 1
+            self.transport.write(b"\\5\\0")
+        if self.state == 1 and len(self.held) >= 10:
+            rest, self.state = self.held[10:], 2
+            self.transport.write(b"\\5\\0\\0\\1\\0\\0\\0\\0\\0\\0")
+            if rest:
+                self.data_received(rest)
+    def stream(self):
+        self.go, chunk = True, b"x" * 65536
+        def more():
+            n = 0
+            while self.go and n < 32 and not self.transport.is_closing():
+                self.transport.write(chunk); n += 1
+            if self.go and not self.transport.is_closing():
+                asyncio.get_running_loop().call_soon(more)
+        self.more = more
+        more()
+    def pause_writing(self):
+        self.go = False
+    def resume_writing(self):
+        self.go = True
+        self.more()
+
+async def main():
+    server = await asyncio.get_running_loop().create_server(Node, "127.0.0.1", 0, backlog=4096)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await asyncio.Event().wait()
+
+uvloop.run(main())
+"""
+RELAY = """
+import asyncio, sys, uvloop
+sys.path.insert(0, sys.argv[1])
+from proxywatch.balancer.attempt import Choice
+from proxywatch.balancer.node import Node, Upstream
+from proxywatch.balancer.relay.server import Relay
+from proxywatch.balancer.relay.settings import Settings
+from proxywatch.quantity import Address
+
+class Brain:
+    # Three nodes in turn, and a record of each decision and of what became of it.
+    def __init__(self, port):
+        self.nodes = [Node(f"n{n}", "se", Upstream("socks5", "127.0.0.1", port)) for n in range(3)]
+        self.n, self.in_flight, self.journal = 0, {node.id: 0 for node in self.nodes}, []
+    def choose(self, request, tried=()):
+        self.n += 1
+        node = min(self.nodes, key=lambda node: self.in_flight[node.id])
+        self.in_flight[node.id] += 1
+        self.journal.append((self.n, request, node.id))
+        if len(self.journal) > 1000:
+            del self.journal[:500]
+        return Choice(str(self.n), 1, node, node.country, 2)
+    def connected(self, choice, seconds): pass
+    def failed(self, choice, failure): self.in_flight[choice.node.id] -= 1
+    def abandoned(self, choice): self.in_flight[choice.node.id] -= 1
+    def closed(self, choice, bytes_in, bytes_out, seconds, reason): self.in_flight[choice.node.id] -= 1
+
+class Observer:
+    def __init__(self): self.events = []
+    def opened(self, connection): self.note(("open", connection))
+    def closed(self, connection, *rest): self.note(("close", connection.id, *rest))
+    def refused(self, *rest): self.note(rest)
+    def note(self, event):
+        self.events.append(event)
+        if len(self.events) > 1000:
+            del self.events[:500]
+
+async def main():
+    settings = Settings(listen=Address("127.0.0.1:0"), deny=())
+    async with Relay(settings, Brain(int(sys.argv[2])), observer=Observer()) as relay:
+        print(relay.addresses[0].rpartition(":")[2], flush=True)
+        await asyncio.Event().wait()
+
+uvloop.run(main())
+"""
+HAPROXY = """
+global
+  nbthread 1
+  maxconn {maxconn}
+  {stats}
+defaults
+  mode tcp
+  timeout connect 10s
+  timeout client 1h
+  timeout server 1h
+listen relay
+  bind 127.0.0.1:{port} maxconn {maxconn}
+  maxconn {maxconn}
+  balance leastconn
+  server n1 127.0.0.1:{node}
+  server n2 127.0.0.1:{node}
+  server n3 127.0.0.1:{node}
+"""
+_TICKS = os.sysconf("SC_CLK_TCK")
+HELLO = b"\5\1\0"
+REQUEST = b"\5\1\0\1\xcb\0\x71\5\0\x50"
+
+
+def cpu(pid: int) -> float:
+    """User and system seconds of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory that are its own."""
+    text = Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+)", text)[1]) * 1024  # type: ignore[index]
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+@contextmanager
+def script(text: str, core: int, *arguments: str) -> Iterator[tuple[int, int]]:
+    """A Python program that prints its port; process id and port."""
+    command = ["taskset", "-c", str(core), sys.executable, "-c", text, *arguments]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert running.stdout
+    try:
+        yield running.pid, int(running.stdout.readline())
+    finally:
+        running.kill()
+        running.wait()
+        running.stdout.close()
+
+
+@contextmanager
+def haproxy(folder: Path, node: int, core: int) -> Iterator[tuple[int, int]]:
+    """HAProxy before the node."""
+    port = free_port()
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2 - 100
+    config = folder / "haproxy.cfg"
+    config.write_text(HAPROXY.format(port=port, node=node, maxconn=min(most, 12000), stats=""))
+    binary = shutil.which("haproxy") or "/usr/sbin/haproxy"
+    running = subprocess.Popen(
+        ["taskset", "-c", str(core), binary, "-db", "-f", str(config)], stderr=subprocess.DEVNULL
+    )
+    try:
+        for _ in range(100):
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                time.sleep(0.05)
+        yield running.pid, port
+    finally:
+        running.kill()
+        running.wait()
+
+
+class Session(asyncio.Protocol):
+    """A SOCKS client: handshake, then `ready`; then one word and its echo at a time."""
+
+    def __init__(self, then: "asyncio.Future[Session] | None" = None) -> None:
+        self.then = then
+        self.size = 0
+        self.expected = 12
+        self.count = 0
+        self.asked = False
+        self.times: list[float] = []
+        self.start = time.perf_counter()
+        self.word = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Say hello."""
+        self.transport = transport
+        transport.write(HELLO)  # type: ignore[attr-defined]
+
+    def data_received(self, data: bytes) -> None:
+        """Through the handshake, then count."""
+        self.size += len(data)
+        if not self.asked and self.size >= 2:
+            self.asked = True
+            self.transport.write(REQUEST)  # type: ignore[attr-defined]
+        if self.size >= self.expected:
+            if self.then is not None:
+                then, self.then = self.then, None
+                then.set_result(self)
+            elif self.word:
+                self.count += 1
+                now = time.perf_counter()
+                self.times.append(now - self.start)
+                self.start, self.size = now, 0
+                self.expected = len(self.word)
+                self.transport.write(self.word)  # type: ignore[attr-defined]
+
+
+async def opened(port: int) -> Session:
+    """One session that is open."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Session] = loop.create_future()
+    await loop.create_connection(lambda: Session(future), "127.0.0.1", port)
+    return await future
+
+
+async def connections(port: int, seconds: float, width: int = 32) -> tuple[int, list[float]]:
+    """Open and close for so long: how many, and how long each took."""
+    end = time.perf_counter() + seconds
+    took: list[float] = []
+
+    async def worker() -> None:
+        while time.perf_counter() < end:
+            start = time.perf_counter()
+            session = await opened(port)
+            took.append(time.perf_counter() - start)
+            session.transport.close()
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(width):
+            group.create_task(worker())
+    return len(took), took
+
+
+async def requests(port: int, seconds: float, width: int = 64) -> tuple[int, list[float]]:
+    """Words of 100 bytes on kept sessions."""
+    sessions = [await opened(port) for _ in range(width)]
+    for one in sessions:
+        one.word, one.size, one.expected, one.start = b"r" * 100, 0, 100, time.perf_counter()
+        one.transport.write(one.word)  # type: ignore[attr-defined]
+    await asyncio.sleep(seconds)
+    for one in sessions:
+        one.word = b""
+        one.transport.close()
+    return sum(one.count for one in sessions), [took for one in sessions for took in one.times]
+
+
+def stream(port: int, seconds: float) -> float:
+    """Bytes a second of one stream."""
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(HELLO)
+        client.recv(2)
+        client.sendall(REQUEST)
+        client.recv(10)
+        client.sendall(b"STREAM")
+        buffer = bytearray(1 << 20)
+        size, start = 0, time.perf_counter()
+        while time.perf_counter() - start < seconds:
+            size += client.recv_into(buffer)
+        return size / (time.perf_counter() - start)
+
+
+async def idle(port: int, pid: int, count: int) -> float:
+    """Memory per 1,000 sessions."""
+    for one in [await opened(port) for _ in range(50)]:
+        one.transport.close()
+    await asyncio.sleep(0.3)
+    before = resident(pid)
+    sessions = []
+    for _ in range(0, count, 100):
+        sessions += await asyncio.gather(*(opened(port) for _ in range(100)))
+    grown = resident(pid) - before
+    for one in sessions:
+        one.transport.abort()  # type: ignore[attr-defined]
+    await asyncio.sleep(1)
+    return grown / count * 1000
+
+
+def percentile(values: list[float], share: float) -> float:
+    """In microseconds."""
+    return sorted(values)[int(len(values) * share)] * 1e6
+
+
+def measured(name: str, pid: int, port: int, seconds: float) -> dict[str, float]:
+    """One turn of one of them."""
+    import uvloop  # noqa: PLC0415
+
+    found: dict[str, float] = {}
+    before = cpu(pid)
+    count, _ = uvloop.run(connections(port, seconds))
+    found["connections/s"] = count / seconds
+    found["us CPU per connection"] = (cpu(pid) - before) / count * 1e6
+    before = cpu(pid)
+    count, _ = uvloop.run(requests(port, seconds))
+    found["requests/s"] = count / seconds
+    found["us CPU per request"] = (cpu(pid) - before) / count * 1e6
+    _, one_by_one = uvloop.run(connections(port, seconds / 2, 1))
+    found["connect p50 us"], found["connect p99 us"] = (percentile(one_by_one, p) for p in (0.5, 0.99))
+    _, words = uvloop.run(requests(port, seconds / 2, 1))
+    found["request p50 us"], found["request p99 us"] = (percentile(words, p) for p in (0.5, 0.99))
+    before = cpu(pid)
+    start = time.perf_counter()
+    found["MB/s, one stream"] = stream(port, seconds / 2) / 1e6
+    found["CPU s per GB"] = (
+        (cpu(pid) - before) / (found["MB/s, one stream"] * (time.perf_counter() - start)) * 1e3
+    )
+    del name
+    return found
+
+
+def main(seconds: float, rounds: int, counts: list[int]) -> None:
+    """Compare, and print."""
+    import uvloop  # noqa: PLC0415
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    del soft
+    source = str(Path(__file__).parent.parent / "src")
+    results: dict[str, list[dict[str, float]]] = {"haproxy": [], "proxywatch": [], "direct": []}
+    memory: dict[tuple[str, int], float] = {}
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        node_pid, node = stack.enter_context(script(NODE, 1))
+        for number in range(rounds):
+            for name in results if number % 2 else reversed(results):
+                with ExitStack() as turn:
+                    if name == "direct":
+                        pid, port = node_pid, node
+                    elif name == "haproxy":
+                        pid, port = turn.enter_context(haproxy(folder, node, 0))
+                    else:
+                        pid, port = turn.enter_context(script(RELAY, 0, source, str(node)))
+                    results[name].append(measured(name, pid, port, seconds))
+        for count in counts:
+            for name in ("haproxy", "proxywatch"):
+                with ExitStack() as turn:
+                    if name == "haproxy":
+                        pid, port = turn.enter_context(haproxy(folder, node, 0))
+                    else:
+                        pid, port = turn.enter_context(script(RELAY, 0, source, str(node)))
+                    memory[name, count] = uvloop.run(idle(port, pid, count)) / 1e6
+    print(machine())
+    print(f"{'':<26}{'direct':>12}{'haproxy':>12}{'proxywatch':>12}{'ratio':>8}")
+    for key in results["haproxy"][0]:
+        row = {name: statistics.median(one[key] for one in found) for name, found in results.items()}
+        ratio = row["proxywatch"] / row["haproxy"]
+        print(
+            f"{key:<26}{row['direct']:>12,.2f}{row['haproxy']:>12,.2f}{row['proxywatch']:>12,.2f}{ratio:>8.2f}"
+        )
+    for count in counts:
+        ours, theirs = memory["proxywatch", count], memory["haproxy", count]
+        print(
+            f"{f'MB per 1,000 at {count:,}':<26}{'':>12}{theirs:>12,.2f}{ours:>12,.2f}{ours / theirs:>8.2f}"
+        )
+
+
+if __name__ == "__main__":
+    words = [int(word) for word in sys.argv[1:]]
+    main(words[0] if words else 4, words[1] if words[1:] else 3, words[2:] or [2000, 10000])
