@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import entry_points
 from random import SystemRandom
 from typing import Any, cast
@@ -12,6 +13,7 @@ from typing import Any, cast
 from proxywatch import logs
 from proxywatch.balancer.api.app import build
 from proxywatch.balancer.api.guard import App, Guard, Hosts
+from proxywatch.balancer.api.login import Logins
 from proxywatch.balancer.api.server import ApiServer
 from proxywatch.balancer.api.settings import Api
 from proxywatch.balancer.choosing.brain import PoolBrain
@@ -40,6 +42,8 @@ log = logging.getLogger(__name__)
 _AT_START_ONLY = ("relay", "api", "health", "affinity")
 _TICK = 1.0
 _LOUD = frozenset({"ejected", "exit_drift", "wrong_exit", "withheld", "strategy_failed"})
+_CLOSING = frozenset({"exit_drift", "drained"})
+_FILES_EVERY = 5.0
 _QUIET = frozenset({"decision", "lease"})
 
 
@@ -176,9 +180,18 @@ async def run(read: Callable[[], Config], announce: Callable[[Faces], None] = la
         registry.register(BalancerMetrics(brain, clock, sidecars.states))
         control = Control(brain, clock, sidecars.states, lambda: public(reload.config))
         relay = await stack.enter_async_context(_relay(balancer, config[relay_settings.Settings]))
-        api = await stack.enter_async_context(_api(control, registry, config[Api]))
+        balancer.listeners.append(partial(_close_through, relay))
+        logins = _logins(config[Api])
+        if logins is not None:
+            stack.callback(logins.close)
+        api = await stack.enter_async_context(_api(control, registry, config[Api], logins))
         tasks = await stack.enter_async_context(_Tasks())
-        tasks.start(tick=balancer.tick(), sidecars=sidecars.run(), reload=reload.on(signals.reload))
+        tasks.start(
+            tick=balancer.tick(),
+            sidecars=sidecars.run(),
+            reload=reload.on(signals.reload),
+            logins=_follow(logins, clock),
+        )
         checks = {"/readyz": balancer.readiness, "/healthz": balancer.readiness}
         probed = await stack.enter_async_context(HealthServer(config[Health].port(), checks, clock))
         faces = Faces(relay.addresses, api.addresses, probed.addresses)
@@ -197,6 +210,23 @@ async def run(read: Callable[[], Config], announce: Callable[[Faces], None] = la
     return 1 if signals.failure else 0
 
 
+def _close_through(relay: Relay, event: Event) -> None:
+    """Close the connections through a node that may not be used any more."""
+    if event.type in _CLOSING:
+        closed = relay.close_node(event.node, event.type)
+        if closed:
+            log.warning(
+                "connections closed", extra={"node": event.node, "reason": event.type, "count": closed}
+            )
+
+
+async def _follow(logins: Logins | None, clock: Clock) -> None:
+    """Read users and tokens again when their files change; a task of the daemon."""
+    while logins is not None:
+        await clock.sleep_until(clock.monotonic() + _FILES_EVERY)
+        logins.reload()
+
+
 def _relay(balancer: Balancer, settings: relay_settings.Settings) -> Relay:
     users = Users(settings.users_file) if settings.users_file else None
     return Relay(
@@ -204,9 +234,16 @@ def _relay(balancer: Balancer, settings: relay_settings.Settings) -> Relay:
     )
 
 
-def _api(control: Control, registry: Registry, settings: Api) -> ApiServer:
+def _logins(settings: Api) -> Logins | None:
+    if settings.users_file or settings.tokens_file:
+        return Logins(settings.users_file, settings.tokens_file)
+    return None
+
+
+def _api(control: Control, registry: Registry, settings: Api, logins: Logins | None) -> ApiServer:
     hosts = Hosts.of([address.host for address in settings.listen if address.path is None], settings.hosts)
-    guarded = Guard(cast("App", build(control, registry)), hosts, None, realm="proxywatch balancer")
+    check = logins.check if logins else None
+    guarded = Guard(cast("App", build(control, registry)), hosts, check, realm="proxywatch balancer")
     return ApiServer(guarded, settings.listen, settings.max_connections)
 
 

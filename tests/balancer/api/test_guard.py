@@ -9,6 +9,7 @@ import pytest
 from proxywatch.balancer.api.guard import (
     BODY,
     BodyTooLongError,
+    BusyError,
     Caller,
     Guard,
     Hosts,
@@ -45,7 +46,9 @@ class Served:
         self.sent.append(message)
 
 
-async def check(scheme: str, credentials: str) -> Caller | None:
+async def check(scheme: str, credentials: str, address: str) -> Caller | None:
+    if address == "192.0.2.66":
+        raise BusyError
     known = {
         ("basic", b64encode(b"reader:r").decode()): Caller("reader", "read"),
         ("basic", b64encode(b"boss:b").decode()): Caller("boss", "operate"),
@@ -62,6 +65,7 @@ async def call(
     kind: str = "http",
     query: bytes = b"",
     chunks: list[bytes] | None = None,
+    client: str = "192.0.2.1",
     **headers: Any,
 ) -> tuple[int, str]:
     """The status and detail of the guard's own answer, or 200."""
@@ -74,6 +78,7 @@ async def call(
         "method": method,
         "path": path,
         "query_string": query,
+        "client": (client, 5),
         "headers": [(name.encode(), value.encode("latin-1")) for name, value in given.items()],
     }
     await guard(scope, served.receive, served.send)
@@ -137,6 +142,12 @@ async def test_pages_of_other_origins(
 ) -> None:
     """They may change nothing and hear no events, also without users; programs send no Origin."""
     assert (await call(method, path, query=query, **headers))[0] == status
+
+
+async def test_an_address_that_failed_too_often_waits() -> None:
+    """429, without a comparison."""
+    status, detail = await call(users=True, client="192.0.2.66", authorization="Basic eDp5")
+    assert (status, "try again" in detail) == (429, True)
 
 
 async def test_a_websocket_of_another_origin_is_closed() -> None:

@@ -7,6 +7,7 @@ In this order:
     403  a browser's page from elsewhere asks for a change or for events, or the role does not allow it
     415  a body that is not JSON
     413  a body longer than BODY
+    429  too many wrong credentials of this address, or too many comparisons at once
 
 A change is any method but GET, HEAD and OPTIONS, and a GET with `advance=true`.
 """
@@ -46,8 +47,12 @@ class Caller:
 
 
 EVERYBODY = Caller("", "operate")
-Authenticate = Callable[[str, str], Awaitable[Caller | None]]
-"""Scheme in lower case (`basic`, `bearer`) and its credentials; None when they are wrong."""
+Authenticate = Callable[[str, str, str], Awaitable[Caller | None]]
+"""Scheme in lower case (`basic`, `bearer`), its credentials, the caller's address; None when they are wrong."""
+
+
+class BusyError(Exception):
+    """Credentials cannot be compared now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +126,10 @@ class Guard:
     async def _refusal(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
         if not self._hosts.allow(headers.get("host", "")):
             return 421, "this host name is not ours; `api.hosts` takes further ones"
-        caller = await self._caller(headers.get("authorization", ""))
+        try:
+            caller = await self._caller(headers.get("authorization", ""), scope)
+        except BusyError:
+            return 429, "too many wrong credentials from this address; try again in a minute"
         if caller is None:
             return 401, "a user or token is needed"
         scope.setdefault("state", {})["caller"] = caller
@@ -133,16 +141,17 @@ class Guard:
         if (changes or streams) and self._foreign(headers):
             return 403, "not from a page of another origin"
         if changes and caller.role != "operate":
-            return 403, "the role `operate` is needed"
+            return 403, "the role `operate` is needed (role=operate in the users file)"
         return _body_refusal(headers) if method not in _SAFE else None
 
-    async def _caller(self, authorization: str) -> Caller | None:
+    async def _caller(self, authorization: str, scope: Scope) -> Caller | None:
         if self._authenticate is None:
             return EVERYBODY
         scheme, _, credentials = authorization.partition(" ")
         if not credentials or len(credentials) > _LONGEST_CREDENTIALS:
             return None
-        return await self._authenticate(scheme.lower(), credentials.strip())
+        client = scope.get("client")
+        return await self._authenticate(scheme.lower(), credentials.strip(), client[0] if client else "")
 
     def _foreign(self, headers: dict[str, str]) -> bool:
         if headers.get("sec-fetch-site") == "cross-site":
