@@ -166,13 +166,14 @@ def test_empty_words_where_nobody_logs_in() -> None:
             assert it.brain.requests[-1].wishes.country == country
 
 
-def test_an_unknown_wish_is_refused() -> None:
-    """In the sub-negotiation, before anything is dialed."""
+def test_an_unknown_wish_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+    """In the sub-negotiation, before anything is dialed; the log names it."""
     with relay([]) as it, dial(it.port) as client:
         client.sendall(b"\5\1\2\1\x0ex-colour-black\0")
         assert receive(client, 4) == b"\5\2\1\1"
         assert client.recv(1) == b""
         assert it.watcher.refusals == [("socks5", "wish", "client")]
+        assert "unknown wish 'colour'" in caplog.text
         assert it.brain.requests == []
 
 
@@ -411,12 +412,15 @@ def test_idle_connections_end() -> None:
 
 def test_the_relay_is_full() -> None:
     """One more is told so, and blames nobody."""
-    with faulty(echo) as port, relay([node(port)], settings(max_connections=1)) as it:
-        with connect(it.port, ("203.0.113.5", 80)), dial(it.port) as client:
-            greet(client)
-            request(client, ("203.0.113.5", 80))
-            assert reply(client) == 1
-            assert it.watcher.refusals == [("socks5", "full", "self")]
+    with ExitStack() as stack:
+        port = stack.enter_context(faulty(echo))
+        it = stack.enter_context(relay([node(port)], settings(max_connections=1)))
+        stack.enter_context(connect(it.port, ("203.0.113.5", 80)))
+        client = stack.enter_context(dial(it.port))
+        greet(client)
+        request(client, ("203.0.113.5", 80))
+        assert reply(client) == 1
+        assert it.watcher.refusals == [("socks5", "full", "self")]
 
 
 def test_drain_waits_and_then_ends(loop: str) -> None:
