@@ -115,7 +115,6 @@ class Relay:
         self._ports: list[listening.Listening] = []
         self._group = asyncio.TaskGroup()
         self._capacity, self._most_handshakes = settings.max_connections, settings.max_handshakes
-        self._stopping = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         self.loop = asyncio.get_running_loop()
@@ -234,8 +233,6 @@ class Relay:
             self._charge(session)
         self.brain.closed(session.choice, bytes_in, bytes_out, seconds, reason)
         self.observer.closed(session.connection, bytes_in, bytes_out, seconds, reason)
-        if self.draining and not self.sessions:
-            self._stopping.set()
 
     def refused(self, client: Caller, why: Outcome) -> None:
         """It gets a no."""
@@ -383,15 +380,9 @@ class Relay:
         self._close_ports()
         for client in [*self._waiting, *self._clients]:
             client.close()
-        if self.sessions or self._opening:
-            self._stopping.clear()
-            try:
-                async with asyncio.timeout(seconds):
-                    while self.sessions or self._opening:
-                        await asyncio.wait_for(self._stopping.wait(), 1.0) if self.sessions else None
-                        await asyncio.sleep(0.01)
-            except TimeoutError:
-                pass
+        deadline = self.now() + seconds
+        while (self.sessions or self._opening) and self.now() < deadline:
+            await asyncio.sleep(_TICK)  # noqa: ASYNC110 - they end in many places
         self.close_all(lambda _: True, "drained")
 
     def _close_ports(self) -> None:
