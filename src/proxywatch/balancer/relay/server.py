@@ -381,8 +381,8 @@ class Relay:
         for client in [*self._waiting, *self._clients]:
             client.close()
         deadline = self.now() + seconds
-        while (self.sessions or self._opening) and self.now() < deadline:
-            await asyncio.sleep(_TICK)  # noqa: ASYNC110 - they end in many places
+        while (self.sessions or self._opening) and self.now() < deadline:  # noqa: ASYNC110 - ends in many places
+            await asyncio.sleep(_TICK)
         self.close_all(lambda _: True, "drained")
 
     def _close_ports(self) -> None:
