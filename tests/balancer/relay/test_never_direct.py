@@ -75,6 +75,7 @@ print(len(told))
 
 
 @pytest.mark.root
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("nft") or not shutil.which("unshare"), reason="needs nftables")
 def test_under_rules_that_count_all_else() -> None:
     """In a namespace where everything but loopback is dropped and counted: through every fault nothing is."""

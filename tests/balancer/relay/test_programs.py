@@ -40,13 +40,19 @@ const http = require('http'), crypto = require('crypto')
 const [proxyPort, url, way] = process.argv.slice(1)
 const login = Buffer.from('alice-country-se:x').toString('base64')
 const auth = {'Proxy-Authorization': 'Basic ' + login}
-const print = r => { const h = crypto.createHash('sha256'); r.on('data', d => h.update(d)); r.on('end', () =>
-{ console.log(h.digest('hex')); process.exit(0) }) } const target = new URL(url)
-if (way === 'plain') http.get({host: '127.0.0.1', port: proxyPort, path: url, headers: {Host: target.host,
-...auth}}, print) else http.request({...proxy, method: 'CONNECT', path: target.host, headers: auth})
-  .on('connect', (r, socket) => {
-    http.get({createConnection: () => socket, host: target.hostname, path: target.pathname}, print)
-  }).end()
+const print = r => {
+  const h = crypto.createHash('sha256')
+  r.on('data', d => h.update(d))
+  r.on('end', () => { console.log(h.digest('hex')); process.exit(0) })
+}
+const target = new URL(url)
+const proxy = {host: '127.0.0.1', port: proxyPort}
+const plain = {...proxy, path: url, headers: {Host: target.host, ...auth}}
+const tunnel = {...proxy, method: 'CONNECT', path: target.host, headers: auth}
+if (way === 'plain') http.get(plain, print)
+else http.request(tunnel).on('connect', (r, socket) => {
+  http.get({createConnection: () => socket, host: target.hostname, path: target.pathname}, print)
+}).end()
 """
 
 
@@ -261,8 +267,8 @@ def test_chromium(server: Danted, tmp_path: Path, proxy: str) -> None:
     ):
         thread = threading.Thread(target=web.serve_forever)
         thread.start()
-        page = ran("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync",
-                   "--disable-background-networking", "--disable-component-update",
+        page = ran("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
+                   "--disable-sync", "--disable-background-networking", "--disable-component-update",
                    f"--user-data-dir={tmp_path}", "--proxy-bypass-list=<-loopback>",
                    f"--proxy-server={proxy}://127.0.0.1:{it.port}", "--dump-dom",
                    f"http://127.0.0.1:{web.server_port}/")  # fmt: skip

@@ -166,13 +166,14 @@ def test_empty_words_where_nobody_logs_in() -> None:
             assert it.brain.requests[-1].wishes.country == country
 
 
-def test_an_unknown_wish_is_refused() -> None:
-    """In the sub-negotiation, before anything is dialed."""
+def test_an_unknown_wish_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+    """In the sub-negotiation, before anything is dialed; the log names it."""
     with relay([]) as it, dial(it.port) as client:
         client.sendall(b"\5\1\2\1\x0ex-colour-black\0")
         assert receive(client, 4) == b"\5\2\1\1"
         assert client.recv(1) == b""
         assert it.watcher.refusals == [("socks5", "wish", "client")]
+        assert "unknown wish 'colour'" in caplog.text
         assert it.brain.requests == []
 
 
@@ -411,12 +412,15 @@ def test_idle_connections_end() -> None:
 
 def test_the_relay_is_full() -> None:
     """One more is told so, and blames nobody."""
-    with faulty(echo) as port, relay([node(port)], settings(max_connections=1)) as it:
-        with connect(it.port, ("203.0.113.5", 80)), dial(it.port) as client:
-            greet(client)
-            request(client, ("203.0.113.5", 80))
-            assert reply(client) == 1
-            assert it.watcher.refusals == [("socks5", "full", "self")]
+    with ExitStack() as stack:
+        port = stack.enter_context(faulty(echo))
+        it = stack.enter_context(relay([node(port)], settings(max_connections=1)))
+        stack.enter_context(connect(it.port, ("203.0.113.5", 80)))
+        client = stack.enter_context(dial(it.port))
+        greet(client)
+        request(client, ("203.0.113.5", 80))
+        assert reply(client) == 1
+        assert it.watcher.refusals == [("socks5", "full", "self")]
 
 
 def test_drain_waits_and_then_ends(loop: str) -> None:
@@ -450,3 +454,39 @@ def test_connections_of_a_node_are_ended_with_a_reason() -> None:
         assert [(name, reason) for name, _, _, reason in it.brain.closings] == [("a", "exit_drift")]
         second.close()
         first.close()
+
+
+def test_connections_of_every_kind_are_ended(loop: str) -> None:
+    """A tunnel, a request in absolute form and an association: each ends at once, and is accounted for."""
+
+    def waiting(talk: Talk) -> None:
+        talk.greet()
+        command = talk.read(4)[1]
+        talk.read(6)
+        talk.send(b"\5\0\0\1\x7f\0\0\1\0\x09")
+        if command == 1:
+            talk.wire.recv(1000)
+        talk.hang()
+
+    with faulty(waiting) as port, relay([node(port)], loop=loop) as it, ExitStack() as stack:
+        clients = [stack.enter_context(dial(it.port)) for _ in range(3)]
+        clients[0].sendall(b"\5\1\0" + V4_REQUEST)
+        clients[1].sendall(b"GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n")
+        clients[2].sendall(b"\5\1\0\5\3\0\1\0\0\0\0\0\0")
+        it.wait(lambda: it.active == 3)
+        assert it.call(it.relay.close_node, "n1", "exit_drift") == 3
+        assert it.active == 0
+        assert [reason for *_, reason in it.brain.closings] == ["exit_drift"] * 3
+        for client in clients:
+            with pytest.raises(ConnectionResetError):
+                list(iter(lambda: client.recv(100), b""))  # noqa: B023
+
+
+def test_a_relay_that_ends_leaves_nothing_open(loop: str) -> None:
+    """Clients in every state when the process ends."""
+    with faulty(lambda talk: talk.hang()) as port, ExitStack() as stack:
+        with relay([node(port)], loop=loop) as it:
+            for data in (b"", b"\5", b"\5\1\0", b"\5\1\0" + V4_REQUEST, b"GET http://a.test/ HTTP/1.1\r\n"):
+                stack.enter_context(dial(it.port)).sendall(data)
+            it.wait(lambda: len(it.brain.requests) == 1)
+        assert it.brain.abandoned_ == ["n1"]

@@ -71,10 +71,12 @@ def test_a_node_behind_another_proxy(loop: str, scheme: str) -> None:
         first = Upstream(scheme, "127.0.0.1", port)  # type: ignore[arg-type]
         for via in (first, "entry"):
             asked.clear()
-            with relay([node(1080, via=via)], loop=loop, upstream_of={"entry": first}.get) as it:
-                with connect(it.port, ("203.0.113.5", 80)) as client:
-                    client.sendall(b"hi")
-                    assert receive(client, 2) == b"hi"
+            with (
+                relay([node(1080, via=via)], loop=loop, upstream_of={"entry": first}.get) as it,
+                connect(it.port, ("203.0.113.5", 80)) as client,
+            ):
+                client.sendall(b"hi")
+                assert receive(client, 2) == b"hi"
             assert asked[0] == (b"\x7f\0\0\1\x04\x38" if scheme == "socks5" else b"127.0.0.1:1080")
             assert asked[1] == b"\xcb\0\x71\5\0\x50"
 

@@ -5,123 +5,53 @@ bytes of its message; what follows a complete request is payload, which is held 
 then written once.
 """
 
-import asyncio
 import base64
 import binascii
-import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from proxywatch.balancer import wishes
 from proxywatch.balancer.attempt import Choice
 from proxywatch.balancer.relay import association, forward, outcome, replies
+from proxywatch.balancer.relay.caller import Caller, discard
 from proxywatch.balancer.relay.leg import Leg
-from proxywatch.balancer.relay.observer import Spoken
+from proxywatch.balancer.relay.listening import Port
 from proxywatch.balancer.relay.opening import Opening
 from proxywatch.balancer.relay.outcome import Outcome
-from proxywatch.balancer.relay.session import Side, reset
 from proxywatch.balancer.relay.users import BusyError, User
 from proxywatch.balancer.request import Destination, Request, Wishes
 from proxywatch.errors import ParseError
-from proxywatch.parse import http_proxy, proxy_protocol, socks
-from proxywatch.parse.http_proxy import Head, TooLargeError
+from proxywatch.parse import http_proxy, socks
+from proxywatch.parse.http_proxy import Head
 
 if TYPE_CHECKING:
-    from proxywatch.balancer.relay.server import Port, Relay
-
-log = logging.getLogger(__name__)
+    from proxywatch.balancer.relay.server import Relay
 
 _Taken = int | None
-_HELD = 64 << 10
 _LOGIN_FAILURES = 5
 
 
-class Client(Side):
+class Client(Caller):
     """One connection of a client.
 
     Attributes:
-        address: The client's address, without port.
-        user: Who logged in; None where nobody has to.
         name: The user as the client named it, without wishes.
         destination: Where it wants to go.
-        spoken: What it speaks.
-        held: Bytes that came and were not taken yet.
-        read: The state: takes from the bytes that are there, or None to wait for more.
         wishes: What it wishes of the exit.
-        exchange: Who serves its request, if not two pipes.
     """
 
-    __slots__ = (
-        "_failures", "_opening", "_scanned", "_socks4", "address", "destination", "exchange", "held", "name",
-        "port", "read", "relay", "spoken", "user", "wishes",
-    )  # fmt: skip
+    __slots__ = ("_failures", "_socks4", "destination", "name", "wishes")
 
-    def __init__(self, relay: "Relay", port: "Port") -> None:
-        super().__init__()
-        self.relay = relay
-        self.port = port
-        self.address = ""
-        self.user: User | None = None
+    def __init__(self, relay: "Relay", port: Port) -> None:
+        super().__init__(relay, port)
         self.wishes: Wishes = port.wishes
-        self.spoken: Spoken = "socks5"
-        self.held = b""
         self.destination: Destination | None = None
-        self.read: Callable[[bytes], _Taken] = self._first
-        self.exchange: forward.Exchange | association.Association | None = None
-        self._opening: Opening | None = None
         self.name = ""
-        self._scanned = 0
         self._failures = 0
         self._socks4 = False
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Accepted."""
-        self.transport = transport  # type: ignore[assignment]
-        peer = transport.get_extra_info("peername")
-        self.address = peer[0].removeprefix("::ffff:") if peer else "unix"
-        if self.relay.trusted and self.relay.trusts(self.address):
-            self.read = self._behind_balancer
-        self.relay.accepted(self)
-
-    def hear(self, data: bytes) -> None:
-        """Take what is complete; hold the rest."""
-        if self.held:
-            data = self.held + data
-        self.held = data
-        self.take()
-
-    def take(self) -> None:
-        """Read on in what is held."""
-        data = self.held
-        try:
-            while data:
-                taken = self.read(data)
-                if taken is None:
-                    break
-                self._scanned = 0
-                self.held = data = data[taken:]
-        except TooLargeError as error:
-            self._malformed(error, 431)
-        except ParseError as error:
-            self._malformed(error, 400)
-
-    def wait(self, data: bytes) -> _Taken:
-        """Nothing is taken until somebody else is done; what comes is held within a bound."""
-        if len(data) > _HELD:
-            self.transport.pause_reading()
-        return None
-
-    def _behind_balancer(self, data: bytes) -> _Taken:
-        read = proxy_protocol.header(data)
-        if read is None:
-            return None
-        source, taken = read
-        if source:
-            self.address = source.host
-        self.read = self._first
-        return taken
-
-    def _first(self, data: bytes) -> _Taken:
+    def first(self, data: bytes) -> int | None:
+        """What it speaks."""
         if data[0] == 5:  # noqa: PLR2004 - the version
             self.read = self._greeting
         elif data[0] == 4:  # noqa: PLR2004 - the version
@@ -253,7 +183,7 @@ class Client(Side):
         """407; the connection stays usable while it can be told where the next request begins."""
         self._failures += 1
         keep = not head.length and self._failures < _LOGIN_FAILURES
-        log.info("client %s refused: %s", self.address, why)
+        self.relay.told_no(self, why)
         self.relay.refused(self, outcome.LOGIN)
         self.transport.write(replies.challenge(why, close=not keep))
         if keep:
@@ -333,7 +263,7 @@ class Client(Side):
             self.transport.write(socks.reply4(socks.GRANTED4))
         else:
             self.transport.write(_GRANTED)
-        self.read = _discard
+        self.read = discard
         self.relay.opened(self, choice).join(self, leg)
         if leg.held:
             leg.data_received(leg.held)
@@ -359,7 +289,8 @@ class Client(Side):
         else:
             self._close(socks.reply(why.reply), why, why.detail)
 
-    def _malformed(self, error: ParseError, status: int) -> None:
+    def malformed(self, error: ParseError, status: int) -> None:
+        """Told in its own protocol, where it has begun to speak one."""
         if self.spoken == "http":
             self._close(replies.status(status, str(error)), outcome.MALFORMED, str(error))
         elif self.read == self._request:
@@ -368,60 +299,11 @@ class Client(Side):
             self._close(b"", outcome.MALFORMED, str(error))
 
     def _close(self, reply: bytes, why: Outcome, detail: str) -> None:
-        log.debug("client %s refused: %s", self.address, detail)
+        if why in {outcome.WISH, outcome.LOGIN}:
+            self.relay.told_no(self, detail)
         self.relay.refused(self, why)
         self.transport.write(reply)
         self.close()
-
-    def close(self) -> None:
-        """Close it, once what was written is sent.
-
-        What the client still sends is read and dropped for a moment: closing over unread bytes would reset
-        the connection, and the client might lose the reason.
-        """
-        self.read = _discard
-        self.held = b""
-        self.relay.left(self)
-        if self.ended or not self.transport.can_write_eof() or self.transport.is_closing():
-            self.transport.close()
-            return
-        self.transport.write_eof()
-        self.transport.resume_reading()
-        self.relay.leaving(self)
-
-    def expire(self) -> None:
-        """It has not sent a complete request in time."""
-        self.relay.refused(self, outcome.HANDSHAKE_TIMEOUT)
-        reset(self.transport)
-
-    # What its transport says
-
-    def writable(self, *, yes: bool) -> None:
-        """It takes no more, or does again: so does whoever serves its request."""
-        if self.exchange is not None:
-            self.exchange.client_writable(yes=yes)
-
-    def finished(self) -> bool:
-        """The client has sent its last byte; what it asked for is still served."""
-        if self.exchange is not None:
-            return self.exchange.client_ended()
-        return self._opening is not None or self.read == self.wait
-
-    def lost(self) -> None:
-        """The client is gone."""
-        self.relay.left(self)
-        self.read = _discard
-        if self._opening is not None:
-            self._opening.abandon()
-            self._opening = None
-        if self.exchange is not None:
-            self.exchange.client_left()
-            self.exchange = None
-
-
-def _discard(data: bytes) -> _Taken:
-    """The connection is about to close."""
-    return len(data)
 
 
 def _basic(credentials: bytes) -> tuple[bytes, bytes] | None:

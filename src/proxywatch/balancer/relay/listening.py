@@ -7,11 +7,25 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from proxywatch.balancer.relay.settings import Settings
+from proxywatch.balancer.request import Wishes
 from proxywatch.errors import ConfigError, Fault
 from proxywatch.net import sockets
 from proxywatch.quantity import Address
 
 _BACKLOG = 4096
+
+
+class Port:
+    """One address that the relay serves on.
+
+    Attributes:
+        wishes: What its clients get unless they wish for something else.
+        login: Whether its clients have to log in.
+    """
+
+    def __init__(self, own: Wishes, *, login: bool) -> None:
+        self.wishes = own
+        self.login = login
 
 
 class Listening:

@@ -9,13 +9,11 @@ Deadlines of one kind are set in order, so a sweep looks only at those that are 
 """
 
 import asyncio
-import gc
 import logging
 import os
-import resource
 import ssl
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from itertools import count
@@ -24,10 +22,12 @@ from typing import Any, Self
 from proxywatch.balancer import wishes
 from proxywatch.balancer.attempt import Brain, Choice
 from proxywatch.balancer.node import Upstream
-from proxywatch.balancer.relay import listening, outcome
+from proxywatch.balancer.relay import listening, outcome, process
+from proxywatch.balancer.relay.caller import Caller, due
 from proxywatch.balancer.relay.client import Client
 from proxywatch.balancer.relay.deny import Deny
 from proxywatch.balancer.relay.leg import Leg
+from proxywatch.balancer.relay.listening import Port
 from proxywatch.balancer.relay.observer import Connection, Observer, Unobserved
 from proxywatch.balancer.relay.outcome import Outcome
 from proxywatch.balancer.relay.passwords import Passwords
@@ -42,22 +42,7 @@ log = logging.getLogger(__name__)
 _TICK = 0.25
 _LATE = 1.0  # a tick that comes so much later than it should says that our own loop was held up
 _SELDOM = 5.0  # seconds between looks at idle times, quotas and the users' file; less for short idle times
-_THRESHOLDS = (50_000, 20, 50)
 _LINGER = 2.0  # seconds for a client to read why it gets a no
-_RESERVE = 64  # descriptors for everything else
-
-
-class Port:
-    """One address that the relay serves on.
-
-    Attributes:
-        wishes: What its clients get unless they wish for something else.
-        login: Whether its clients have to log in.
-    """
-
-    def __init__(self, own: Wishes, *, login: bool) -> None:
-        self.wishes = own
-        self.login = login
 
 
 class Relay:
@@ -118,23 +103,23 @@ class Relay:
         self.dialing: dict[Leg, float] = {}
         self.counts = {"opened": 0, "closed": 0, "refused": 0, "evicted": 0}
         self._front = front
-        self._clients: dict[Client, float] = {}  # without a complete request, by deadline
-        self._waiting: dict[Client, float] = {}  # for the next request of a kept connection
-        self._leaving: dict[Client, float] = {}  # told no, and given a moment to read it
-        self._opening: dict[Client, None] = {}
+        self._clients: dict[Caller, float] = {}  # without a complete request, by deadline
+        self._waiting: dict[Caller, float] = {}  # for the next request of a kept connection
+        self._leaving: dict[Caller, float] = {}  # told no, and given a moment to read it
+        self._opening: dict[Caller, None] = {}
         self._deny = Deny(settings.deny)
         self.trusted = tuple(map(ip_network, settings.proxy_protocol.trusted))
+        self._logged, self._unlogged = float("-inf"), 0
         self._boot = os.urandom(4).hex()
         self._number = count(1)
         self._ports: list[listening.Listening] = []
         self._group = asyncio.TaskGroup()
         self._capacity, self._most_handshakes = settings.max_connections, settings.max_handshakes
-        self._stopping = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         self.loop = asyncio.get_running_loop()
-        _collect_seldom()
-        self._capacity, self._most_handshakes = _capacity(self.settings)
+        process.collect_seldom()
+        self._capacity, self._most_handshakes = process.capacity(self.settings)
         await self._group.__aenter__()
         try:
             await self._listen()
@@ -187,7 +172,7 @@ class Relay:
 
     # A client's way
 
-    def accepted(self, client: Client) -> None:
+    def accepted(self, client: Caller) -> None:
         """It has connected; beyond the bound the oldest that is still silent goes."""
         if self.draining:
             reset(client.transport)
@@ -248,23 +233,31 @@ class Relay:
             self._charge(session)
         self.brain.closed(session.choice, bytes_in, bytes_out, seconds, reason)
         self.observer.closed(session.connection, bytes_in, bytes_out, seconds, reason)
-        if self.draining and not self.sessions:
-            self._stopping.set()
 
-    def refused(self, client: Client, why: Outcome) -> None:
+    def refused(self, client: Caller, why: Outcome) -> None:
         """It gets a no."""
         self.counts["refused"] += 1
         self._not_opening(client)
         self.observer.refused(client.spoken, why.reason, why.blame)
 
-    def left(self, client: Client) -> None:
+    def told_no(self, client: Caller, why: str) -> None:
+        """Log why a login failed; a line a second at most, as this may happen as often as a client likes."""
+        now = self.now()
+        if now - self._logged < 1.0:
+            self._unlogged += 1
+            return
+        more = f" (and {self._unlogged} more since the last such line)" if self._unlogged else ""
+        self._logged, self._unlogged = now, 0
+        log.warning("client %s could not log in: %s%s", client.address, why, more)
+
+    def left(self, client: Caller) -> None:
         """It is gone."""
         self._clients.pop(client, None)
         self._waiting.pop(client, None)
         self._leaving.pop(client, None)
         self._not_opening(client)
 
-    def leaving(self, client: Client) -> None:
+    def leaving(self, client: Caller) -> None:
         """It has been told no, and is about to close."""
         self._leaving[client] = self.now() + _LINGER
         if len(self._leaving) > self._most_handshakes // 2:
@@ -272,7 +265,7 @@ class Relay:
             del self._leaving[oldest]
             reset(oldest.transport)
 
-    def _not_opening(self, client: Client) -> None:
+    def _not_opening(self, client: Caller) -> None:
         if client in self._opening:
             del self._opening[client]
             if client.user is not None:
@@ -326,11 +319,11 @@ class Relay:
             leg.late = True
 
     def _expire(self, now: float) -> None:
-        for client in _due(self._clients, now):
+        for client in due(self._clients, now):
             client.expire()
-        for client in _due(self._waiting, now):
+        for client in due(self._waiting, now):
             client.close()
-        for client in _due(self._leaving, now):
+        for client in due(self._leaving, now):
             reset(client.transport)
         while self.dialing and (oldest := next(iter(self.dialing.items())))[1] <= now:
             oldest[0].expire()
@@ -387,50 +380,12 @@ class Relay:
         self._close_ports()
         for client in [*self._waiting, *self._clients]:
             client.close()
-        if self.sessions or self._opening:
-            self._stopping.clear()
-            try:
-                async with asyncio.timeout(seconds):
-                    while self.sessions or self._opening:
-                        await asyncio.wait_for(self._stopping.wait(), 1.0) if self.sessions else None
-                        await asyncio.sleep(0.01)
-            except TimeoutError:
-                pass
+        deadline = self.now() + seconds
+        while (self.sessions or self._opening) and self.now() < deadline:  # noqa: ASYNC110 - ends in many places
+            await asyncio.sleep(_TICK)
         self.close_all(lambda _: True, "drained")
 
     def _close_ports(self) -> None:
         for port in self._ports:
             port.close()
         self._ports.clear()
-
-
-def _due(book: dict[Client, float], now: float) -> Iterator[Client]:
-    """Take those whose time is up."""
-    while book:
-        client, deadline = next(iter(book.items()))
-        if deadline > now:
-            return
-        del book[client]
-        yield client
-
-
-def _collect_seldom() -> None:
-    """Connections leave no circles behind, so the garbage collector finds little and may look less often."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*_THRESHOLDS)
-
-
-def _capacity(settings: Settings) -> tuple[int, int]:
-    """How many connections and handshakes may be open, as far as descriptors go: two each, and one each."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    handshakes = min(settings.max_handshakes, hard // 8)
-    fits = max(1, (hard - _RESERVE - handshakes * 3 // 2) // 2)
-    if fits < settings.max_connections:
-        log.warning(
-            "only %d of %d connections fit into %d file descriptors; raise the limit (ulimit -n)",
-            fits, settings.max_connections, hard,
-        )  # fmt: skip
-    return min(settings.max_connections, fits), handshakes

@@ -1,0 +1,34 @@
+"""What the process may use: file descriptors for so many connections, and when it collects garbage."""
+
+import gc
+import logging
+import resource
+
+from proxywatch.balancer.relay.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_THRESHOLDS = (50_000, 20, 50)
+_RESERVE = 64  # descriptors for everything else
+
+
+def collect_seldom() -> None:
+    """Connections leave no circles behind, so the garbage collector finds little and may look less often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_THRESHOLDS)
+
+
+def capacity(settings: Settings) -> tuple[int, int]:
+    """How many connections and handshakes may be open, as far as descriptors go: two each, and one each."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    handshakes = min(settings.max_handshakes, hard // 8)
+    fits = max(1, (hard - _RESERVE - handshakes * 3 // 2) // 2)
+    if fits < settings.max_connections:
+        log.warning(
+            "only %d of %d connections fit into %d file descriptors; raise the limit (ulimit -n)",
+            fits, settings.max_connections, hard,
+        )  # fmt: skip
+    return min(settings.max_connections, fits), handshakes
