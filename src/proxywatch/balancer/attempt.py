@@ -79,6 +79,9 @@ class Brain(Protocol):
     def choose(self, request: Request, tried: tuple[str, ...] = ()) -> Choice | Refusal:
         """Choose a node for the request, other than those already tried for it."""
 
+    def permits(self, choice: Choice) -> bool:
+        """Whether the node may still be used, now that it has answered: its exit may have drifted meanwhile."""
+
     def connected(self, choice: Choice, seconds: float) -> None:
         """The node opened the connection after so many seconds, dial and handshakes included."""
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
@@ -26,13 +27,17 @@ from proxywatch.balancer.facts.fetch import SidecarFetch
 from proxywatch.balancer.facts.sidecar import Sidecars
 from proxywatch.balancer.metrics import BalancerMetrics
 from proxywatch.balancer.node import Node, Upstream
+from proxywatch.balancer.observed import SPOKEN, Observed
 from proxywatch.balancer.relay import settings as relay_settings
 from proxywatch.balancer.relay.server import Relay
 from proxywatch.balancer.relay.users import Users
 from proxywatch.clock import Clock, SystemClock
 from proxywatch.config import Config
+from proxywatch.errors import ConfigError, Fault
 from proxywatch.health.checks import Check
 from proxywatch.health.server import HealthServer
+from proxywatch.instrument import MetricsAwareProxy
+from proxywatch.instrument.prometheus import ProxyCollector
 from proxywatch.metrics.registry import Registry
 from proxywatch.runtime.reload import Reload, Reloads
 from proxywatch.runtime.signals import Signals
@@ -176,10 +181,10 @@ async def run(read: Callable[[], Config], announce: Callable[[Faces], None] = la
         reload = Reload(
             read, config, balancer.apply, at_start_only=_AT_START_ONLY, record=reloads, clock=clock
         )
-        registry = Registry({})
-        registry.register(BalancerMetrics(brain, clock, sidecars.states))
+        observed = Observed(MetricsAwareProxy(types=SPOKEN, clock=clock.monotonic, time=clock.now))
         control = Control(brain, clock, sidecars.states, lambda: public(reload.config))
-        relay = await stack.enter_async_context(_relay(balancer, config[relay_settings.Settings]))
+        relay = await stack.enter_async_context(_relay(balancer, config[relay_settings.Settings], observed))
+        registry = _registry(balancer, sidecars, observed, relay)
         balancer.listeners.append(partial(_close_through, relay))
         logins = _logins(config[Api])
         if logins is not None:
@@ -227,11 +232,47 @@ async def _follow(logins: Logins | None, clock: Clock) -> None:
         logins.reload()
 
 
-def _relay(balancer: Balancer, settings: relay_settings.Settings) -> Relay:
-    users = Users(settings.users_file) if settings.users_file else None
+def _relay(balancer: Balancer, settings: relay_settings.Settings, observed: Observed) -> Relay:
     return Relay(
-        settings, balancer.brain, users=users, upstream_of=balancer.upstream_of, clock=balancer.clock
+        settings,
+        balancer.brain,
+        users=Users(settings.users_file) if settings.users_file else None,
+        observer=observed,
+        upstream_of=balancer.upstream_of,
+        front=_front(settings.tls),
+        clock=balancer.clock,
     )
+
+
+def _front(tls: relay_settings.Tls) -> ssl.SSLContext | None:
+    """TLS toward clients.
+
+    Raises:
+        ConfigError: The files cannot be read.
+    """
+    if not tls.cert_file:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(tls.cert_file, tls.key_file)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(Fault("relay.tls", f"the certificate or its key cannot be used: {error}")) from None
+    return context
+
+
+def _registry(balancer: Balancer, sidecars: Sidecars, observed: Observed, relay: Relay) -> Registry:
+    registry = Registry({})
+    registry.register(
+        BalancerMetrics(
+            balancer.brain,
+            balancer.clock,
+            sidecars.states,
+            observed.refusals,
+            lambda: relay.handshakes,
+        )
+    )
+    registry.register(ProxyCollector(observed.proxy, prefix="balancer"))
+    return registry
 
 
 def _logins(settings: Api) -> Logins | None:

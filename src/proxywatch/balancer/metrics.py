@@ -3,7 +3,7 @@
 Client names, sessions and destinations are never labels. Nodes and countries are: their number is the operator's.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from prometheus_client.metrics_core import Metric
@@ -68,12 +68,19 @@ FAILURES = counter(
 )
 EJECTIONS = counter("balancer_ejections_total", "Nodes taken out.")
 SWITCHES = counter("balancer_switches_total", "Changes of the country's preferred node.", ["country"])
+REFUSALS = counter(
+    "balancer_client_refusals_total",
+    "Clients that got no connection, by reason and whose fault it was.",
+    ["reason", "blame"],
+)
+HANDSHAKES = gauge("balancer_relay_handshakes", "Clients that are connected without a complete request.")
 LEASES = gauge("balancer_leases", "Leases held now.")
 LEASES_ENDED = counter("balancer_leases_ended_total", "Leases that ended by time, limit or request.")
 
 FAMILIES: Sequence[Family] = (
     NODES, STATE, SCORE, CONFIDENCE, IN_FLIGHT, LATENCY, FACT_AGE, SIDECAR_UP, SIDECAR_FAILURES, PREFERRED, PICKS,
     RETRIES, REFUSED, SUBSTITUTED, UNVERIFIED, WRONG_EXITS, FAILURES, EJECTIONS, SWITCHES, LEASES, LEASES_ENDED,
+    REFUSALS, HANDSHAKES,
 )  # fmt: skip
 
 
@@ -85,11 +92,15 @@ class BalancerMetrics:
         brain: Whose series they are.
         clock: For ages.
         sidecars: How each node's sidecar answers.
+        refusals: Clients that got no connection, by reason and blame.
+        handshakes: Clients without a complete request, now.
     """
 
     brain: PoolBrain
     clock: Clock
     sidecars: Mapping[str, SidecarState] = field(default_factory=dict)
+    refusals: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    handshakes: Callable[[], int] = int
     name: str = "balancer"
 
     def describe(self) -> Sequence[Family]:
@@ -136,6 +147,8 @@ class BalancerMetrics:
         yield SWITCHES.values({country: counts.switches.get(country, 0) for country in countries})
         yield LEASES.value(len(brain.leases))
         yield LEASES_ENDED.value(counts.leases_ended)
+        yield REFUSALS.values({reason: float(count) for reason, count in self.refusals.items()})
+        yield HANDSHAKES.value(self.handshakes())
 
 
 def _id(candidate: Candidate) -> str:

@@ -49,6 +49,7 @@ class Brain:
         failures: Node and failure, in order.
         closings: Node, bytes in and out, reason.
         refusal: What is answered instead of a node.
+        drifted: Nodes that may not be used any more once they have answered.
     """
 
     nodes: Sequence[Node]
@@ -59,6 +60,7 @@ class Brain:
     connects: list[str] = field(default_factory=list)
     abandoned_: list[str] = field(default_factory=list)
     in_flight: int = 0
+    drifted: set[str] = field(default_factory=set)
     refusal: Refusal | None = None
 
     def choose(self, request: Request, tried: tuple[str, ...] = ()) -> Choice | Refusal:
@@ -68,6 +70,9 @@ class Brain:
             return self.refusal or Refusal("d", "no_node", "no usable node is left")
         self.in_flight += 1
         return Choice("d", len(tried) + 1, left[0], left[0].country, self.retries - len(tried))
+
+    def permits(self, choice: Choice) -> bool:
+        return choice.node.id not in self.drifted
 
     def connected(self, choice: Choice, seconds: float) -> None:
         assert seconds >= 0
@@ -101,6 +106,7 @@ class Watcher:
     opened_: list[Connection] = field(default_factory=list)
     refusals: list[tuple[str, str, str]] = field(default_factory=list)
     closed_: int = 0
+    passed_: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def _hold(self) -> None:
         assert len(self.opened_) == self.closed_ + len(self.open)
@@ -114,10 +120,16 @@ class Watcher:
         self.opened_.append(connection)
         self._hold()
 
+    def passed(self, connection: Connection, bytes_in: int, bytes_out: int) -> None:
+        assert connection.id in self.open
+        before = self.passed_.get(connection.id, (0, 0))
+        self.passed_[connection.id] = before[0] + bytes_in, before[1] + bytes_out
+
     def closed(
         self, connection: Connection, bytes_in: int, bytes_out: int, seconds: float, reason: str
     ) -> None:
         assert min(bytes_in, bytes_out, seconds) >= 0
+        assert self.passed_.get(connection.id, (0, 0)) == (bytes_in, bytes_out)
         assert reason
         del self.open[connection.id]
         self.closed_ += 1

@@ -490,3 +490,14 @@ def test_a_relay_that_ends_leaves_nothing_open(loop: str) -> None:
                 stack.enter_context(dial(it.port)).sendall(data)
             it.wait(lambda: len(it.brain.requests) == 1)
         assert it.brain.abandoned_ == ["n1"]
+
+
+def test_a_node_whose_exit_drifted_during_the_dial_is_not_used(loop: str) -> None:
+    """Its yes comes too late: the next node serves, and nothing of the client's went to the first."""
+    with faulty(echo) as bad, faulty(echo) as good, relay([node(bad, "a"), node(good, "b")], loop=loop) as it:
+        it.brain.drifted.add("a")
+        with connect(it.port, ("203.0.113.5", 80)) as client:
+            client.sendall(b"x")
+            assert receive(client, 1) == b"x"
+        assert it.brain.connects == ["b"]
+        assert it.brain.blamed == [("a", "node", "exit_drift")]

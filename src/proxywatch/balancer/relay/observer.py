@@ -42,6 +42,9 @@ class Observer(Protocol):
     def opened(self, connection: Connection) -> None:
         """A node granted the connection."""
 
+    def passed(self, connection: Connection, bytes_in: int, bytes_out: int) -> None:
+        """So many bytes passed since this was last said; from time to time, and before `closed`."""
+
     def closed(
         self, connection: Connection, bytes_in: int, bytes_out: int, seconds: float, reason: str
     ) -> None:
@@ -55,6 +58,9 @@ class Unobserved:
     """Nobody wants to know."""
 
     def opened(self, connection: Connection) -> None:
+        """Nothing."""
+
+    def passed(self, connection: Connection, bytes_in: int, bytes_out: int) -> None:
         """Nothing."""
 
     def closed(

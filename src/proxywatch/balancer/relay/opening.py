@@ -102,6 +102,11 @@ class Opening:
 
     def granted(self, leg: Leg) -> None:
         """The node said yes."""
+        if not self._relay.brain.permits(self._choice):
+            leg.abandon()
+            seconds = self._relay.now() - leg.started
+            self.failed(outcome.EXIT_DRIFT, Failure("node", outcome.EXIT_DRIFT.reason, seconds))
+            return
         self._leg = None
         if self._doubted is not None:
             self._blame_doubted(node=True)

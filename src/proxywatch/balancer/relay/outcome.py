@@ -62,6 +62,7 @@ DIAL_RESET = _node("dial_reset", "the node ended the connection before its answe
 DIAL_TLS = _node("dial_tls", "no TLS with the node")
 NODE_PROTOCOL = _node("node_protocol", "the node does not answer as its protocol says")
 NODE_LOGIN = _node("node_login", "the node does not accept our login")
+EXIT_DRIFT = _node("exit_drift", "the node's exit turned out to be wrong")
 NODE_PASSWORD = _self("node_password", "the file with the node's password cannot be read")
 NODE_VIA = _self("node_via", "the node is reached through another that is not known")
 

@@ -230,7 +230,7 @@ class Relay:
         bytes_in, bytes_out = session.bytes_in, session.bytes_out
         if session.user is not None:
             session.user.open -= 1
-            self._charge(session)
+        self._charge(session)
         self.brain.closed(session.choice, bytes_in, bytes_out, seconds, reason)
         self.observer.closed(session.connection, bytes_in, bytes_out, seconds, reason)
 
@@ -341,18 +341,20 @@ class Relay:
             elif now - session.quiet_since >= idle:
                 session.abort("idle")
                 continue
-            user = session.user
-            if user is not None:
-                self._charge(session)
-                if user.over(self.time()):
-                    session.abort("quota")
+            self._charge(session)
+            if session.user is not None and session.user.over(self.time()):
+                session.abort("quota")
 
     def _charge(self, session: Session) -> None:
-        user = session.user
-        if user is not None:
-            bytes_in, bytes_out = session.bytes_in, session.bytes_out
-            user.charge(self.time(), bytes_in - session.charged_in, bytes_out - session.charged_out)
-            session.charged_in, session.charged_out = bytes_in, bytes_out
+        """Account for what passed since the last time."""
+        bytes_in, bytes_out = session.bytes_in, session.bytes_out
+        more_in, more_out = bytes_in - session.charged_in, bytes_out - session.charged_out
+        if not (more_in or more_out):
+            return
+        session.charged_in, session.charged_out = bytes_in, bytes_out
+        if session.user is not None:
+            session.user.charge(self.time(), more_in, more_out)
+        self.observer.passed(session.connection, more_in, more_out)
 
     def _reload_users(self) -> None:
         if self.users is None:
