@@ -11,11 +11,12 @@ class Channel:
     """The server's side of one TLS connection.
 
     Attributes:
+        begun: Whether the client has sent anything.
         established: Whether the handshake is done.
-        ended: Whether the client has said that it sends no more.
+        ended: Whether the client has declared that it sends no more.
     """
 
-    __slots__ = ("_allowed", "_incoming", "_object", "_outgoing", "ended", "established")
+    __slots__ = ("_allowed", "_incoming", "_object", "_outgoing", "begun", "ended", "established")
 
     def __init__(self, context: ssl.SSLContext, allowed: frozenset[str] = frozenset()) -> None:
         """Await the client's hello.
@@ -25,7 +26,7 @@ class Channel:
             allowed: Names of which the client's certificate must carry one; empty for any.
         """
         self._allowed = allowed
-        self.established = self.ended = False
+        self.begun = self.established = self.ended = False
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
@@ -41,6 +42,7 @@ class Channel:
         Raises:
             ssl.SSLError: Not TLS, or not a client that we serve.
         """
+        self.begun = True
         self._incoming.write(data)
         clear = []
         try:

@@ -244,11 +244,11 @@ class HttpConnection(asyncio.BufferedProtocol):
         return True
 
     def _check_beginning(self, rest: bytes, room: int) -> None:
-        line = rest.find(b"\n")
+        line = rest.find(b"\n", 0, max(room, 0))
         if (rest and not head.START.match(rest)) or (line > 0 and rest[line - 1] != ord("\r")):
             self._refuse(head.MALFORMED)
         elif len(rest) >= room:
-            self._refuse(head.LONG_LINE if rest and not 0 <= line < room else head.LARGE_HEAD)
+            self._refuse(head.LONG_LINE if rest and line < 0 else head.LARGE_HEAD)
 
     def _begin(self, request: HttpRequest) -> None:
         self._blank = 0
