@@ -1,5 +1,6 @@
 """TLS between bytes and bytes: no socket, so that the limits of a connection hold from its first byte on."""
 
+import socket
 import ssl
 from contextlib import suppress
 from typing import Any
@@ -76,6 +77,15 @@ class Channel:
         if not self._allowed:
             return
         certificate: dict[str, Any] = self._object.getpeercert() or {}
-        names = {value for _, value in certificate.get("subjectAltName", ())}
+        if not certificate and self._object.context.verify_mode is ssl.CERT_OPTIONAL:
+            return
+        names = {_plain(kind, value) for kind, value in certificate.get("subjectAltName", ())}
         if not names & self._allowed:
             raise ssl.SSLError("no allowed name in the client's certificate")
+
+
+def _plain(kind: str, value: str) -> str:
+    """A name as people write it: OpenSSL writes IPv6 addresses in full."""
+    if kind == "IP Address" and ":" in value:
+        return socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, value.strip()))
+    return str(value)

@@ -290,21 +290,16 @@ class HttpConnection(asyncio.BufferedProtocol):
         ends = self._last and not self._rest
         connection = _CLOSE if ends else _KEEP if request.old else b""
         start = b"".join((response.head, self._server.headers, connection, _END))
-        if request.method == "HEAD":
-            self._write(start)
-        elif self._tls is None:
-            self._note(len(start) + len(response.body))
-            self._transport.writelines((start, response.body))
+        self._write(start, b"" if request.method == "HEAD" else response.body)
+
+    def _write(self, *pieces: bytes) -> None:
+        size = sum(map(len, pieces))
+        self._unread = min(self._unread, _SOCKET) + size
+        self._server.turns.wrote(size)
+        if self._tls is None:
+            self._transport.writelines(pieces)
         else:
-            self._write(start + response.body)
-
-    def _write(self, data: bytes) -> None:
-        self._note(len(data))
-        self._transport.write(data if self._tls is None else self._tls.send(data))
-
-    def _note(self, written: int) -> None:
-        self._unread = min(self._unread, _SOCKET) + written
-        self._server.turns.wrote(written)
+            self._transport.write(self._tls.send(b"".join(pieces)))
 
     def _refuse(self, response: Response) -> None:
         """Respond and serve no further; `_settle` then closes what can be closed at once."""
