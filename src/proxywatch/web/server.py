@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 Answer = Response | Awaitable[Response]
 _TICK = 0.5
 _GRACE = 2.0
-_READ = 4 << 10
+_READ = 16 << 10
 _AT_ONCE = 50  # connections that end before the loop turns
 _FAILED = refuse(500, "an error of this server; its log has details")
 
