@@ -2,20 +2,22 @@
 
     python proof/bench/attackers.py NAME URL
 
-Every one has a bounded number of connections. Those marked as found were found by `proof/fuzz/cost.py`, or are what
-it made of them.
+Every one has a bounded number of connections. What `proof/fuzz/fuzz_cost.py` found to be costliest for each
+byte sent is among them.
 """
 
 import asyncio
 import contextlib
 import os
 import random
+import re
 import socket
 import ssl
 import struct
 import sys
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import uvloop
@@ -36,7 +38,7 @@ SMALL_CHUNKS = (
 )
 EMPTY_LINES = b"\r\n" * 8000
 SMALL_REQUESTS = b"GET /x HTTP/1.1\nHost:\r\n\r\n".replace(b"1\n", b"1\r\n") * 160
-COLLECTORS = ("children", "interface", "latency", "process", "sessions", "sockets", "scrape", "tunnel", "log")
+COSTLY = Path(__file__).parents[1] / "fuzz" / "costly"
 
 
 class Attacker:
@@ -66,6 +68,18 @@ class Attacker:
             return False
         self.sent += len(data)
         return True
+
+    async def ask(self, target: bytes, *headers: bytes) -> bytes:
+        """The answer to one request."""
+        sock = await self.connect()
+        await self.send(sock, b"GET %b HTTP/1.0\r\n%b\r\n" % (target, b"".join(headers)))
+        answer = b""
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(10):
+                while piece := await asyncio.get_running_loop().sock_recv(sock, 1 << 16):
+                    answer += piece
+        self.close(sock)
+        return answer
 
     def close(self, sock: socket.socket) -> None:
         """Close it."""
@@ -170,12 +184,51 @@ async def half_closed(attacker: Attacker) -> None:
 
 async def unread(attacker: Attacker) -> None:
     """2,000 clients, each of which asks for other series and reads nothing."""
+    known = re.findall(rb"[a-z]+", (await attacker.ask(b"/metrics?collect[]=-")).rpartition(b"there are ")[2])
     dice = random.Random(1)
     for _ in range(2000):
-        wanted = "&".join(f"collect[]={name}" for name in COLLECTORS if dice.random() < 0.7)
-        request = f"GET /metrics?{wanted} HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip;q={dice.random():.3f}\r\n\r\n"
-        await attacker.send(await attacker.connect(), request.encode() * 8)
+        wanted = b"&".join(b"collect[]=" + name for name in known if dice.random() < 0.7)
+        head = b"GET /metrics?%b HTTP/1.1\r\nHost: x\r\nAccept-Encoding: identity\r\n\r\n" % wanted
+        await attacker.send(await attacker.connect(), head * 8)
     await asyncio.Event().wait()
+
+
+async def packed(attacker: Attacker) -> None:
+    """A hundred clients that ask for other series, packed, each time."""
+    known = re.findall(rb"[a-z]+", (await attacker.ask(b"/metrics?collect[]=-")).rpartition(b"there are ")[2])
+    dice = random.Random(1)
+
+    async def one() -> None:
+        while True:
+            wanted = b"&".join(b"collect[]=" + name for name in known if dice.random() < 0.8)
+            await attacker.ask(b"/metrics?" + wanted, b"Accept-Encoding: gzip\r\n")
+
+    await asyncio.gather(*(one() for _ in range(100)))
+
+
+async def found_by_cpu(attacker: Attacker) -> None:
+    """What cost the metrics port most time."""
+    await attacker.repeat((COSTLY / "http-cpu").read_bytes(), 200)
+
+
+async def found_by_memory(attacker: Attacker) -> None:
+    """What made the metrics port hold most."""
+    await attacker.hold(5000, (COSTLY / "http-held").read_bytes())
+
+
+async def found_by_cpu_tls(attacker: Attacker) -> None:
+    """What cost the metrics port most time behind TLS."""
+    await attacker.repeat((COSTLY / "tls-cpu").read_bytes(), 200)
+
+
+async def found_by_memory_tls(attacker: Attacker) -> None:
+    """What made the metrics port hold most behind TLS."""
+    await attacker.hold(5000, (COSTLY / "tls-held").read_bytes())
+
+
+async def found_by_cpu_health(attacker: Attacker) -> None:
+    """What cost the health port most time."""
+    await attacker.repeat((COSTLY / "health-cpu").read_bytes(), 200)
 
 
 async def garbage(attacker: Attacker) -> None:
@@ -317,19 +370,25 @@ ATTACKS: tuple[Attack, ...] = (
     Attack("pipelining, unread", "http", pipelining),
     Attack("pipelining, smallest", "http", small_requests),
     Attack("other series, unread", "http", unread),
+    Attack("other series, packed", "http", packed),
     Attack("half closed, unread", "http", half_closed),
     Attack("resets", "http", resets),
     Attack("garbage", "http", garbage),
     Attack("silence", "http", silent),
+    Attack("found: most time", "http", found_by_cpu),
+    Attack("found: most memory", "http", found_by_memory),
     Attack("TLS: hello and no more", "tls", hellos),
     Attack("TLS: handshakes", "tls", handshakes),
     Attack("TLS: idle", "tls", tls_idle),
     Attack("TLS: garbage", "tls", garbage),
+    Attack("TLS: found: most time", "tls", found_by_cpu_tls),
+    Attack("TLS: found: most memory", "tls", found_by_memory_tls),
     Attack("health: silence", "health", silent),
     Attack("health: long lines", "health", long_lines),
     Attack("health: packets of a byte", "health", one_byte_packets),
     Attack("health: garbage", "health", garbage),
     Attack("health: resets", "health", resets),
+    Attack("health: found: most time", "health", found_by_cpu_health),
 )
 
 

@@ -1,17 +1,16 @@
-"""What bad clients cost: the longest silence of each port meanwhile, memory at the worst moment and afterwards.
+"""What bad clients cost: the longest silence of each port, memory at the worst moment and afterwards.
 
     python proof/bench/bench_attacks.py [SECONDS] [ROUNDS] [WORD]
 
-Each attack runs against a fresh exporter for that long, on loopback, with a bounded number of connections; then
-the attacker is ended, and the memory is read again. The same exporter is attacked in several rounds, so that one
-sees whether what stays with it grows. Meanwhile one scrape and one health probe 50 times a second over connections of
-their own; a silence is the time until the answer, with that of attacker and prober for the processor in it. Scrapes
-that were cut off, as the idlest and the costliest are when there are too many, are counted. With a word, only
-attacks that have it in their name.
+Each attack runs against a fresh exporter for that long, on loopback, with a bounded number of connections;
+then the attacker is ended, and the memory is read again. The same exporter is attacked in several rounds, so
+that one sees whether what stays with it grows. Meanwhile one scrape and one health probe are made 50 times a
+second over connections of their own. A silence is the time until the answer; what attacker and prober take
+of the same two cores is in it. Scrapes that were cut off are counted as lost: when there are too many
+connections the idlest and the costliest go. With a word, only attacks that have it in their name.
 """
 
 import asyncio
-import contextlib
 import ssl
 import subprocess
 import sys
@@ -99,17 +98,16 @@ async def attacked(us: Running, attack: Attack, seconds: float, rounds: int) -> 
         command = [sys.executable, str(Path(__file__).parent / "attackers.py"), attack.act.__name__, url]
         attacker = subprocess.Popen(command)  # noqa: ASYNC220 - returns at once
         await asyncio.sleep(0.5)
-        asking = [asyncio.ensure_future(each.run()) for each in (scrapes, probes)]
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            worst = max(worst, us.resident())
-            await asyncio.sleep(0.05)
-        attacker.kill()
-        attacker.wait()
-        for task in asking:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        async with asyncio.TaskGroup() as group:
+            asking = [group.create_task(each.run()) for each in (scrapes, probes)]
+            end = time.monotonic() + seconds
+            while time.monotonic() < end:
+                worst = max(worst, us.resident())
+                await asyncio.sleep(0.05)
+            attacker.kill()
+            attacker.wait()
+            for task in asking:
+                task.cancel()
         await asyncio.sleep(_RECOVERY)
         kept.append(f"{us.resident():.0f}")
     lost = f"{scrapes.lost} of {len(scrapes.seconds) + scrapes.lost}"
