@@ -164,7 +164,11 @@ class WebServer:
         """End what is late, and let the loop turn now and then, as thousands may be late at once."""
         for waiting in self.waiting.values():
             for number, connection in enumerate(waiting.late(self._clock.monotonic())):
-                connection.expire()
+                try:
+                    connection.expire()
+                except Exception:
+                    log.exception("a connection could not be ended in order")
+                    connection.drop()
                 if number % _AT_ONCE == _AT_ONCE - 1:
                     await asyncio.sleep(0)
 
