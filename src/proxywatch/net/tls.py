@@ -20,7 +20,7 @@ class Channel:
     __slots__ = ("_allowed", "_incoming", "_object", "_outgoing", "begun", "ended", "established")
 
     def __init__(self, context: ssl.SSLContext, allowed: frozenset[str] = frozenset()) -> None:
-        """Await the client's hello.
+        """Wait for the first message of a client.
 
         Args:
             context: The server's.
@@ -38,7 +38,7 @@ class Channel:
         return self._incoming.pending + self._outgoing.pending
 
     def receive(self, data: bytes) -> bytes:
-        """What the client said, in clear.
+        """Return what the client sent, decrypted.
 
         Raises:
             ssl.SSLError: Not TLS, or not a client that we serve.
@@ -59,16 +59,16 @@ class Channel:
         return b"".join(clear)
 
     def send(self, data: bytes) -> bytes:
-        """The same for the wire."""
+        """Return data encrypted, for the wire."""
         self._object.write(data)
         return self._outgoing.read()
 
     def pending(self) -> bytes:
-        """What TLS itself has to say: its part of a handshake, an alert."""
+        """Return what TLS itself has to send: its part of a handshake, an alert."""
         return self._outgoing.read()
 
     def farewell(self) -> bytes:
-        """Say that no more comes, so that the client knows that nothing was cut off."""
+        """Return the end of the stream, so that the client knows that nothing was cut off."""
         with suppress(ssl.SSLError):
             self._object.unwrap()
         return self._outgoing.read()

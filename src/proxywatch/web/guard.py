@@ -1,4 +1,4 @@
-"""Who may come in and how: the web configuration file in force, and its successor when it changes."""
+"""Who is admitted: the web configuration file in force, read again when it changes."""
 
 import logging
 import os
@@ -17,7 +17,9 @@ from proxywatch.web.web_config import Loaded, RateLimit, WebConfig
 
 log = logging.getLogger(__name__)
 
-_UNAUTHORIZED = refuse(401, "who are you?", www_authenticate='Basic realm="proxywatch", charset="UTF-8"')
+_UNAUTHORIZED = refuse(
+    401, "a user and a password are required", www_authenticate='Basic realm="proxywatch", charset="UTF-8"'
+)
 _BUSY = refuse(503, "too many passwords to compare", retry_after="1")
 _LOST = "lacks {}, which is in force; to do without, write it empty, such as `basic_auth_users: {{}}`"
 _TOO_MANY = refuse(429, "more requests than `rate_limit` allows", retry_after="1")
@@ -31,7 +33,7 @@ class Terms:
         context: For TLS; None without.
         names: Of which a client's certificate must carry one; empty for any.
         headers: Of every response.
-        users: Empty when everybody may come in.
+        users: None when everybody is admitted.
         bucket: The rate limit.
     """
 
@@ -92,7 +94,7 @@ class Guard:
         return [_stat(path) for path in self._files]
 
     def admit(self, request: HttpRequest, serve: Callable[[HttpRequest], Answer]) -> Answer:
-        """Serve the request if its sender may come in."""
+        """Serve the request if its sender is admitted."""
         terms = self.terms
         if terms.bucket is not None and not terms.bucket.take():
             return _TOO_MANY
