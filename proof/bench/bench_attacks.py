@@ -25,16 +25,18 @@ from attackers import Attack, chosen
 from report import table
 from serving import Running, exporter, raise_open_files
 
-_RECOVERY = 3.0
+_RECOVERY = 2.0
 _PACE = 0.02
 _LONGEST = 10.0
 _TLS = "tls_server_config: {cert_file: c.pem, key_file: k.pem}"
 HEAD = (
     "attack",
-    "scrape: p99, longest, ms",
-    "health: p99, longest, ms",
+    "scrape p99, ms",
+    "longest",
+    "health p99, ms",
+    "longest",
     "lost",
-    "before, MB",
+    "MB before",
     "worst",
     "kept",
 )
@@ -78,10 +80,10 @@ class Prober:
         finally:
             writer.transport.abort()
 
-    def spread(self) -> str:
+    def spread(self) -> tuple[str, str]:
         """The 99th percentile, and the longest, in ms."""
         ordered = sorted(self.seconds) or [float("nan")]
-        return f"{1000 * ordered[int(len(ordered) * 0.99)]:.0f}, {1000 * ordered[-1]:.0f}"
+        return f"{1000 * ordered[int(len(ordered) * 0.99)]:.0f}", f"{1000 * ordered[-1]:.0f}"
 
 
 async def attacked(us: Running, attack: Attack, seconds: float, rounds: int) -> tuple[str, ...]:
@@ -113,15 +115,8 @@ async def attacked(us: Running, attack: Attack, seconds: float, rounds: int) -> 
     lost = f"{scrapes.lost} of {len(scrapes.seconds) + scrapes.lost}"
     if probes.lost:
         lost += f", health {probes.lost}"
-    return (
-        attack.name,
-        scrapes.spread(),
-        probes.spread(),
-        lost,
-        f"{before:.0f}",
-        f"{worst:.0f}",
-        " ".join(kept),
-    )
+    memory = f"{before:.0f}", f"{worst:.0f}", " ".join(kept)
+    return attack.name, *scrapes.spread(), *probes.spread(), lost, *memory
 
 
 def web_config(folder: Path) -> str:
@@ -147,7 +142,7 @@ def rows(seconds: float, rounds: int, word: str) -> Iterator[tuple[str, ...]]:
 
 if __name__ == "__main__":
     raise_open_files()
-    given = [*sys.argv[1:4], *("5", "3", "")[len(sys.argv) - 1 :]]
+    given = [*sys.argv[1:4], *("3", "2", "")[len(sys.argv) - 1 :]]
     found = []
     for row in rows(float(given[0]), int(given[1]), given[2]):
         print(row, file=sys.stderr, flush=True)
