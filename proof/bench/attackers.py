@@ -15,8 +15,6 @@ import socket
 import ssl
 import struct
 import sys
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -206,6 +204,32 @@ async def packed(attacker: Attacker) -> None:
     await asyncio.gather(*(one() for _ in range(100)))
 
 
+async def status_at_once(attacker: Attacker) -> None:
+    """300 clients that ask for the status page's document, packed, each time."""
+
+    async def one() -> None:
+        while True:
+            await attacker.ask(b"/api/v1/status", b"Accept-Encoding: gzip\r\n")
+
+    await asyncio.gather(*(one() for _ in range(300)))
+
+
+async def scrapes_at_once(attacker: Attacker) -> None:
+    """2,000 connections that all ask for a scrape every second, and read it."""
+    for _ in range(2000):
+        await attacker.connect()
+    while True:
+        for sock in list(attacker.open):
+            with contextlib.suppress(OSError):
+                sock.send(GET)
+        await asyncio.sleep(0.5)
+        for sock in list(attacker.open):
+            with contextlib.suppress(OSError):
+                while sock.recv(1 << 18):
+                    pass
+        await asyncio.sleep(0.5)
+
+
 async def found_by_cpu(attacker: Attacker) -> None:
     """What cost the metrics port most time."""
     await attacker.repeat((COSTLY / "http-cpu").read_bytes(), 200)
@@ -339,62 +363,6 @@ async def tls_idle(attacker: Attacker) -> None:
 async def long_lines(attacker: Attacker) -> None:
     """5,000 requests of 900 bytes without an end."""
     await attacker.hold(5000, b"GET /" + b"x" * 900)
-
-
-@dataclass(frozen=True)
-class Attack:
-    """One line of the table.
-
-    Attributes:
-        name: As people call it.
-        target: The port: `http`, `health`; `tls` is the metrics port with TLS.
-        act: What the clients do.
-    """
-
-    name: str
-    target: str
-    act: Callable[[Attacker], Awaitable[None]]
-
-
-ATTACKS: tuple[Attack, ...] = (
-    Attack("slow requests", "http", slowloris),
-    Attack("enormous heads", "http", enormous),
-    Attack("unfinished heads, 2,500 headers", "http", unfinished_heads),
-    Attack("unfinished heads, 100 headers", "http", unfinished_hundred),
-    Attack("100 headers, all at once", "http", all_at_once),
-    Attack("many headers", "http", many_headers),
-    Attack("empty lines", "http", empty_lines),
-    Attack("chunks of newlines", "http", newline_chunks),
-    Attack("chunks of a byte", "http", small_chunks),
-    Attack("packets of a byte", "http", one_byte_packets),
-    Attack("pipelining, unread", "http", pipelining),
-    Attack("pipelining, smallest", "http", small_requests),
-    Attack("other series, unread", "http", unread),
-    Attack("other series, packed", "http", packed),
-    Attack("half closed, unread", "http", half_closed),
-    Attack("resets", "http", resets),
-    Attack("garbage", "http", garbage),
-    Attack("silence", "http", silent),
-    Attack("found: most time", "http", found_by_cpu),
-    Attack("found: most memory", "http", found_by_memory),
-    Attack("TLS: hello and no more", "tls", hellos),
-    Attack("TLS: handshakes", "tls", handshakes),
-    Attack("TLS: idle", "tls", tls_idle),
-    Attack("TLS: garbage", "tls", garbage),
-    Attack("TLS: found: most time", "tls", found_by_cpu_tls),
-    Attack("TLS: found: most memory", "tls", found_by_memory_tls),
-    Attack("health: silence", "health", silent),
-    Attack("health: long lines", "health", long_lines),
-    Attack("health: packets of a byte", "health", one_byte_packets),
-    Attack("health: garbage", "health", garbage),
-    Attack("health: resets", "health", resets),
-    Attack("health: found: most time", "health", found_by_cpu_health),
-)
-
-
-def chosen(word: str) -> Iterable[Attack]:
-    """The attacks that have a word in their names."""
-    return [attack for attack in ATTACKS if word in attack.name]
 
 
 if __name__ == "__main__":

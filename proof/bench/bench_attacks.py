@@ -21,7 +21,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import uvloop
-from attackers import Attack, chosen
+from attacks import Attack, chosen
 from report import table
 from serving import Running, exporter, raise_open_files
 

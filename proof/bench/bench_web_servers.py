@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import uvloop
-from attackers import ATTACKS, Attack
+from attacks import ATTACKS, Attack
 from bench_attacks import Prober
 from bench_connections import sit
 from bench_serving import wrk

@@ -106,6 +106,35 @@ async def test_a_client_that_pipelines_leaves_turns_to_others() -> None:
         await wire.close()
 
 
+async def test_many_that_waited_for_the_same_are_answered_in_turns() -> None:
+    """A hundred responses of 200 kB that are ready in the same moment are not all written in one turn."""
+    gate = asyncio.Event()
+    large = Response.make(200, b"x" * 200_000)
+
+    async def slow(_: HttpRequest) -> Response:
+        await gate.wait()
+        return large
+
+    async with serving(slow) as (server, address):
+        wires = [await Wire.to(address) for _ in range(100)]
+        for wire in wires:
+            await wire.send(GET)
+
+        def waiting() -> int:
+            return sum(connection.state is State.ANSWERING for connection in server._connections)
+
+        await until(lambda: waiting() == 100)
+        gate.set()
+        before, most = 100, 0
+        while before:
+            await asyncio.sleep(0)
+            most, before = max(most, before - waiting()), waiting()
+        assert most <= 30
+        for wire in wires:
+            assert (await wire.response())[0] == 200
+            await wire.close()
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(1, 60), max_size=12))
 def test_the_cuts_between_packets_do_not_matter(lengths: list[int]) -> None:

@@ -1,5 +1,6 @@
 """HTTP on :9090: the metrics, the status page, the same as JSON, reload."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -13,7 +14,7 @@ from proxywatch.exporter.page.assets import Assets
 from proxywatch.exporter.runner import Scrape
 from proxywatch.exporter.status import schema
 from proxywatch.metrics.registry import Registry
-from proxywatch.metrics.rendering import Rendering, accepts_gzip, compress, negotiate
+from proxywatch.metrics.rendering import TYPES, Format, Rendering, accepts_gzip, compress, negotiate
 from proxywatch.net.addresses import Addresses
 from proxywatch.net.bucket import Bucket
 from proxywatch.net.limits import Limits
@@ -29,8 +30,10 @@ _GET = ("GET", "HEAD")
 _NO_STORE = "no-store"
 _RELOAD_INTERVAL, _RELOAD_BURST = 1.0, 10
 _TOO_MANY_RELOADS = refuse(429, "reloads are limited to one a second", retry_after="1")
+_MOST_BODIES = 32
 
 Reload = Callable[[], Awaitable[Sequence[Fault] | ConfigError | None]]
+Variant = tuple[Format, frozenset[str] | None, bool]  # format, collectors, whether gzip
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -98,9 +101,11 @@ class Exposition:
         self._clock = clock
         self._rendering = Rendering(sources.registry)
         self._generation = -1
+        self._bodies: dict[Variant, Response] = {}
         self._checked = float("-inf")
         self._documents: dict[tuple[str, bool], tuple[float, Response]] = {}
         self._assets = Assets.load()
+        self._one = asyncio.Lock()  # however many ask, one response is made in a turn of the loop
         self._reloads = Bucket(_RELOAD_INTERVAL, _RELOAD_BURST, clock.monotonic)
         self._guard = _guard(settings.web_config, clock) if settings.web_config else None
         self.server = WebServer("http", self._admit if self._guard else self._handle, settings.limits, clock)
@@ -164,21 +169,36 @@ class Exposition:
             names = self._filter(request)
         except ValueError as error:
             return refuse(400, str(error))
-        shape = negotiate(request.header(b"accept"))
         gzip = accepts_gzip(request.header(b"accept-encoding"))
-        if self._fresh and (ready := self._rendering.ready(shape, names, gzip=gzip)):
+        variant = negotiate(request.header(b"accept")), names, gzip
+        if self._fresh and (ready := self._bodies.get(variant)):
             return ready
-        return self._rendered(request, lambda: self._rendering.response(shape, names, gzip=gzip))
+        return self._rendered(request, variant)
 
-    async def _rendered(self, request: HttpRequest, respond: Callable[[], Awaitable[Response]]) -> Response:
+    async def _rendered(self, request: HttpRequest, variant: Variant) -> Response:
         await self._refresh(request)
-        return await respond()
+        shape, names, gzip = variant
+        bodies = self._bodies  # those of this generation, whatever happens meanwhile
+        if variant in bodies:
+            return bodies[variant]
+        async with self._one:
+            body = await self._rendering.render(shape, names)
+            if variant in bodies:
+                return bodies[variant]
+            headers = {"vary": "accept, accept-encoding"}
+            if gzip:
+                body = compress(body)
+                headers["content_encoding"] = "gzip"
+            if len(bodies) >= _MOST_BODIES:
+                bodies.clear()
+            bodies[variant] = Response.make(200, body, TYPES[shape], **headers)
+            return bodies[variant]
 
     def _filter(self, request: HttpRequest) -> frozenset[str] | None:
         wanted = frozenset(request.values("collect[]"))
         if not wanted:
             return None
-        known = [publisher.name for publisher in self._sources.registry.publishers]
+        known = self._sources.registry.names
         if unknown := sorted(wanted.difference(known)):
             names = ", ".join(name or "without a name" for name in unknown)
             raise ValueError(f"no collector {names}; there are {', '.join(known)}")
@@ -197,27 +217,32 @@ class Exposition:
             self._checked = refreshed if now - refreshed < self._sources.scrape.settings.max_age else now
         if self._generation != self._sources.scrape.generation:
             self._generation = self._sources.scrape.generation
-            self._rendering = Rendering(self._sources.registry)
+            self._bodies = {}
 
     # Documents.
 
     def _document(self, request: HttpRequest, content: Callable[[], Any]) -> Answer:
         gzip = accepts_gzip(request.header(b"accept-encoding"))
-        stamp, response = self._documents.get((request.path, gzip), (None, None))
-        if response is not None and stamp == self._checked and self._fresh:
-            return response
-        return self._written(request, content, gzip=gzip)
+        kept = self._kept(request.path, gzip=gzip)
+        return kept if kept is not None and self._fresh else self._written(request, content, gzip=gzip)
+
+    def _kept(self, path: str, *, gzip: bool) -> Response | None:
+        stamp, response = self._documents.get((path, gzip), (None, None))
+        return response if stamp == self._checked else None
 
     async def _written(self, request: HttpRequest, content: Callable[[], Any], *, gzip: bool) -> Response:
         await self._refresh(request)
-        body = msgspec.json.encode(content())
-        headers = {"cache-control": _NO_STORE, "vary": "accept-encoding"}
-        if gzip:
-            headers["content-encoding"] = "gzip"
-            body = compress(body)
-        response = Response.make(200, body, JSON, **headers)
-        self._documents[request.path, gzip] = self._checked, response
-        return response
+        async with self._one:
+            if (kept := self._kept(request.path, gzip=gzip)) is not None:
+                return kept
+            body = msgspec.json.encode(content())
+            headers = {"cache-control": _NO_STORE, "vary": "accept-encoding"}
+            if gzip:
+                headers["content-encoding"] = "gzip"
+                body = compress(body)
+            response = Response.make(200, body, JSON, **headers)
+            self._documents[request.path, gzip] = self._checked, response
+            return response
 
     # Reload.
 

@@ -94,7 +94,7 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     __slots__ = (
         "_arrived", "_blank", "_last", "_missing", "_paused", "_queued", "_reading", "_request",
-        "_rest", "_scanned", "_server", "_tls", "_transport", "_unread", "state",
+        "_response", "_rest", "_scanned", "_server", "_tls", "_transport", "_unread", "state",
     )  # fmt: skip
 
     def __init__(self, server: "WebServer") -> None:
@@ -102,12 +102,11 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._tls: Channel | None = None
         self._arrived = self._rest = b""  # as it came, and as it reads after TLS
         self._request: HttpRequest | None = None  # the one whose body or answer is due
+        self._response: Response | None = None  # to it, waiting for a turn
         self._blank = self._scanned = self._missing = self._unread = 0
         self._last = self._paused = self._queued = False
         self._reading = True
         self.state = State.CLOSED
-
-    # The transport's calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start with a new client."""
@@ -119,7 +118,7 @@ class HttpConnection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - whatever the reason
         """Forget everything."""
         self._enter(State.CLOSED)
-        self._tls = self._request = None
+        self._tls = self._request = self._response = None
         self._arrived = self._rest = b""
         self._server.closed(self)
 
@@ -136,8 +135,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         elif self.state is not State.CLOSED:
             data = bytes(self._server.buffer[:nbytes])
             self._arrived = self._arrived + data if self._arrived else data
-        if not self._queued and not self._server.turns.offer(self):
-            self._wait_for_turn()
+        self._go_on()
 
     def eof_received(self) -> bool:
         """The client sends no more; what it asked for before is answered."""
@@ -156,10 +154,8 @@ class HttpConnection(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """The client has caught up."""
         self._paused = False
-        if self.state is State.WRITING and not self._queued and not self._server.turns.offer(self):
-            self._wait_for_turn()
-
-    # The work of a turn.
+        if self.state is State.WRITING:
+            self._go_on()
 
     def work(self) -> None:
         """Make one step after the other while there is room in the turn."""
@@ -176,6 +172,10 @@ class HttpConnection(asyncio.BufferedProtocol):
                     self._wait_for_turn()
                     break
         self._settle()
+
+    def _go_on(self) -> None:
+        if not self._queued and not self._server.turns.offer(self):
+            self._wait_for_turn()
 
     def _wait_for_turn(self) -> None:
         self._queued = True
@@ -203,8 +203,10 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     def _step(self) -> bool:
         """Answer one request, if it is complete; returns whether there may be another."""
-        if self._paused or self.state in (State.ANSWERING, State.LEAVING):
+        if self._paused or self.state is State.LEAVING:
             return False
+        if self.state is State.ANSWERING:
+            return self._respond()
         if self._request is None and not self._find_head():
             return False
         if self._missing:
@@ -258,38 +260,39 @@ class HttpConnection(asyncio.BufferedProtocol):
         if request.expects:
             self._write(_CONTINUE)
 
-    # Responses.
-
     def _answer(self, request: HttpRequest) -> None:
         self._enter(State.ANSWERING)
         if not request.keep_alive:
             self._last = True
             self._rest = b""
         answer = self._server.answer(request)
+        self._request = request
         if isinstance(answer, Response):
-            self._send(request, answer)
-            self._enter(State.IDLE)
+            self._response = answer
+            self._respond()
         else:
-            self._request = request
             self._server.spawn(self._finish(request, answer))
 
     async def _finish(self, request: HttpRequest, answer: Awaitable[Response]) -> None:
         try:
-            response = await answer
+            self._response = await answer
         except Exception:
             log.exception("request failed", extra={"path": request.path})
-            response = _FAILED
-        self._request = None
+            self._response = _FAILED
         if self.state is State.ANSWERING:
-            self._send(request, response)
-            self._enter(State.IDLE)
-            if not self._server.turns.offer(self):
-                self._wait_for_turn()
+            self._go_on()  # thousands may have waited for the same refresh
 
-    def _send(self, request: HttpRequest, response: Response) -> None:
+    def _respond(self) -> bool:
+        """Send the response if it is there; returns whether it was."""
+        request, response = self._request, self._response
+        if request is None or response is None:
+            return False
+        self._request = self._response = None
         connection = _CLOSE if self._last and not self._rest else _KEEP if request.old else b""
         start = b"".join((response.head, self._server.headers, connection, _END))
         self._write(start, b"" if request.method == "HEAD" else response.body)
+        self._enter(State.IDLE)
+        return not self._transport.is_closing()
 
     def _write(self, *pieces: bytes) -> None:
         size = sum(map(len, pieces))
@@ -380,19 +383,13 @@ class HttpConnection(asyncio.BufferedProtocol):
         else:
             self._transport.close()
 
-    # What it holds.
-
     def _account(self) -> None:
         if self.state is not State.CLOSED:
             self._server.budget.charge(self, self._held())
 
     def _held(self) -> int:
         size = held.PLAIN + len(self._rest) + len(self._arrived) + self._unread
-        if self._tls is not None:
-            size += held.by_tls(self._tls)
-        if self._request is not None:
-            size += held.by_request(self._request)
-        return size
+        return size + held.by_tls(self._tls) + held.by_request(self._request, self._response)
 
     def remeasure(self) -> int:
         """Return what it holds now that what the client has read is known."""

@@ -4,7 +4,7 @@ import asyncio
 import fcntl
 
 from proxywatch.net.tls import Channel
-from proxywatch.web.message import HttpRequest
+from proxywatch.web.message import HttpRequest, Response
 
 PLAIN = 2_200  # a connection that is idle: the transport, its socket, our objects
 _TLS_NEW, _TLS_HANDSHAKE, _TLS_ESTABLISHED = 12_000, 50_000, 22_000  # OpenSSL's objects
@@ -13,16 +13,21 @@ _HEADER = 180  # one header of a parsed request, beside its bytes
 _SIOCOUTQ = 0x5411
 
 
-def by_tls(tls: Channel) -> int:
+def by_tls(tls: Channel | None) -> int:
     """The objects of OpenSSL, and what they have buffered."""
+    if tls is None:
+        return 0
     size = _TLS_ESTABLISHED if tls.established else _TLS_HANDSHAKE if tls.begun else _TLS_NEW
     return size + tls.buffered
 
 
-def by_request(request: HttpRequest) -> int:
-    """A parsed request whose answer takes its time."""
+def by_request(request: HttpRequest | None, response: Response | None) -> int:
+    """A parsed request whose answer takes its time, and an answer that waits for its turn."""
+    if request is None:
+        return 0
     size = len(request.path) + len(request.query) + sum(map(len, request.headers.values()))
-    return _WAITER + size + _HEADER * len(request.headers)
+    size += _WAITER + _HEADER * len(request.headers)
+    return size if response is None else size + len(response.body)
 
 
 def unread(transport: asyncio.Transport) -> int:
