@@ -54,7 +54,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     listen: Addresses = Addresses.parse(":9090")
     web_config: str = ""
     max_connections: Annotated[int, msgspec.Meta(ge=1)] = 12_000
-    max_memory: Size = Size(32 << 20)
+    max_memory: Size = Size(28_000_000)
     max_request: Size = Size(16 << 10)
     request_timeout: Duration = Duration(10)
     idle_timeout: Duration = Duration(300)

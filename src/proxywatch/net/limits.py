@@ -23,7 +23,7 @@ class Limits:
     """
 
     connections: int = 12_000
-    memory: int = 32 << 20
+    memory: int = 28_000_000
     request_size: int = 16 << 10
     headers: int = 100
     request_time: float = 10.0
