@@ -305,7 +305,7 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     def _refuse(self, response: Response) -> None:
         """Respond and serve no further; `_settle` then closes what can be closed at once."""
-        self._rest = b""
+        self._rest = self._arrived = b""
         self._request = None
         self._last = True
         if self._tls is None or self._tls.established:

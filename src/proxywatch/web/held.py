@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+from contextlib import suppress
 
 from proxywatch.net.tls import Channel
 from proxywatch.web.message import HttpRequest, Response
@@ -34,6 +35,7 @@ def unread(transport: asyncio.Transport) -> int:
     """What we have written and the client has not acknowledged: in the transport, and in the kernel."""
     size = transport.get_write_buffer_size()
     sock = transport.get_extra_info("socket")
-    if sock is None or sock.fileno() < 0:
-        return size
-    return size + int.from_bytes(fcntl.ioctl(sock.fileno(), _SIOCOUTQ, bytes(4)), "little")
+    if sock is not None and sock.fileno() >= 0:
+        with suppress(OSError):
+            size += int.from_bytes(fcntl.ioctl(sock.fileno(), _SIOCOUTQ, bytes(4)), "little")
+    return size
