@@ -48,6 +48,8 @@ GOALS = (
         rf"^\| proxywatch{_OTHER * 2}{_CELL} ",
         unit="% of a core",
     ),
+    Goal("attacks", "memory at the worst moment", 100, rf"^\| [^|]+{_OTHER * 6}{_CELL} \|", unit="MB"),
+    Goal("attacks", "longest silence of /livez", 250, rf"^\| [^|]+{_OTHER * 3}{_CELL} \|", unit="ms"),
     Goal("startup", "start to first scrape", 1, rf"^\| proxywatch{_CELL} ", unit="s"),
     Goal(
         "children",

@@ -29,10 +29,11 @@ _LONGEST = 1800.0
 _CHECKED = ("children", "connections", "log", "probe", "serving", "startup", "together")
 # What a bench is told: as a whole measurement, to be judged, and as a smoke test. Without a line, nothing.
 _ARGUMENTS: dict[str, tuple[str, str, str]] = {
-    "attacks": ("10", "10", "2"),
+    "attacks": ("3 2", "3 2", "1 1"),
     "backlog": ("1000", "200", "20"),
     "children": ("15", "9", "2"),
     "connections": ("10000 2000 15", "10000 2000 10", "200 50 2"),
+    "held": ("1000", "1000", "100"),
     "health": ("1000000", "100000", "10000"),
     "links": ("5 20 100", "20", "20"),
     "log": ("200000", "100000", "20000"),
@@ -40,6 +41,7 @@ _ARGUMENTS: dict[str, tuple[str, str, str]] = {
     "serving": ("5 5", "3 3", "1 1"),
     "startup": ("10", "5", "2"),
     "together": ("{minutes}", "{minutes}", "0.5"),
+    "web_servers": ("3 10000", "3 10000", "1 200"),
     "wireguard": ("200", "100", "20"),
 }
 _PEERS = (

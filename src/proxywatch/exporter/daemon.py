@@ -25,6 +25,7 @@ from proxywatch.health import settings as health
 from proxywatch.health.checks import Check, Checks
 from proxywatch.health.server import HealthServer
 from proxywatch.metrics.registry import Collector, Publisher, Registry, Watching
+from proxywatch.net import files
 from proxywatch.probe.proxy import Proxy
 from proxywatch.runtime.reload import Reload
 from proxywatch.runtime.signals import Signals
@@ -88,9 +89,10 @@ async def run(read: Callable[[], Config], announce: Callable[[Faces], None] = la
             reload=reload.on(signals.reload),
         )
         sources = server.Sources(registry, scrape, board.status, context.history.snapshot, reload)
-        http = await stack.enter_async_context(Exposition(config[server.Settings], sources, context.clock))
+        http_settings, health_settings = within_open_files(config)
+        http = await stack.enter_async_context(Exposition(http_settings, sources, context.clock))
         checks = health_checks(lambda: reload.config, registry, scrape, context)
-        probed = await stack.enter_async_context(HealthServer(config[health.Settings], checks, context.clock))
+        probed = await stack.enter_async_context(HealthServer(health_settings, checks, context.clock))
         faces = Faces(http.addresses, probed.addresses)
         log.info("listening", extra={"http": " ".join(faces.http), "health": " ".join(faces.health)})
         announce(faces)
@@ -98,6 +100,18 @@ async def run(read: Callable[[], Config], announce: Callable[[Faces], None] = la
         log.info("stopping", extra={"reason": signals.failure} if signals.failure else {})
         watchdog.start()
     return 1 if signals.failure else 0
+
+
+def within_open_files(config: Config) -> tuple[server.Settings, health.Settings]:
+    """The settings of both ports, with as many connections as the limit of open files allows; raises that."""
+    http, probed = config[server.Settings], config[health.Settings]
+    limit = files.raise_limit()
+    shares = files.share(limit, http.max_connections, probed.max_connections)
+    if shares != (http.max_connections, probed.max_connections):
+        text = "fewer connections than the settings allow"
+        log.info(text, extra={"http": shares[0], "health": shares[1], "open_files": limit})
+    replaced = msgspec.structs.replace
+    return replaced(http, max_connections=shares[0]), replaced(probed, max_connections=shares[1])
 
 
 def labels(config: Config) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""From a setting to a port that is open: one face of the program, on one or more sockets."""
+"""From a setting to an open port, on one or more sockets."""
 
 import asyncio
 import os
@@ -11,24 +11,24 @@ from proxywatch.quantity import Address
 
 
 class Listener:
-    """The sockets of one face.
+    """The sockets of one port.
 
     Attributes:
         addresses: As a person would type them, with the port that the kernel chose.
     """
 
-    def __init__(self, name: str, factory: Callable[[], asyncio.BaseProtocol], patience: float) -> None:
-        """Nothing is open yet.
+    def __init__(self, name: str, factory: Callable[[], asyncio.BaseProtocol], timeout: float) -> None:
+        """Prepare; nothing is open yet.
 
         Args:
             name: The section of the settings that has `listen`; also what systemd calls our sockets.
             factory: Makes the protocol of one connection.
-            patience: Seconds for which what was sent to a client may go unacknowledged.
+            timeout: Seconds for which what was sent to a client may stay unacknowledged.
         """
         self.addresses: list[str] = []
         self._name = name
         self._factory = factory
-        self._patience = patience
+        self._timeout = timeout
         self._servers: list[asyncio.AbstractServer] = []
         self._paths: list[str] = []
 
@@ -46,7 +46,7 @@ class Listener:
             self._paths = [address.path for address in addresses if address.path is not None]
         for sock in opened:
             sock.setblocking(False)  # noqa: FBT003
-            sockets.forsake_the_vanished(sock, self._patience)
+            sockets.end_silent_peers(sock, self._timeout)
             self.addresses.append(sockets.describe(sock))
             self._servers.append(await self._serve(sock))
 
@@ -57,7 +57,7 @@ class Listener:
         return await loop.create_server(self._factory, sock=sock, backlog=sockets.BACKLOG)
 
     def close(self) -> None:
-        """Take no new connections; those that are there stay."""
+        """Accept no new connections; open ones stay."""
         for server in self._servers:
             server.close()
         for path in self._paths:

@@ -9,13 +9,13 @@ from proxywatch.quantity import Address
 
 BACKLOG = 4096
 _FIRST_INHERITED = 3
-_RECEIVE_BUFFER = 64 << 10
-_SEND_BUFFER = 256 << 10
+_RECEIVE_BUFFER = 16 << 10  # the largest request; the kernel doubles both for its own use
+_SEND_BUFFER = 128 << 10  # a whole scrape
 _KEEP_ALIVE = 60
 
 
 def bound(address: Address, setting: str) -> list[socket.socket]:
-    """Sockets bound to an address; a port without a host is bound for both families.
+    """Return sockets bound to an address; a port without a host is bound for both families.
 
     Args:
         address: Where.
@@ -28,14 +28,14 @@ def bound(address: Address, setting: str) -> list[socket.socket]:
         if address.path is not None:
             return [_unix(address.path)]
         if address.host is None:
-            return [_any(address.port)]
+            return [_both_families(address.port)]
         return [_inet(family, name) for family, name in _resolve(address.host, address.port)]
     except OSError as error:
         raise ConfigError(Fault(setting, f"cannot listen on {address}: {error.strerror or error}")) from error
 
 
 def inherited(name: str) -> list[socket.socket]:
-    """Sockets of the name that systemd's socket activation has opened for this process.
+    """Return the sockets of a name that systemd's socket activation has opened for this process.
 
     They are those whose `FileDescriptorName=` is the name; `http` also gets those without one of ours.
     """
@@ -49,16 +49,16 @@ def inherited(name: str) -> list[socket.socket]:
         for index in range(count)
         if (names[index] if names[index] in ("http", "health") else "http") == name
     ]
-    return [_adopt(_FIRST_INHERITED + index) for index in wanted]
+    return [_inherited_socket(_FIRST_INHERITED + index) for index in wanted]
 
 
-def _adopt(descriptor: int) -> socket.socket:
+def _inherited_socket(descriptor: int) -> socket.socket:
     os.set_inheritable(descriptor, False)  # noqa: FBT003
     return socket.socket(fileno=descriptor)
 
 
-def forsake_the_vanished(sock: socket.socket, seconds: float) -> None:
-    """Have the kernel end connections whose peers do not acknowledge; each takes this over from its listener.
+def end_silent_peers(sock: socket.socket, seconds: float) -> None:
+    """Have the kernel end connections whose peers do not acknowledge; they inherit it from their listener.
 
     Args:
         sock: The listening socket.
@@ -74,7 +74,7 @@ def forsake_the_vanished(sock: socket.socket, seconds: float) -> None:
 
 
 def describe(sock: socket.socket) -> str:
-    """The address as a person would type it."""
+    """Return the address as a person would type it."""
     name = sock.getsockname()
     if isinstance(name, str | bytes):
         return f"unix:{os.fsdecode(name)}"
@@ -82,7 +82,7 @@ def describe(sock: socket.socket) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _any(port: int) -> socket.socket:
+def _both_families(port: int) -> socket.socket:
     try:
         sock = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
     except OSError:
@@ -140,7 +140,7 @@ def _unix(path: str) -> socket.socket:
 
 
 def _remove_stale(path: str) -> None:
-    """Remove the socket of a process that is gone; nobody else's, and no other file."""
+    """Remove the socket of a process that is gone; not that of a living one, and no other file."""
     try:
         if not stat.S_ISSOCK(os.stat(path).st_mode):  # noqa: PTH116 - pathlib costs 1 MB
             return
