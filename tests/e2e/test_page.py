@@ -29,7 +29,7 @@ def same(page: Page, running: Exporter, key: str, metric: str) -> bool:
 
 def test_the_page(tmp_path: Path) -> None:
     """It says what /metrics says, fits a screen and a telephone, asks nobody else, complains of nothing."""
-    pictures = Path(os.environ.get("PROXYWATCH_SCREENSHOTS", tmp_path))
+    pictures = Path(os.environ.get("TEST_SCREENSHOTS", tmp_path))
     with target() as site, danted(tmp_path) as proxy:
         url = f"http://127.0.0.1:{site.port}"
         settings = {

@@ -28,7 +28,7 @@ pytestmark = [
     pytest.mark.skipif(bool(missing()), reason=f"a pod needs {missing()}"),
     pytest.mark.skipif(binary() is None, reason="chromium is not installed"),
 ]
-PICTURES = os.environ.get("PROXYWATCH_SCREENSHOTS")
+PICTURES = os.environ.get("TEST_SCREENSHOTS")
 RULES = "socks block { from: 0.0.0.0/0 to: 0.0.0.0/0 port = 25\n log: connect error }"
 IDENTITY = {
     "ip": "193.138.7.148",

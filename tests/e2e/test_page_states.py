@@ -29,7 +29,7 @@ from testbed.browser import Page, binary, browser
 from testbed.exporter import exporter
 
 pytestmark = pytest.mark.skipif(binary() is None, reason="chromium is not installed")
-PICTURES = os.environ.get("PROXYWATCH_SCREENSHOTS")
+PICTURES = os.environ.get("TEST_SCREENSHOTS")
 SCREENS = ((1280, 860, False), (1280, 860, True), (820, 1180, False), (390, 844, False), (320, 700, True))
 # Of every element with text of its own: the ratio of its colour to what is behind it, and what WCAG AA asks.
 CONTRASTS = """(() => {

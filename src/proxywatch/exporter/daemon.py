@@ -145,7 +145,7 @@ def health_checks(
     """What the health port answers, by path."""
 
     def ready() -> list[Check]:
-        return readiness(required(config()), scrape.outcomes, tunnel(registry), context.clock.now())
+        return readiness(required(config()), scrape.outcomes, tunnel(registry), context.clock)
 
     return {"/readyz": ready, "/vpnz": lambda: [tunnel_check(tunnel(registry))], "/healthz": ready}
 

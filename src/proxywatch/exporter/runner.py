@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from proxywatch.clock import Clock
+from proxywatch.clock import Clock, Moment
 from proxywatch.errors import NoData, ParseError, ProxywatchError, SourceError
 from proxywatch.metrics import family
 from proxywatch.metrics.family import Family, Metric
@@ -67,16 +67,14 @@ class Outcome:
         reason: Empty after a success, else one of REASONS.
         message: Empty after a success, else a sentence for people.
         duration: Seconds.
-        at: Unix time of the update's end.
-        last_success: Unix time of the last success; None before the first.
+        last_success: When the last one succeeded; None before the first.
         failures: Failures in a row.
     """
 
     reason: str
     message: str
     duration: float
-    at: float
-    last_success: float | None
+    last_success: Moment | None
     failures: int
 
     @property
@@ -174,9 +172,9 @@ class Scrape:
         before = self.outcomes.get(name)
         reason = _reason(error)
         failures = (before.failures if before else 0) + 1 if error else 0
-        last_success = self._clock.now() if error is None else before.last_success if before else None
+        last_success = Moment.of(self._clock) if error is None else before.last_success if before else None
         message = _message(error, collector.timeout)
-        self.outcomes[name] = Outcome(reason, message, now - start, self._clock.now(), last_success, failures)
+        self.outcomes[name] = Outcome(reason, message, now - start, last_success, failures)
         self.generation += 1
         if error is None:
             self._not_before.pop(name, None)
@@ -196,7 +194,7 @@ class Scrape:
         yield DURATION.values({name: outcome.duration for name, outcome in outcomes.items()})
         yield SUCCESS.values({name: float(outcome.success) for name, outcome in outcomes.items()})
         yield LAST_SUCCESS.values(
-            {name: o.last_success for name, o in outcomes.items() if o.last_success is not None}
+            {name: o.last_success.shown(self._clock) for name, o in outcomes.items() if o.last_success}
         )
         yield FAILURES.values(
             {(name, reason): self._failures.get((name, reason), 0) for name in outcomes for reason in REASONS}

@@ -33,7 +33,7 @@ def _collector(
 ) -> tuple[LatencyCollector, FakeProber, asyncio.Lock]:
     prober, quiet = FakeProber(act), asyncio.Lock()
     chosen = Settings(targets=(A, B, C), **settings)  # type: ignore[arg-type]
-    made = latency.build(chosen, prober, quiet=quiet, clock=clock or FakeClock(), dice=Random(1))
+    made = latency.build(chosen, prober, quiet=quiet, clock=clock or FakeClock(1000), dice=Random(1))
     return made, prober, quiet
 
 

@@ -40,7 +40,7 @@ class Counter:
 def _collector(
     act: Callable[[Request], Transfer] = _good, received: Counter | None = None, **settings: object
 ) -> tuple[SpeedCollector, FakeProber, FakeClock]:
-    prober, clock = FakeProber(act), FakeClock()
+    prober, clock = FakeProber(act), FakeClock(1000.5)
     chosen = Settings(**{"url": URL, **settings})  # type: ignore[arg-type]
     collector = speed.build(
         chosen, prober, received or Counter(None), quiet=asyncio.Lock(), clock=clock, dice=Random(1)

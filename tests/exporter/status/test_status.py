@@ -314,8 +314,8 @@ def test_destinations_are_written_as_people_do(told: str, shown: str) -> None:
 
 
 def test_the_published_schema_is_fresh() -> None:
-    """docs/status.schema.json is what the code says; PROXYWATCH_GOLDEN=write renews it."""
-    if os.environ.get("PROXYWATCH_GOLDEN") == "write":
+    """docs/status.schema.json is what the code says; TEST_GOLDEN=write renews it."""
+    if os.environ.get("TEST_GOLDEN") == "write":
         SCHEMA.write_text(json.dumps(schema(), indent=2) + "\n")
     assert json.loads(SCHEMA.read_text()) == schema()
 

@@ -11,7 +11,7 @@ from typing import Annotated, Protocol
 
 import msgspec
 
-from proxywatch.clock import Clock
+from proxywatch.clock import Clock, Moment
 from proxywatch.errors import NoData, SourceError
 from proxywatch.finding import Finding
 from proxywatch.metrics import family as metric
@@ -168,6 +168,7 @@ class ExitCollector:
         self._schedule = schedule
         self._clock = clock
         self._seen: Status | None = None
+        self._seen_at: Moment | None = None
         self._fresh = False
         self._changes = 0
 
@@ -192,6 +193,7 @@ class ExitCollector:
             if self._seen and self._seen.identity.address != seen.identity.address:
                 self._changes += 1
             self._seen = msgspec.structs.replace(seen, changes=self._changes)
+            self._seen_at = Moment(seen.at, self._clock.monotonic())
             fresh = True
         finally:
             self._fresh = fresh
@@ -250,7 +252,7 @@ class ExitCollector:
             {check.name: check.passed for check in seen.checks if check.passed is not None} if seen else {}
         )
         yield CHANGES.value(self._changes)
-        yield LAST_SUCCESS.value(self._seen.at if self._seen else None)
+        yield LAST_SUCCESS.value(self._seen_at.shown(self._clock) if self._seen_at else None)
 
     async def examine(self) -> Sequence[Finding]:
         """Where does traffic come out, and is that right?"""

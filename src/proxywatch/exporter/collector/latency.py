@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Protocol
 
 import msgspec
 
-from proxywatch.clock import Clock
+from proxywatch.clock import Clock, Moment
 from proxywatch.distribution import Distribution, Exemplar
 from proxywatch.errors import NoData, SourceError
 from proxywatch.finding import Finding
@@ -166,7 +166,7 @@ class LatencyCollector:
         async with self._quiet:
             probes = await self._probe_all()
         for target, probe in zip(self._settings.targets, probes, strict=True):
-            self._targets[target].count(probe)
+            self._targets[target].count(probe, self._clock)
         successes = [probe.duration for probe in probes if probe.ok]
         verdict: Verdict = "ok" if len(successes) == len(probes) else "target" if successes else "proxy"
         self._rounds[verdict] += 1
@@ -203,7 +203,7 @@ class LatencyCollector:
         )
         yield SUCCESS.values({name: target.last.ok for name, target in targets.items() if target.last})
         yield LAST_SUCCESS.values(
-            {name: target.succeeded for name, target in targets.items() if target.succeeded}
+            {name: it.succeeded.shown(self._clock) for name, it in targets.items() if it.succeeded}
         )
         yield ROUNDS.values(self._rounds | {"skipped": self._schedule.skipped})
 
@@ -233,18 +233,18 @@ class _Target:
     def __init__(self) -> None:
         self.attempts = 0
         self.last: Transfer | None = None
-        self.succeeded: float | None = None
+        self.succeeded: Moment | None = None
         self.duration = Distribution(_BUCKETS)
         self._phases = {stage: Distribution(_PHASE_BUCKETS) for stage in STAGES}
         self._failures = {pair: 0 for pair in REASONS if pair != _BODY_IS_READ}
 
-    def count(self, probe: Transfer) -> None:
+    def count(self, probe: Transfer, clock: Clock) -> None:
         self.attempts += 1
         self.last = probe
         if probe.stage and probe.reason:
             self._failures[probe.stage, probe.reason] += 1
             return
-        self.succeeded = probe.at + probe.duration
+        self.succeeded = Moment(probe.at + probe.duration, clock.monotonic())
         exemplar = Exemplar({"probe_id": probe.id}, probe.duration, probe.at)
         self.duration.observe(probe.duration, exemplar)
         for stage, seconds in probe.phases.items():

@@ -11,7 +11,7 @@ from typing import Annotated, Protocol
 
 import msgspec
 
-from proxywatch.clock import Clock
+from proxywatch.clock import Clock, Moment
 from proxywatch.errors import NoData, ProxywatchError
 from proxywatch.finding import Finding
 from proxywatch.metrics import family
@@ -160,6 +160,7 @@ class SpeedCollector:
         self._budget = Budget(settings.daily_bytes)
         self._last: Transfer | None = None
         self._succeeded: Transfer | None = None
+        self._succeeded_at: Moment | None = None
         self._attempts = 0
         self._spent = 0
         self._failures: dict[family.Labels, float] = dict.fromkeys(REASONS, 0)
@@ -246,6 +247,7 @@ class SpeedCollector:
             self._failures[test.stage, test.reason] += 1
         else:
             self._succeeded = test
+            self._succeeded_at = Moment(test.at + test.duration, self._clock.monotonic())
 
     def collect(self) -> Iterator[Metric]:
         """The last test when it succeeded, and the counts since the start."""
@@ -259,7 +261,7 @@ class SpeedCollector:
         yield FAILURES.values(self._failures)
         yield SKIPPED.values(self._skips | {"overrun": self._schedule.skipped})
         yield BYTES.value(self._spent)
-        yield LAST_SUCCESS.value(self._succeeded.at + self._succeeded.duration if self._succeeded else None)
+        yield LAST_SUCCESS.value(self._succeeded_at.shown(self._clock) if self._succeeded_at else None)
 
     async def examine(self) -> Sequence[Finding]:
         """Does the URL serve what is asked of it?"""

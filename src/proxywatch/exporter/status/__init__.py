@@ -83,25 +83,23 @@ class Board:
             exit=leaves,
             figures=figures,
             phases=facts.phases(seen),
-            collectors=[_state(name, outcomes.get(name), what) for name, what in seen.items()],
+            collectors=[self._state(name, outcomes.get(name), what) for name, what in seen.items()],
             failures=facts.failures(self._history(), seen),
             requests=facts.requests(seen),
             trends={key: Points(trend.step, _rounded(trend.values)) for key, trend in self._trends.items()},
         )
 
+    def _state(self, name: str, outcome: Outcome | None, seen: Any) -> CollectorState:  # noqa: ANN401
+        if outcome is None:
+            return CollectorState(name, "waiting", "has not run yet", None, None, 0, seen)
+        state: State = "ok" if outcome.success else "nothing" if outcome.reason == "no_data" else "failing"
+        last = outcome.last_success.shown(self._clock) if outcome.last_success else None
+        return CollectorState(name, state, outcome.message, outcome.duration, last, outcome.failures, seen)
+
 
 def schema() -> dict[str, Any]:
     """The JSON schema of the status."""
     return msgspec.json.schema(Status)
-
-
-def _state(name: str, outcome: Outcome | None, seen: Any) -> CollectorState:  # noqa: ANN401 - of any shape
-    if outcome is None:
-        return CollectorState(name, "waiting", "has not run yet", None, None, 0, seen)
-    state: State = "ok" if outcome.success else "nothing" if outcome.reason == "no_data" else "failing"
-    return CollectorState(
-        name, state, outcome.message, outcome.duration, outcome.last_success, outcome.failures, seen
-    )
 
 
 def _rounded(values: Sequence[float | None]) -> list[float | None]:
