@@ -40,14 +40,14 @@ def test_every_setting_has_its_sentence(section: str) -> None:
 def test_part_a_of_the_contract_is_kept() -> None:
     """Dashboards and scripts in the field hold on to these names."""
     assert len(PART_A) == 11
-    assert {family.name for family in FAMILIES} >= PART_A
+    assert {family.exposed for family in FAMILIES} >= PART_A
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.exposed)
 def test_names_follow_the_conventions(family: Family) -> None:
     """`_total` on counters alone, a full sentence of help, no label that Prometheus keeps for itself."""
-    assert family.name.endswith("_total") == (family.kind == "counter")
-    assert family.help.rstrip().endswith((".", ")"))
+    assert family.exposed.endswith("_total") == (family.type == "counter")
+    assert family.documentation.rstrip().endswith((".", ")"))
     assert not {"le", "quantile", "job", "instance", "type", "proxy_name"} & set(family.labels)
     assert re.fullmatch(r"[a-z][a-z0-9_]*", family.name)
 

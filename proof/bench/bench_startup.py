@@ -14,9 +14,9 @@ import time
 import urllib.request
 from pathlib import Path
 
-import runtime
 from report import spread, table
 
+import runtime
 from testbed.danted import free_port
 
 _CLIENT = "import sys, threading; from prometheus_client import start_http_server; start_http_server(int(sys.argv[1]), '127.0.0.1'); threading.Event().wait()"  # noqa: E501

@@ -19,11 +19,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import runtime
 import yaml
 from plot import chart
 from report import table
 
+import runtime
 from testbed.namespace import Inside, child_of
 from testbed.pod import WEB, Pod
 

@@ -26,7 +26,7 @@ def metrics(publishers: Iterable[Publisher]) -> str:
         lines += ["", f"## {publisher.name}", "", "| metric | type | labels | meaning |", "|---|---|---|---|"]
         for family in publisher.describe():
             labels = ", ".join(f"`{label}`" for label in family.labels)
-            lines.append(f"| `{family.name}` | {family.kind} | {labels} | {_cell(family.help)} |")
+            lines.append(f"| `{family.exposed}` | {family.type} | {labels} | {_cell(family.documentation)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import yaml
 
-from proxywatch.exporter import daemon
 from support import promql
+from support.metrics import declared
 
 ROOT = Path(__file__).parents[2]
 ALERTS, RECORDING = ROOT / "alerts/proxywatch.rules.yml", ROOT / "alerts/recording.rules.yml"
 HERE = Path(__file__).parent
-FAMILIES = {family.name: family for publisher in daemon.every_publisher() for family in publisher.describe()}
+FAMILIES = declared()
 FIRE = ("fire.test.yml", "fire-by-day.test.yml")
 OTHERS = {"up"}
 
@@ -105,4 +105,4 @@ def test_every_metric_is_described_or_recorded(rule: dict[str, Any]) -> None:
             continue
         family = FAMILIES[metric]
         assert labels <= set(family.labels)
-        assert counted == (family.kind == "counter"), f"{metric} is a {family.kind}"
+        assert counted == (family.type == "counter"), f"{metric} is a {family.type}"

@@ -10,13 +10,13 @@ import yaml
 from dashboards.build import FILES, PLACE
 
 from proxywatch import cli
-from proxywatch.exporter import daemon
 from proxywatch.exporter.settings import SCHEMA
 from support import promql
+from support.metrics import declared
 from support.runbooks import PAGES, PARTS, commands, part, queries
 
 ROOT = Path(__file__).parents[2]
-FAMILIES = {family.name: family for publisher in daemon.every_publisher() for family in publisher.describe()}
+FAMILIES = declared()
 RULES = {
     rule["alert" if "alert" in rule else "record"]: rule
     for file in ROOT.glob("alerts/*.rules.yml")
@@ -65,7 +65,7 @@ def test_its_queries_parse_and_are_about_what_exists(page: Path) -> None:
                 continue
             family = FAMILIES.get(metric) or FAMILIES[re.sub("_(sum|count|bucket)$", "", metric)]
             assert labels - ADDED <= set(family.labels), query
-            assert not counted or family.kind in {"counter", "histogram"}, query
+            assert not counted or family.type in {"counter", "histogram"}, query
 
 
 @each

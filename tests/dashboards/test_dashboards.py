@@ -12,11 +12,11 @@ import pytest
 from dashboards.build import FILES, PLACE, text
 from dashboards.panel import Json
 
-from proxywatch.exporter import daemon
 from support import promql
+from support.metrics import declared
 
 SCHEMA = json.loads((PLACE / "schema.json").read_text())
-FAMILIES = {family.name: family for publisher in daemon.every_publisher() for family in publisher.describe()}
+FAMILIES = declared()
 OTHERS = {"ALERTS": {"alertstate", "alertname"}}
 PARTS = ("_bucket", "_sum", "_count")
 
@@ -150,8 +150,8 @@ def assert_described(metric: str, labels: set[str], *, counted: bool, where: str
     base = next((metric.removesuffix(part) for part in PARTS if metric.endswith(part)), metric)
     family = FAMILIES.get(metric) or FAMILIES.get(base)
     assert family is not None, f"{where}: no metric {metric}"
-    assert (family.kind == "histogram") == (metric != family.name), f"{where}: {metric} of a {family.kind}"
-    assert counted == (family.kind != "gauge"), f"{where}: {metric} is a {family.kind}"
+    assert (family.type == "histogram") == (metric != family.exposed), f"{where}: {metric} of a {family.type}"
+    assert counted == (family.type != "gauge"), f"{where}: {metric} is a {family.type}"
     assert labels - {"proxy_name", "le"} <= set(family.labels), f"{where}: {metric} has {family.labels}"
 
 

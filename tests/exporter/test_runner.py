@@ -67,7 +67,7 @@ class FakeWatcher(FakeCollector):
 def runner(clock: FakeClock, *collectors: FakeCollector) -> Scrape:
     registry = Registry({"proxy_name": "golden-crab"})
     for collector in collectors:
-        registry.add(collector)
+        registry.register(collector)
     return Scrape(registry, Settings(), clock)
 
 
@@ -222,8 +222,8 @@ async def test_a_broken_collect_spoils_nobody_elses_series(caplog: pytest.LogCap
     registry = Registry({"proxy_name": "golden-crab"})
     broken, good = FakeCollector(), FakeCollector(name="good")
     broken.collect = lambda: iter([1 // 0])  # type: ignore[method-assign,list-item]
-    registry.add(broken)
-    registry.add(good)
+    registry.register(broken)
+    registry.register(good)
     assert [family.name for family in registry.collect()] == ["good_value"]
     assert "collect failed" in caplog.text
 
@@ -231,15 +231,15 @@ async def test_a_broken_collect_spoils_nobody_elses_series(caplog: pytest.LogCap
 async def test_every_series_carries_the_proxys_name() -> None:
     """The registry adds the label in one place."""
     registry = Registry({"proxy_name": "golden-crab"})
-    registry.add(FakeCollector())
+    registry.register(FakeCollector())
     assert [s.labels for f in registry.collect() for s in f.samples] == [{"proxy_name": "golden-crab"}]
 
 
 def test_a_metric_name_belongs_to_one_collector() -> None:
     """Two collectors with the same metric are refused when they are assembled."""
     registry = Registry({"proxy_name": "golden-crab"})
-    registry.add(FakeCollector())
+    registry.register(FakeCollector())
     other = FakeCollector(name="other")
     other.family = VALUE
     with pytest.raises(ValueError, match="fake_value"):
-        registry.add(other)
+        registry.register(other)

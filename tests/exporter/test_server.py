@@ -39,9 +39,9 @@ class Rig:
         self.clock = FakeClock()
         self.registry = Registry({"proxy_name": "golden-crab"})
         self.puppet = Puppet("interface", {BYTES: 1})
-        self.registry.add(self.puppet)
+        self.registry.register(self.puppet)
         self.scrape = Scrape(self.registry, scrape.Settings(), self.clock)
-        self.registry.publish(self.scrape)
+        self.registry.register(self.scrape)
         self.faults: Sequence[Fault] | ConfigError | None = None
         self.told = 0
 
@@ -274,7 +274,7 @@ async def test_the_web_configuration_is_in_force(tmp_path: Path) -> None:
 async def test_a_family_that_cannot_be_rendered_spoils_nothing() -> None:
     """It is missing; the others are there."""
     async with rigged() as (rig, wire):
-        rig.registry.add(Puppet("broken", {family.gauge("proxy_broken", "Breaks."): "no number"}))
+        rig.registry.register(Puppet("broken", {family.gauge("proxy_broken", "Breaks."): "no number"}))
         await settle()
         status, _, body = await wire.ask("/metrics")
         assert status == 200

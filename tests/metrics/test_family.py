@@ -1,13 +1,13 @@
 """Declared families as they are exposed."""
 
 from proxywatch.distribution import Distribution, Exemplar
+from proxywatch.metrics import exposition
 from proxywatch.metrics import family as metric
-from proxywatch.metrics import formats
 from proxywatch.metrics.family import Family, Metric
 
 
 def text(family: Metric) -> str:
-    return formats.text(family).decode()
+    return exposition.text(family).decode()
 
 
 def test_a_gauge_without_a_value_is_absent() -> None:
@@ -43,12 +43,12 @@ def test_exemplars_appear_in_openmetrics_alone() -> None:
     distribution = Distribution([1])
     distribution.observe(0.5, Exemplar({"probe": "17"}, 0.5, 1795262692.0))
     family = metric.histogram("d_seconds", "D.").distribution(distribution)
-    openmetrics = formats.openmetrics(family).decode()
+    openmetrics = exposition.openmetrics(family).decode()
     assert 'd_seconds_bucket{le="1.0"} 1.0 # {probe="17"} 0.5 1795262692.0' in openmetrics
     assert "#" not in text(family).splitlines()[2]
 
 
 def test_labels_stand_in_the_declared_order() -> None:
     """A tuple of values by the tuple of names."""
-    family = Family("e", "gauge", "E.", ("device", "state"))
+    family = Family("e", "gauge", "E.", ["device", "state"])
     assert 'e{device="wg0",state="up"} 1.0' in text(family.values({("wg0", "up"): 1}))

@@ -15,10 +15,12 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from prometheus_client.samples import Sample
 
 from proxywatch.distribution import Distribution, Exemplar
+from proxywatch.metrics import exposition, rendering
 from proxywatch.metrics import family as metric
+from proxywatch.metrics.family import Metric
 from proxywatch.metrics.registry import Registry
-from proxywatch.metrics.rendering import Format, Rendering, accepts_gzip, negotiate
-from support.publishers import Puppet
+from proxywatch.metrics.rendering import Format, Rendering, accepts_gzip, compress, negotiate
+from support.publishers import Plain, Puppet
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 PROMETHEUS = (
@@ -33,7 +35,7 @@ def registry() -> Registry:
     durations.observe(0.05, Exemplar({"probe_id": "1f"}, 0.05, 1_795_262_692.25))
     durations.observe(7)
     told = Registry({"proxy_name": 'a "proxy"\\\n'})
-    told.add(
+    told.register(
         Puppet(
             "latency",
             {
@@ -44,12 +46,12 @@ def registry() -> Registry:
         )
     )
     attempts = metric.counter("proxy_probe_attempts_total", "Probes made.", ["target"])
-    told.add(Puppet("speed", {attempts: {"http://a/": 3, "http://b/": 0}}))
+    told.register(Puppet("speed", {attempts: {"http://a/": 3, "http://b/": 0}}))
     return told
 
 
-def body(shape: Format, names: frozenset[str] | None = None, *, gzip: bool = False) -> bytes:
-    return asyncio.run(Rendering(registry()).response(shape, names, gzip=gzip)).body
+def body(shape: Format, names: frozenset[str] | None = None) -> bytes:
+    return asyncio.run(Rendering(registry()).render(shape, names))
 
 
 @pytest.mark.parametrize("shape", ["text", "openmetrics"])
@@ -87,7 +89,7 @@ def test_promtool_reads_it() -> None:
 
 def test_gzip_is_the_same() -> None:
     """Once unpacked."""
-    assert zlib.decompress(body("text", gzip=True), wbits=31) == body("text")
+    assert zlib.decompress(compress(body("text")), wbits=31) == body("text")
 
 
 def test_filter() -> None:
@@ -98,15 +100,60 @@ def test_filter() -> None:
     assert filtered.count(b"# EOF") == 1
 
 
-async def test_renders_once() -> None:
-    """The second response is the first; another encoding renders nothing anew; many filters stay bounded."""
-    rendering = Rendering(registry())
-    assert rendering.ready("text", None, gzip=False) is None
-    first = await rendering.response("text", None, gzip=False)
-    assert rendering.ready("text", None, gzip=False) is first
-    for number in range(1000):
-        await rendering.response("text", frozenset([str(number)]), gzip=False)
-    assert len(rendering._bodies) <= 32
+@pytest.fixture
+def rendered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the families that the client library was made to write."""
+    names = []
+
+    def text(family: Metric) -> bytes:
+        names.append(family.name)
+        return exposition.text(family)
+
+    monkeypatch.setitem(rendering._WRITERS, "text", text)
+    return names
+
+
+async def test_only_what_changed_is_rendered_again(rendered: list[str]) -> None:
+    """A family is compared with what it was, its labels included; the other families' bytes are kept."""
+    speed = metric.gauge("speed", "Speed.", ["target"])
+    puppet = Puppet("one", {speed: {"a": 1.0}, metric.gauge("latency", "Latency."): 2.0})
+    all_series = Registry({"proxy_name": "golden-crab"})
+    all_series.register(puppet)
+    made = Rendering(all_series)
+    first = await made.render("text", None)
+    assert rendered == ["speed", "latency"]
+    assert await made.render("text", None) == first
+    assert rendered == ["speed", "latency"]
+    puppet.families[speed] = {"b": 1.0}
+    assert b'speed{proxy_name="golden-crab",target="b"} 1.0' in await made.render("text", None)
+    assert rendered == ["speed", "latency", "speed"]
+    all_series.labels = {"proxy_name": "blue-whale"}
+    assert b"golden-crab" not in await made.render("text", None)
+    assert len(rendered) == 5
+
+
+async def test_what_is_gone_is_gone() -> None:
+    """A sample, a family, a collector."""
+    speed = metric.gauge("speed", "Speed.", ["target"])
+    puppet = Puppet("one", {speed: {"a": 1.0, "b": 1.0}, metric.gauge("latency", "Latency."): 2.0})
+    all_series = Registry({})
+    all_series.register(puppet)
+    made = Rendering(all_series)
+    assert b'target="b"' in await made.render("text", None)
+    puppet.families = {speed: {"a": 1.0}}
+    body = await made.render("text", None)
+    assert b'target="b"' not in body
+    assert b"latency" not in body
+    all_series.unregister(puppet)
+    assert await made.render("text", None) == b""
+
+
+async def test_a_family_that_is_collected_twice_is_written_once() -> None:
+    """Prometheus would refuse the whole scrape."""
+    all_series = Registry({})
+    twice = metric.gauge("a", "A.").value(1)
+    all_series.register(Plain([twice, twice]))
+    assert (await Rendering(all_series).render("text", None)).count(b"# TYPE a gauge") == 1
 
 
 @pytest.mark.parametrize(

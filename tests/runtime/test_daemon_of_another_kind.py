@@ -47,7 +47,7 @@ SCHEMA = Schema(
 )
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Heart:
     """Counts its beats."""
 
@@ -102,7 +102,9 @@ async def daemon(read: Callable[[], Config]) -> AsyncIterator[Daemon]:
 
     async with AsyncExitStack() as stack:
         supervisor: Supervisor[Heart] = await stack.enter_async_context(
-            Supervisor(0.5, lambda _, heart: registry.publish(heart), registry.remove)
+            Supervisor(
+                0.5, lambda _, heart: registry.register(heart), lambda _, heart: registry.unregister(heart)
+            )
         )
         supervisor.apply(plans(config))
         reloads = Reloads()

@@ -1,13 +1,10 @@
 """What the tests of probes share: one probe from request to verdict, on the loop that the daemon runs on."""
 
 import asyncio
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from collections.abc import Callable
 
 import uvloop
 
-from proxywatch.metrics import formats
-from proxywatch.metrics.family import Metric
 from proxywatch.probe.exchange import Request
 from proxywatch.probe.history import History
 from proxywatch.probe.outcome import Phases, Transfer
@@ -15,13 +12,6 @@ from proxywatch.probe.own_traffic import OwnTraffic
 from proxywatch.probe.prober import Prober
 from proxywatch.probe.proxy import Proxy
 from proxywatch.probe.transfer import Transfers
-
-
-class Exposed(Protocol):
-    """Whatever publishes metrics."""
-
-    def collect(self) -> Iterable[Metric]:
-        """Its families."""
 
 
 def prober(proxy: Proxy, bundle: str | None = None) -> Prober:
@@ -72,10 +62,3 @@ class FakeProber:
         self.during()
         await asyncio.sleep(0)
         return self.act(asked)
-
-
-def samples(collector: Exposed) -> dict[str, float]:
-    """What a collector publishes, as the exposition would write it without `proxy_name`; no buckets."""
-    lines = b"".join(map(formats.text, collector.collect())).decode().splitlines()
-    pairs = (line.rpartition(" ") for line in lines if not line.startswith("#") and "_bucket{" not in line)
-    return {name: float(value) for name, _, value in pairs}

@@ -16,6 +16,16 @@ class Told(msgspec.Struct, frozen=True):
     content: Any = None
 
 
+class Plain:
+    """A collector as Prometheus's client library knows them: no name, no description."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self.families = list(families)
+
+    def collect(self) -> Iterable[Metric]:
+        return self.families
+
+
 class Puppet:
     """A reading collector whose families and failures are set from outside."""
 

@@ -45,12 +45,15 @@ class Faces:
     health: list[str]
 
 
-async def run(read: Callable[[], Config], announce: Callable[[Faces], None] = lambda _: None) -> None:
+async def run(read: Callable[[], Config], announce: Callable[[Faces], None] = lambda _: None) -> int:
     """The exporter, from its settings to its end by SIGTERM or SIGINT.
 
     Args:
         read: Reads the settings; raises ConfigError. Called again for each reload.
         announce: Called with the addresses, once it listens on them.
+
+    Returns:
+        The exit status: 0, or 1 when it ended by itself, for a reason that it has logged.
 
     Raises:
         ConfigError: The settings have faults at the start, or an address cannot be listened on; it may be
@@ -59,10 +62,10 @@ async def run(read: Callable[[], Config], announce: Callable[[Faces], None] = la
     config = read()
     logs.install(config[logs.Settings])
     signals = Signals.install()
-    context = new_context(config)
+    context = replace(new_context(config), fail=signals.fail)
     registry = Registry(labels(config))
     scrape = Scrape(registry, config[runner.Settings], context.clock)
-    registry.publish(scrape)
+    registry.register(scrape)
     board = Board(registry, scrape, context.clock, context.history.snapshot)
     async with AsyncExitStack() as stack:
         watchdog = stack.enter_context(Watchdog(_STOP_WITHIN))
@@ -92,8 +95,9 @@ async def run(read: Callable[[], Config], announce: Callable[[Faces], None] = la
         log.info("listening", extra={"http": " ".join(faces.http), "health": " ".join(faces.health)})
         announce(faces)
         await signals.stop.wait()
-        log.info("stopping")
+        log.info("stopping", extra={"reason": signals.failure} if signals.failure else {})
         watchdog.start()
+    return 1 if signals.failure else 0
 
 
 def labels(config: Config) -> dict[str, str]:
@@ -168,19 +172,19 @@ def every_publisher() -> list[Publisher]:
     context = new_context(config)
     registry = Registry({})
     for entry, settings in wanted(config).values():
-        registry.add(entry.build(settings, context))
-    registry.publish(Scrape(registry, config[runner.Settings], context.clock))
-    return registry.publishers
+        registry.register(entry.build(settings, context))
+    registry.register(Scrape(registry, config[runner.Settings], context.clock))
+    return [each for each in registry.registered if isinstance(each, Publisher)]
 
 
 def supervise(registry: Registry, scrape: Scrape) -> Supervisor[Collector]:
     """Runs collectors; those that run are in the registry."""
 
-    def removed(name: str) -> None:
-        registry.remove(name)
+    def removed(name: str, collector: Collector) -> None:
+        registry.unregister(collector)
         scrape.forget(name)
 
-    return Supervisor(_STOP_WITHIN / 3, lambda _, collector: registry.add(collector), removed)
+    return Supervisor(_STOP_WITHIN / 3, lambda _, collector: registry.register(collector), removed)
 
 
 def plans(config: Config, context: Context, scrape: Scrape) -> dict[str, Plan[Collector]]:

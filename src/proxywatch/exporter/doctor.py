@@ -50,7 +50,7 @@ async def diagnose(config: Config) -> Diagnosis:
         context = context.among(registry.collectors)
         lines = wanted(config)
         for entry, settings in lines.values():
-            registry.add(entry.build(settings, context))
+            registry.register(entry.build(settings, context))
         for derived in (False, True):
             names = [name for name, (entry, _) in lines.items() if entry.derived is derived]
             found = await asyncio.gather(*(_examine(registry.collectors[name]) for name in names))

@@ -13,7 +13,7 @@ from proxywatch.exporter.page.assets import Assets
 from proxywatch.exporter.runner import Scrape
 from proxywatch.exporter.status import schema
 from proxywatch.metrics.registry import Registry
-from proxywatch.metrics.rendering import Rendering, accepts_gzip, compress, negotiate
+from proxywatch.metrics.rendering import TYPES, Format, Rendering, accepts_gzip, compress, negotiate
 from proxywatch.net.addresses import Addresses
 from proxywatch.net.limits import Limits
 from proxywatch.quantity import Duration, Size
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 _MARGIN = 0.5
 _GET = ("GET", "HEAD")
 _NO_STORE = "no-store"
+_MOST_BODIES = 32
 
 Reload = Callable[[], Awaitable[Sequence[Fault] | ConfigError | None]]
+Variant = tuple[Format, frozenset[str] | None, bool]  # format, collectors, whether gzip
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -91,6 +93,7 @@ class Exposition:
         self._clock = clock
         self._rendering = Rendering(sources.registry)
         self._generation = -1
+        self._bodies: dict[Variant, Response] = {}
         self._checked = float("-inf")
         self._documents: dict[tuple[str, bool], tuple[float, Response]] = {}
         self._assets = Assets.load()
@@ -152,21 +155,33 @@ class Exposition:
             names = self._filter(request)
         except ValueError as error:
             return refuse(400, str(error))
-        shape = negotiate(request.header(b"accept"))
         gzip = accepts_gzip(request.header(b"accept-encoding"))
-        if self._fresh and (ready := self._rendering.ready(shape, names, gzip=gzip)):
+        variant = negotiate(request.header(b"accept")), names, gzip
+        if self._fresh and (ready := self._bodies.get(variant)):
             return ready
-        return self._rendered(request, lambda: self._rendering.response(shape, names, gzip=gzip))
+        return self._rendered(request, variant)
 
-    async def _rendered(self, request: Request, respond: Callable[[], Awaitable[Response]]) -> Response:
+    async def _rendered(self, request: Request, variant: Variant) -> Response:
         await self._refresh(request)
-        return await respond()
+        shape, names, gzip = variant
+        bodies = self._bodies  # those of this generation, whatever happens meanwhile
+        body = await self._rendering.render(shape, names)
+        if variant in bodies:
+            return bodies[variant]
+        headers = {"vary": "accept, accept-encoding"}
+        if gzip:
+            body = compress(body)
+            headers["content_encoding"] = "gzip"
+        if len(bodies) >= _MOST_BODIES:
+            bodies.clear()
+        bodies[variant] = Response.make(200, body, TYPES[shape], **headers)
+        return bodies[variant]
 
     def _filter(self, request: Request) -> frozenset[str] | None:
         wanted = frozenset(request.values("collect[]"))
         if not wanted:
             return None
-        known = [publisher.name for publisher in self._sources.registry.publishers]
+        known = self._sources.registry.names
         if unknown := sorted(wanted.difference(known)):
             names = ", ".join(name or "without a name" for name in unknown)
             raise ValueError(f"no collector {names}; there are {', '.join(known)}")
@@ -185,7 +200,7 @@ class Exposition:
             self._checked = refreshed if now - refreshed < self._sources.scrape.settings.max_age else now
         if self._generation != self._sources.scrape.generation:
             self._generation = self._sources.scrape.generation
-            self._rendering = Rendering(self._sources.registry)
+            self._bodies = {}
 
     # Documents.
 

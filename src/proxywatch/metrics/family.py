@@ -1,65 +1,62 @@
-"""Declarations of metrics, one constant each, used by describe(), collect() and the reference; their samples.
+"""Declarations of metrics, one constant each, used by describe(), collect(), the reference and the tests.
 
-A family without a sample is exposed as its HELP and TYPE alone: a measurement that did not happen is absent.
+A declaration makes metric families of Prometheus's client library. One without a sample is exposed as its
+HELP and TYPE alone: a measurement that did not happen is absent.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from math import isinf
-from typing import Literal, NamedTuple
 
-from proxywatch.distribution import Distribution, Exemplar
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.samples import Exemplar, Sample
 
-Kind = Literal["gauge", "counter", "histogram"]
+from proxywatch.distribution import Distribution
+
+__all__ = ["Family", "Labels", "Metric", "Sample", "counter", "gauge", "histogram"]
+
 Labels = str | tuple[str, ...]
+Bucket = tuple[str, float] | tuple[str, float, Exemplar]
 
 
-class Sample(NamedTuple):
-    """One series at one moment: its name (a histogram's with the suffix), labels, value, exemplar."""
-
-    name: str
-    labels: dict[str, str]
-    value: float
-    exemplar: Exemplar | None = None
-
-
-@dataclass(slots=True)
-class Metric:
-    """A family with its samples, ready to be written.
+class Family(Metric):
+    """A metric as it is declared: a family of the client library that has no samples and makes those that do.
 
     Attributes:
-        name, kind, help: The family's.
-        samples: In the order in which they are exposed.
+        labels: Label names besides the constant ones of the registry.
     """
 
-    name: str
-    kind: Kind
-    help: str
-    samples: list[Sample] = field(default_factory=list)
+    def __init__(self, name: str, kind: str, explanation: str, labels: Sequence[str] = ()) -> None:
+        """Declare a metric.
 
+        Args:
+            name: As exposed; a counter's ends in `_total`.
+            kind: One of the client library's types.
+            explanation: Constant; says what is measured, from which source, and when it is absent.
+            labels: Label names.
+        """
+        super().__init__(name.removesuffix("_total") if kind == "counter" else name, explanation, kind)
+        self.labels = tuple(labels)
 
-@dataclass(frozen=True, slots=True)
-class Family:
-    """One metric as the contract names it.
+    def __hash__(self) -> int:
+        return hash((self.name, self.type))
 
-    Attributes:
-        name: As exposed; a counter's ends in `_total`.
-        kind: Its type.
-        help: Constant; says what is measured, from which source, and when it is absent.
-        labels: Label names besides `proxy_name`, which every series carries.
-    """
+    __eq__ = Metric.__eq__
 
-    name: str
-    kind: Kind
-    help: str
-    labels: tuple[str, ...] = ()
+    @classmethod
+    def of(cls, metric: Metric) -> "Family":
+        """The declaration of a family that somebody else made."""
+        names = {name for sample in metric.samples for name in sample.labels} - {"le", "quantile"}
+        return cls(metric.name, metric.type, metric.documentation, sorted(names))
 
     @property
-    def series(self) -> tuple[str, ...]:
-        """The names that nobody else may use: of its series, and of the family in either format."""
-        if self.kind == "histogram":
-            return (self.name, f"{self.name}_bucket", f"{self.name}_count", f"{self.name}_sum")
-        return tuple({self.name, self.name.removesuffix("_total")})
+    def exposed(self) -> str:
+        """The name in the text format, which queries use: a counter's ends in `_total`."""
+        return f"{self.name}_total" if self.type == "counter" else self.name
 
     def absent(self) -> Metric:
         """The family without a sample."""
@@ -71,8 +68,11 @@ class Family:
 
     def values(self, values: Mapping[Labels, float]) -> Metric:
         """The family with a sample for each tuple of label values (a lone label's value may stand bare)."""
-        samples = [Sample(self.name, self._labels(labels), float(value)) for labels, value in values.items()]
-        return Metric(self.name, self.kind, self.help, samples)
+        make = CounterMetricFamily if self.type == "counter" else GaugeMetricFamily
+        family = make(self.name, self.documentation, labels=self.labels)
+        for labels, value in values.items():
+            family.add_metric(self._labels(labels), float(value))
+        return family
 
     def distribution(self, distribution: Distribution) -> Metric:
         """The histogram without labels."""
@@ -80,39 +80,38 @@ class Family:
 
     def distributions(self, distributions: Mapping[Labels, Distribution]) -> Metric:
         """The histogram with its buckets for each tuple of label values."""
-        samples = [
-            sample
-            for labels, distribution in distributions.items()
-            for sample in _samples(self.name, self._labels(labels), distribution)
-        ]
-        return Metric(self.name, self.kind, self.help, samples)
+        family = HistogramMetricFamily(self.name, self.documentation, labels=self.labels)
+        for labels, distribution in distributions.items():
+            family.add_metric(self._labels(labels), _buckets(distribution), distribution.sum)
+        return family
 
-    def _labels(self, labels: Labels) -> dict[str, str]:
+    def _labels(self, labels: Labels) -> list[str]:
         values = (labels,) if isinstance(labels, str) else labels
-        return dict(zip(self.labels, map(str, values), strict=True))
+        if len(values) != len(self.labels):
+            raise ValueError(f"{self.name} has the labels {self.labels}, not {values}")
+        return [str(value) for value in values]
 
 
-def gauge(name: str, help: str, labels: Sequence[str] = ()) -> Family:  # noqa: A002 - Prometheus's own word
+def gauge(name: str, explanation: str, labels: Sequence[str] = ()) -> Family:
     """Declare a gauge."""
-    return Family(name, "gauge", help, tuple(labels))
+    return Family(name, "gauge", explanation, labels)
 
 
-def counter(name: str, help: str, labels: Sequence[str] = ()) -> Family:  # noqa: A002
+def counter(name: str, explanation: str, labels: Sequence[str] = ()) -> Family:
     """Declare a counter; the name ends in `_total`."""
-    return Family(name, "counter", help, tuple(labels))
+    return Family(name, "counter", explanation, labels)
 
 
-def histogram(name: str, help: str, labels: Sequence[str] = ()) -> Family:  # noqa: A002
-    """Declare a histogram; its buckets are those of the distributions handed to it."""
-    return Family(name, "histogram", help, tuple(labels))
+def histogram(name: str, explanation: str, labels: Sequence[str] = ()) -> Family:
+    """Declare a histogram; its buckets are those of the distributions that it is given."""
+    return Family(name, "histogram", explanation, labels)
 
 
-def _samples(name: str, labels: dict[str, str], distribution: Distribution) -> Iterator[Sample]:
-    count = 0
-    for bound, count, exemplar in distribution.cumulative():
-        yield Sample(f"{name}_bucket", {**labels, "le": _le(bound)}, float(count), exemplar)
-    yield Sample(f"{name}_count", labels, float(count))
-    yield Sample(f"{name}_sum", labels, distribution.sum)
+def _buckets(distribution: Distribution) -> list[Bucket]:
+    return [
+        (_le(bound), float(count), Exemplar(*exemplar)) if exemplar else (_le(bound), float(count))
+        for bound, count, exemplar in distribution.cumulative()
+    ]
 
 
 def _le(bound: float) -> str:

@@ -1,22 +1,31 @@
 """What a collector is, and the registry that all of them publish into.
 
-A collector comes in two kinds. A reading one asks the kernel when somebody wants to know: the runner calls
-`update()`. A watching one also has `due()`: it has a task of its own that waits for `due()` and then updates.
+A collector is what Prometheus's client library calls one: `collect()` returns metric families, `describe()`
+the same without samples. Ours are also updated by the runner, and come in two kinds. A reading one asks the
+kernel when somebody wants to know: the runner calls `update()`. A watching one also has `due()`: it has a
+task of its own that waits for `due()` and then updates.
 """
 
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from typing import Protocol, runtime_checkable
 
 import msgspec
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector as ClientCollector
+from prometheus_client.registry import CollectorRegistry
 
 from proxywatch.finding import Finding
-from proxywatch.metrics.family import Family, Metric, Sample
+from proxywatch.metrics.family import Family
 
 log = logging.getLogger(__name__)
 
+OTHER = "other"  # the name of those who have none
 
-class Publisher(Protocol):
+
+@runtime_checkable
+class Publisher(ClientCollector, Protocol):
     """Whoever has series of its own.
 
     Attributes:
@@ -32,6 +41,7 @@ class Publisher(Protocol):
         """Map the last snapshot to metric families; synchronous, no I/O."""
 
 
+@runtime_checkable
 class Collector(Publisher, Protocol):
     """What the runner, the exposition, `check` and the status page need of a collector.
 
@@ -51,7 +61,7 @@ class Collector(Publisher, Protocol):
         """
 
     async def examine(self) -> Sequence[Finding]:
-        """Look at the machine as `update()` would, and say what is there, what is missing, how to mend it."""
+        """Look at the machine as `update()` would, and say what is there, what is missing, how to fix it."""
 
     def status(self) -> msgspec.Struct | None:
         """The snapshot as the status page and the API show it; None before the first."""
@@ -65,62 +75,82 @@ class Watching(Collector, Protocol):
         """Return when the next `update()` is to be made."""
 
 
-class Registry:
-    """All collectors, published with constant labels on every series.
+class Registry(CollectorRegistry):
+    """The client library's registry, with constant labels on every series; survives a broken collector.
 
     Attributes:
-        labels: The constant labels, which precede a series' own.
-        collectors: By name, in the order in which they were added.
+        labels: The constant labels; a series' own label of the same name wins.
+        collectors: Those that the runner updates, by name, in the order in which they were registered.
     """
 
     def __init__(self, labels: Mapping[str, str]) -> None:
+        super().__init__()
         self.labels = labels
         self.collectors: dict[str, Collector] = {}
-        self._published: dict[str, Publisher] = {}
+        self._published: dict[ClientCollector, _Published] = {}
 
-    def add(self, collector: Collector) -> None:
-        """Publish a collector, and let the runner find it."""
-        self.publish(collector)
-        self.collectors[collector.name] = collector
+    def register(self, collector: ClientCollector) -> None:
+        """Publish what a collector collects, and let the runner find it when it is to be updated.
 
-    def publish(self, publisher: Publisher) -> None:
-        """Publish series; a metric name that another publisher has already is refused with ValueError."""
-        taken = {name for other in self.publishers for family in other.describe() for name in family.series}
-        for name in (name for family in publisher.describe() for name in family.series):
-            if name in taken:
-                raise ValueError(f"{publisher.name}: {name} is published already")
-            taken.add(name)
-        self._published[publisher.name] = publisher
+        Raises:
+            ValueError: Another collector has a series, or a name to be updated under, in common with it.
+        """
+        published = _Published(collector, self)
+        if isinstance(collector, Collector) and collector.name in self.collectors:
+            raise ValueError(f"there is a collector {collector.name} already")
+        super().register(published)
+        self._published[collector] = published
+        if isinstance(collector, Collector):
+            self.collectors[collector.name] = collector
 
-    def remove(self, name: str) -> None:
+    def unregister(self, collector: ClientCollector) -> None:
         """Publish a collector no longer."""
-        self._published.pop(name)
-        self.collectors.pop(name, None)
+        super().unregister(self._published.pop(collector))
+        if isinstance(collector, Collector):
+            self.collectors.pop(collector.name, None)
 
     @property
-    def publishers(self) -> list[Publisher]:
-        """In the order in which they were added."""
-        return list(self._published.values())
+    def names(self) -> list[str]:
+        """By which `published` filters, in the order in which the collectors were registered."""
+        return list(dict.fromkeys(published.name for published in self._published.values()))
 
-    def collect(self, names: Collection[str] | None = None) -> Iterator[Metric]:
-        """The families of all publishers, or of those named."""
-        labels = dict(self.labels)
-        for publisher in self.publishers:
-            if names is None or publisher.name in names:
-                yield from _published(publisher, labels)
+    @property
+    def registered(self) -> list[ClientCollector]:
+        """In the order in which they were registered."""
+        return list(self._published)
 
-
-def _published(publisher: Publisher, labels: dict[str, str]) -> list[Metric]:
-    """A publisher's families; none when it breaks, so that the others are there."""
-    try:
-        families = list(publisher.collect())
-    except Exception:
-        log.exception("collect failed", extra={"collector": publisher.name})
-        return []
-    for family in families:
-        family.samples = [_labelled(sample, labels) for sample in family.samples]
-    return families
+    def published(self, names: Collection[str] | None = None) -> Iterator[Metric]:
+        """The families of all collectors, or of those named."""
+        for published in list(self._published.values()):
+            if names is None or published.name in names:
+                yield from published.collect()
 
 
-def _labelled(sample: Sample, labels: dict[str, str]) -> Sample:
-    return Sample(sample.name, labels | sample.labels, sample.value, sample.exemplar)
+class _Published:
+    """A collector as the registry sees it: with labels, and without exceptions."""
+
+    def __init__(self, collector: ClientCollector, registry: Registry) -> None:
+        name = getattr(collector, "name", None)
+        self.name = name if isinstance(name, str) else OTHER
+        self._collector = collector
+        self._registry = registry
+
+    def describe(self) -> Iterable[Metric]:
+        describe = getattr(self._collector, "describe", None)
+        return describe() if describe else ()
+
+    def collect(self) -> Iterable[Metric]:
+        """The collector's families; none when it breaks, so that the others are there."""
+        try:
+            families = list(self._collector.collect())
+        except Exception:
+            log.exception("collect failed", extra={"collector": self.name})
+            return []
+        return [_labelled(family, dict(self._registry.labels)) for family in families]
+
+
+def _labelled(family: Metric, labels: dict[str, str]) -> Metric:
+    """The family with the labels; a copy, as somebody else may keep the original."""
+    labelled = copy(family)
+    labelled.samples = [sample._replace(labels=labels | sample.labels) for sample in family.samples]
+    return labelled

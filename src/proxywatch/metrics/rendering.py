@@ -1,85 +1,69 @@
-"""The registry as bytes: rendered once per change, in the formats and encodings that somebody asked for."""
+"""The registry as bytes: in the formats and encodings that somebody asked for, rendered once per change."""
 
 import asyncio
 import logging
 import zlib
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Literal
 
-from proxywatch.metrics import formats
-from proxywatch.metrics.family import Metric
+from prometheus_client.metrics_core import Metric
+
+from proxywatch.metrics import exposition
 from proxywatch.metrics.registry import Registry
-from proxywatch.web.message import Response
 
 log = logging.getLogger(__name__)
 
 Format = Literal["text", "openmetrics"]
 Names = frozenset[str] | None
 
-_TYPES: dict[Format, str] = {
-    "text": "text/plain; version=0.0.4; charset=utf-8",
-    "openmetrics": "application/openmetrics-text; version=1.0.0; charset=utf-8",
+TYPES: dict[Format, str] = {"text": exposition.TEXT_TYPE, "openmetrics": exposition.OPENMETRICS_TYPE}
+_WRITERS: dict[Format, Callable[[Metric], bytes]] = {
+    "text": exposition.text,
+    "openmetrics": exposition.openmetrics,
 }
 _LEVEL = 4
-_MOST_BODIES = 32
 _LEAST = 0.001  # the smallest weight but nothing
 
 
 class Rendering:
-    """All series as they were at one moment; bodies are put together when first asked for."""
+    """Renders a registry; a family that has not changed since it was last rendered is not rendered again."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._one = asyncio.Lock()
-        self._pieces: dict[tuple[str, Format], bytes] = {}
-        self._bodies: dict[tuple[Format, bool, Names], Response] = {}
+        self._families: dict[tuple[str, Format], dict[str, tuple[Metric, bytes]]] = {}
 
-    def ready(self, shape: Format, names: Names, *, gzip: bool) -> Response | None:
-        """The response if it has been asked for before."""
-        return self._bodies.get((shape, gzip, names))
-
-    async def response(self, shape: Format, names: Names, *, gzip: bool) -> Response:
-        """The response; one is made at a time, and after every family of it the loop turns."""
+    async def render(self, shape: Format, names: Names) -> bytes:
+        """The body; one is made at a time, and after every family of it the loop turns."""
         async with self._one:
-            ready = self.ready(shape, names, gzip=gzip)
-            if ready is not None:
-                return ready
-            publishers = [publisher.name for publisher in self._registry.publishers]
-            pieces = [await self._piece(name, shape) for name in publishers if names is None or name in names]
-            if shape == "openmetrics":
-                pieces.append(formats.EOF)
-            response = _respond(b"".join(pieces), shape, gzip=gzip)
-            if len(self._bodies) >= _MOST_BODIES:
-                self._bodies.clear()
-            self._bodies[shape, gzip, names] = response
-            return response
+            wanted = [name for name in self._registry.names if names is None or name in names]
+            pieces = [await self._piece(name, shape) for name in wanted]
+        if shape == "openmetrics":
+            pieces.append(exposition.EOF)
+        return b"".join(pieces)
 
     async def _piece(self, name: str, shape: Format) -> bytes:
-        key = name, shape
-        if key not in self._pieces:
-            rendered = []
-            for family in self._registry.collect({name}):
-                rendered.append(_render(family, shape))
+        """What is published under a name; what it was rendered from is kept, to be compared the next time."""
+        before = self._families.get((name, shape), {})
+        after = {}
+        for family in self._registry.published({name}):
+            known = before.get(family.name)
+            if known is None or known[0] != family:
+                known = family, _render(family, shape)
                 await asyncio.sleep(0)
-            self._pieces[key] = b"".join(rendered)
-        return self._pieces[key]
+            after[family.name] = known
+        self._families[name, shape] = after
+        return b"".join([rendered for _, rendered in after.values()])
 
 
 def _render(family: Metric, shape: Format) -> bytes:
     """One family; nothing of it when it cannot be rendered, so that the others are there."""
     try:
-        return formats.text(family) if shape == "text" else formats.openmetrics(family)
+        return _WRITERS[shape](family)
     except Exception:
         log.exception("render failed", extra={"family": family.name})
         return b""
-
-
-def _respond(body: bytes, shape: Format, *, gzip: bool) -> Response:
-    headers = {"vary": "accept, accept-encoding"}
-    if gzip:
-        body = compress(body)
-        headers["content_encoding"] = "gzip"
-    return Response.make(200, body, _TYPES[shape], **headers)
 
 
 def compress(body: bytes) -> bytes:

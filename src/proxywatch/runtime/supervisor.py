@@ -51,14 +51,14 @@ class Supervisor(Generic[PartT]):
     Args:
         patience: Seconds that a part may take to close.
         added: Called with the name and the part before its task starts.
-        removed: Called with the name of a part that is not wanted any more.
+        removed: Called with the name and the part when it is not wanted any more.
     """
 
     def __init__(
         self,
         patience: float,
         added: Callable[[str, PartT], None] = lambda _name, _part: None,
-        removed: Callable[[str], None] = lambda _name: None,
+        removed: Callable[[str, PartT], None] = lambda _name, _part: None,
     ) -> None:
         self._patience = patience
         self._added = added
@@ -105,7 +105,7 @@ class Supervisor(Generic[PartT]):
 
     def _drop(self, name: str) -> None:
         running = self._running.pop(name)
-        self._removed(name)
+        self._removed(name, running.part)
         if running.task is not None:
             running.task.cancel()
         self._tasks.create_task(self._close(name, running.part), name=f"close {name}")

@@ -10,6 +10,7 @@ from proxywatch.errors import NoData
 from proxywatch.exporter.collector.active import ActiveCollector
 from proxywatch.finding import Finding
 from support.fakes import FakeClock
+from support.metrics import labelled, samples
 
 KNOWN: dict[str, int | None] = {"sockets": 5, "io": 4, "log": 6, "slots": 5, "processes": 17}
 
@@ -35,13 +36,6 @@ async def examined(active: ActiveCollector) -> Finding:
     return finding
 
 
-def samples(active: ActiveCollector) -> dict[str, dict[str, float]]:
-    return {
-        family.name: {sample.labels.get("source", ""): sample.value for sample in family.samples}
-        for family in active.collect()
-    }
-
-
 @pytest.mark.parametrize(
     ("missing", "expected", "source"),
     [
@@ -57,7 +51,7 @@ def test_auto_takes_the_first_that_can_be_read(
     """In the order sockets, io, log; never processes."""
     active = collector(KNOWN | dict.fromkeys(missing))
     assert (active.status().connections, active.status().source) == (expected, source)
-    assert samples(active)["proxy_active_connections"] == ({} if expected is None else {"": expected})
+    assert samples(active).get("proxy_active_connections") == expected
 
 
 @pytest.mark.parametrize("choice", ["sockets", "io", "log", "processes"])
@@ -80,9 +74,9 @@ async def test_sources_that_disagree_for_a_minute() -> None:
     for _ in range(7):
         await active.update()
         await clock.advance(10)
-    assert samples(active)["proxy_active_connections_disagreement"] == {"log": 0.0, "slots": 0.0}
+    assert labelled(active, "proxy_active_connections_disagreement") == {"log": 0.0, "slots": 0.0}
     await active.update()
-    assert samples(active)["proxy_active_connections_disagreement"] == {"log": 0.0, "slots": 1.0}
+    assert labelled(active, "proxy_active_connections_disagreement") == {"log": 0.0, "slots": 1.0}
     assert active.status().disagreeing == ["slots"]
     counts["slots"] = 90
     await active.update()
@@ -91,7 +85,7 @@ async def test_sources_that_disagree_for_a_minute() -> None:
 
 def test_what_every_source_counts_is_told() -> None:
     """One that does not know is absent."""
-    counted = samples(collector(KNOWN | {"io": None}))["proxy_active_connections_by_source"]
+    counted = labelled(collector(KNOWN | {"io": None}), "proxy_active_connections_by_source")
     assert counted == {"sockets": 5, "log": 6, "slots": 5, "processes": 17}
 
 

@@ -17,6 +17,7 @@ from proxywatch.exporter.collector.children import ChildrenCollector, Settings, 
 from proxywatch.exporter.collector.sockets import SocketsCollector
 from proxywatch.source import procfs
 from support.fakes import FakeClock
+from support.metrics import samples
 from testbed import socks
 from testbed.danted import BINARY, Danted, danted
 from testbed.target import holding
@@ -88,14 +89,10 @@ async def test_slots_of_forty_sessions(tmp_path: Path) -> None:
     with danted(tmp_path) as server, sessions(server, 40):
         watch = Watch(server.port)
         await watch.until(lambda status: status.slots["io"]["used"] == 40)
-        samples = {
-            (sample.name, *sample.labels.values()): sample.value
-            for family in watch.children.collect()
-            for sample in family.samples
-        }
-        assert samples["dante_child_slots", "io", "used"] == 40
-        assert samples["dante_child_slots", "io", "free"] % 32 == 24
-        assert samples["dante_orphan_processes",] == 0
+        seen = samples(watch.children)
+        assert seen['dante_child_slots{child="io",state="used"}'] == 40
+        assert seen['dante_child_slots{child="io",state="free"}'] % 32 == 24
+        assert seen["dante_orphan_processes"] == 0
         [finding] = await watch.children.examine()
         assert finding.level == "ok"
 
@@ -211,7 +208,7 @@ async def test_no_server() -> None:
     assert len(seeks) == 4
     [finding] = await watch.children.examine()
     assert "shareProcessNamespace" in finding.mend
-    assert [sample for family in watch.children.collect() for sample in family.samples] == []
+    assert samples(watch.children) == {}
 
 
 async def test_a_restart_leaves_orphans(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from proxywatch.probe.outcome import Transfer
 from proxywatch.probe.proxy import Proxy
 from proxywatch.quantity import Url
 from support.fakes import FakeClock
-from support.probing import failure, samples, success
+from support.metrics import samples
+from support.probing import failure, success
 
 URLS = (Url("http://a.test/"), Url("http://b.test/"), Url("http://c.test/"))
 EXIT = Identity("192.0.2.1", "Sweden", "se", "Gothenburg", "se-got-wg-001", vpn=True)

@@ -11,7 +11,8 @@ from proxywatch.exporter.collector import exit as exit_
 from proxywatch.exporter.collector.exit import Settings
 from proxywatch.probe.proxy import Proxy
 from proxywatch.quantity import Duration, Url
-from support.probing import prober, samples
+from support.metrics import samples
+from support.probing import prober
 from testbed.pod import WEB, Pod, missing
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(bool(missing()), reason="no pod here")]

@@ -14,7 +14,8 @@ from proxywatch.probe.exchange import Request
 from proxywatch.probe.outcome import REASONS, Transfer
 from proxywatch.quantity import Url
 from support.fakes import FakeClock, settle
-from support.probing import FakeProber, failure, samples, success
+from support.metrics import samples
+from support.probing import FakeProber, failure, success
 
 A, B, C = (Url(url) for url in ("http://a.test/", "http://b.test/", "https://c.test/"))
 DURATIONS = {A: 0.1, B: 0.3, C: 0.2}

@@ -103,7 +103,7 @@ async def test_labels_exist_from_the_start(log: Path) -> None:
     await drain(collector)
     assert value(collector, "proxy_sessions_opened_total", {"command": "bind", "origin": "self"}) == 0
     assert value(collector, "proxy_request_failures_total", {"blame": "tunnel", "reason": "no_route"}) == 0
-    assert {family.name for family in collector.describe()} >= {
+    assert {family.exposed for family in collector.describe()} >= {
         "proxy_success_rate_percent",
         "dante_log_gaps_total",
     }

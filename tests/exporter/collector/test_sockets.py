@@ -10,6 +10,7 @@ from proxywatch.exporter.collector import sockets
 from proxywatch.exporter.collector.sockets import Read, Settings, SocketsCollector
 from proxywatch.parse.tcp_socket import STANDINGS, Socket
 from support.fakes import FakeClock
+from support.metrics import labelled, samples
 
 LISTENER = Socket("listen", 7, 0)
 SERVED = [Socket("established", 8, 0), Socket("close_wait", 9, 0)]
@@ -30,18 +31,13 @@ def refusing(*, temporary: bool) -> Read:
     return read
 
 
-def samples(collector: SocketsCollector) -> dict[str, float]:
-    [family] = collector.collect()
-    return {sample.labels["state"]: sample.value for sample in family.samples}
-
-
 async def test_every_state_has_its_count() -> None:
     """What is served by TCP state, and apart from it what waits and what has ended."""
     collector = SocketsCollector(1080, {"source": saying(LISTENER, *SERVED, *OTHERS)}, FakeClock())
     await collector.update()
     assert collector.active() == 2
     assert collector.listening() == {7}
-    counts = samples(collector)
+    counts = labelled(collector, "proxy_client_sockets")
     assert counts.keys() == set(STANDINGS)
     assert {state for state, count in counts.items() if count} == {
         "established",

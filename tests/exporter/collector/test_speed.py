@@ -13,7 +13,8 @@ from proxywatch.probe.exchange import Request
 from proxywatch.probe.outcome import Transfer
 from proxywatch.quantity import Duration, Size, Url
 from support.fakes import FakeClock
-from support.probing import FakeProber, failure, samples, success
+from support.metrics import samples
+from support.probing import FakeProber, failure, success
 
 URL = Url("http://a.test/{bytes}")
 MEGABYTE = 1_000_000

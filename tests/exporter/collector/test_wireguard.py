@@ -37,12 +37,12 @@ class Machine:
     def read(self, path: str) -> bytes:
         row = f"wg0: {self.received} 1 0 0 0 0 0 0 7 {self.packets} 0 0 0 0 0 0" if self.present else ""
         files = {
-            "/proc/net/dev": f"title\ntitle\neth0: {'1 ' * 16}\n{row}",
-            "/proc/net/dev_snmp6/wg0": f"Ip6OutMcastPkts {self.multicast}\n",
+            "/proc/self/net/dev": f"title\ntitle\neth0: {'1 ' * 16}\n{row}",
+            "/proc/self/net/dev_snmp6/wg0": f"Ip6OutMcastPkts {self.multicast}\n",
             "/sys/class/net/wg0/ifindex": f"{self.index}\n",
             "/sys/class/net/wg0/flags": f"{self.flags:#x}\n",
         }
-        if path != "/proc/net/dev" and not self.present:
+        if path != "/proc/self/net/dev" and not self.present:
             raise SourceError(f"{path}: No such file or directory")
         return files[path].encode()
 
@@ -74,14 +74,14 @@ async def test_a_working_tunnel_in_full(machine: Machine) -> None:
     assert collector.tunnel() is None
     assert collector.status() is None
     await collector.update()
-    labels = f"{{device=wg0,public_key={_KEY}}}"
+    labels = f'{{device="wg0",public_key="{_KEY}"}}'
     assert samples(collector) == {
         "vpn_connection_status": 1,
-        **{f"vpn_tunnel_state{{state={state}}}": float(state is State.FRESH) for state in State},
-        "vpn_tunnel_source{source=uapi}": 1,
-        "vpn_tunnel_source{source=netlink}": 0,
-        "vpn_tunnel_source{source=command}": 0,
-        "vpn_tunnel_source{source=device}": 0,
+        **{f'vpn_tunnel_state{{state="{state}"}}': float(state is State.FRESH) for state in State},
+        'vpn_tunnel_source{source="uapi"}': 1,
+        'vpn_tunnel_source{source="netlink"}': 0,
+        'vpn_tunnel_source{source="command"}': 0,
+        'vpn_tunnel_source{source="device"}': 0,
         f"wireguard_peer_receive_bytes_total{labels}": 5000,
         f"wireguard_peer_transmit_bytes_total{labels}": 6000,
         f"wireguard_peer_last_handshake_seconds{labels}": machine.peer.last_handshake,
@@ -165,7 +165,7 @@ async def test_no_device_and_one_that_is_down_are_absent(machine: Machine, flags
     collector = machine.collector()
     await collector.update()
     values = samples(collector)
-    assert values["vpn_tunnel_state{state=absent}"] == 1
+    assert values['vpn_tunnel_state{state="absent"}'] == 1
     assert values["vpn_connection_status"] == 0
     assert machine.asked == []
     (finding,) = await collector.examine()
@@ -185,7 +185,7 @@ async def test_the_kernels_own_multicast_is_no_unanswered_data(machine: Machine)
         await machine.clock.advance(5)
         machine.packets += 1
         machine.multicast += 1
-    assert samples(collector)["vpn_tunnel_state{state=fresh}"] == 1
+    assert samples(collector)['vpn_tunnel_state{state="fresh"}'] == 1
 
 
 async def test_a_cut_is_seen_and_logged_once(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
@@ -224,7 +224,7 @@ async def test_without_sys_and_without_ipv6_it_works(machine: Machine) -> None:
     """Some sandboxes have neither."""
 
     def read(path: str) -> bytes:
-        if path != "/proc/net/dev":
+        if path != "/proc/self/net/dev":
             raise SourceError(f"{path}: No such file or directory")
         return machine.read(path)
 

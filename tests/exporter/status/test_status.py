@@ -18,7 +18,7 @@ from proxywatch.exporter import terminal
 from proxywatch.exporter.runner import Scrape
 from proxywatch.exporter.runner import Settings as ScrapeSettings
 from proxywatch.exporter.status import Board, schema
-from proxywatch.exporter.status.figures import Scale
+from proxywatch.exporter.status.figures import Scale, samples
 from proxywatch.exporter.status.model import Status
 from proxywatch.metrics import family as metric
 from proxywatch.metrics.registry import Registry
@@ -106,9 +106,9 @@ class Rig:
         self.exit = Puppet("exit", {INFO: {where: 1}, CHECK: {"vpn": 1, "country": 1, "not_direct": 1}})
         for puppet in vars(self).copy().values():
             if isinstance(puppet, Puppet):
-                self.registry.add(puppet)
+                self.registry.register(puppet)
         self.scrape = Scrape(self.registry, ScrapeSettings(), self.clock)
-        self.registry.publish(self.scrape)
+        self.registry.register(self.scrape)
         self.board = Board(self.registry, self.scrape, self.clock, lambda: self.history)
 
     async def status(self) -> Status:
@@ -182,7 +182,7 @@ async def test_all_is_well() -> None:
         (lambda rig: rig.latency.families.update({LATENCY: 700.0}), "warning", "The proxy is slow"),
         (lambda rig: rig.speed.families.update({SPEED: 3.0}), "warning", "Downloads are slow"),
         (lambda rig: rig.latency.families.update({LATENCY: None}), "unknown", "Not measured yet"),
-        (lambda rig: rig.registry.remove("wireguard"), "good", "All is well"),
+        (lambda rig: rig.registry.unregister(rig.wireguard), "good", "All is well"),
     ],
 )
 async def test_the_worst_is_said_first(break_it: Any, level: str, words: str) -> None:
@@ -229,7 +229,7 @@ async def test_the_tunnel_comes_before_what_follows_from_it() -> None:
 async def test_what_is_missing_says_why() -> None:
     """Switched off, not yet run, nothing to measure, unreadable."""
     rig = Rig()
-    rig.registry.remove("speed")
+    rig.registry.unregister(rig.speed)
     rig.sessions.error = SourceError("no such log")
     rig.sessions.families[RATE] = None
     rig.wireguard.error = NoData("no device wg0")
@@ -249,13 +249,13 @@ async def test_trends_follow_the_figures() -> None:
     rig = Rig()
     for step in range(4):
         rig.interface.families[BYTES] = 1000 * step
-        rig.board.note({name: list(family) for name, family in _samples(rig).items()})
+        rig.board.note({name: list(family) for name, family in samples(rig.registry.collect()).items()})
         await rig.clock.advance(5)
     trends = rig.board.status().trends
     assert trends["latency"].values == [142.0] * 4
     assert trends["traffic"].values == [None, 200.0, 200.0, 200.0]
     rig.interface.families[BYTES] = 0
-    rig.board.note(_samples(rig))
+    rig.board.note(samples(rig.registry.collect()))
     assert rig.board.status().trends["traffic"].values[-1] == 0, "a total that begins anew"
 
 
@@ -270,14 +270,6 @@ async def test_trends_have_no_gaps_on_a_busy_machine() -> None:
         task.cancel()
     assert len(rig.board.status().trends["latency"].values) > 100
     assert set(rig.board.status().trends["latency"].values) == {142.0}
-
-
-def _samples(rig: Rig) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for family in rig.registry.collect():
-        for sample in family.samples:
-            found.setdefault(sample.name, []).append(sample)
-    return found
 
 
 @pytest.mark.parametrize(

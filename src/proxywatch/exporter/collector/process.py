@@ -1,20 +1,20 @@
 """What this process is: which proxy it stands beside, its version, its settings' state, its own resources.
 
-The `process_*` series are those that every exporter has from its client library, told from /proc/self.
+The `process_*` series are those of Prometheus's client library, which every exporter in Python has.
 """
 
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
+from prometheus_client.process_collector import ProcessCollector as ClientCollector
 
 import proxywatch
 from proxywatch.finding import Finding
 from proxywatch.metrics import family as metric
 from proxywatch.metrics.family import Family, Metric
 from proxywatch.runtime.reload import Reloads
-from proxywatch.source.usage import Usage, started, usage
 
 INFO = metric.gauge("proxy_info", "Always 1: the proxy that this exporter stands beside.")
 BUILD = metric.gauge(
@@ -29,14 +29,6 @@ RELOAD = metric.gauge(
 RELOAD_TIME = metric.gauge(
     "proxywatch_config_last_reload_success_timestamp_seconds",
     "Unix time at which the settings in force were read.",
-)
-STARTED = metric.gauge("process_start_time_seconds", "Unix time at which the exporter started.")
-USAGE = (  # in the order of the fields of Usage
-    metric.gauge("process_virtual_memory_bytes", "Virtual memory of the exporter."),
-    metric.gauge("process_resident_memory_bytes", "Resident memory of the exporter."),
-    metric.counter("process_cpu_seconds_total", "User and system CPU time of the exporter."),
-    metric.gauge("process_open_fds", "Open file descriptors of the exporter."),
-    metric.gauge("process_max_fds", "The most file descriptors that the exporter may open."),
 )
 
 
@@ -67,33 +59,27 @@ class ProcessCollector:
     timeout = 2.0
 
     def __init__(
-        self, reloads: Reloads, read: Callable[[], Usage], started: float, now: Callable[[], float]
+        self, reloads: Reloads, read: Callable[[], Iterable[Metric]], now: Callable[[], float]
     ) -> None:
-        """Be handed the source.
+        """Take the sources.
 
         Args:
             reloads: The state of the settings.
-            read: What this process takes.
-            started: Unix time.
+            read: The `process_*` families.
             now: Unix time in seconds.
         """
         self._reloads = reloads
         self._read = read
-        self._started = started
         self._now = now
-        self._usage: Usage | None = None
+        self._families: Sequence[Metric] = ()
 
     def describe(self) -> Sequence[Family]:
         """Identity, settings, resources."""
-        return (INFO, BUILD, RELOAD, RELOAD_TIME, STARTED, *USAGE)
+        return (INFO, BUILD, RELOAD, RELOAD_TIME, *map(Family.of, self._read()))
 
     async def update(self) -> None:
-        """Read /proc/self.
-
-        Raises:
-            SourceError: It is not to be read.
-        """
-        self._usage = self._read()
+        """Read /proc/self."""
+        self._families = list(self._read())
 
     def collect(self) -> Iterator[Metric]:
         """Who we are, and what we use."""
@@ -101,9 +87,7 @@ class ProcessCollector:
         yield BUILD.values({(proxywatch.__version__, platform.python_version()): 1})
         yield RELOAD.value(float(self._reloads.successful))
         yield RELOAD_TIME.value(self._reloads.at or None)
-        yield STARTED.value(self._started)
-        for family, value in zip(USAGE, self._usage or (None,) * len(USAGE), strict=True):
-            yield family.value(value)
+        yield from self._families
 
     async def examine(self) -> Sequence[Finding]:
         """Nothing to look for."""
@@ -111,16 +95,18 @@ class ProcessCollector:
 
     def status(self) -> Status:
         """The exporter itself."""
+        used = {family.name: family.samples[0].value for family in self._families}
+        now = self._now()
         return Status(
             proxywatch.__version__,
             platform.python_version(),
-            max(0.0, self._now() - self._started),
-            float(self._usage.resident) if self._usage else 0.0,
-            self._usage.cpu if self._usage else 0.0,
+            max(0.0, now - used.get("process_start_time_seconds", now)),
+            used.get("process_resident_memory_bytes", 0.0),
+            used.get("process_cpu_seconds", 0.0),
             self._reloads.fault,
         )
 
 
 def build(reloads: Reloads) -> ProcessCollector:
     """The collector on the real /proc/self."""
-    return ProcessCollector(reloads, usage, started(), time.time)
+    return ProcessCollector(reloads, ClientCollector(registry=None).collect, time.time)

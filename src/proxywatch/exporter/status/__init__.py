@@ -45,7 +45,7 @@ class Board:
     async def sample(self) -> None:
         """Note the figures every few seconds for the trends; a task of the daemon."""
         while True:
-            self.note(samples(self._registry.collect(_SAMPLED)))
+            self.note(samples(self._registry.published(_SAMPLED)))
             # The middle of the trends' next step: however late the loop is, none is left out or taken twice.
             steps = self._clock.monotonic() // _SAMPLING
             await self._clock.sleep_until((steps + 1.5) * _SAMPLING)
