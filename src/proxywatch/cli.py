@@ -120,12 +120,18 @@ def read_logs(files: tuple[str, ...], *, as_json: bool) -> None:
 
 @main.command()
 @click.argument("what", type=click.Choice(["metrics", "config"]), default="metrics")
-def describe(what: str) -> None:
+@click.option(
+    "--yaml", "as_yaml", is_flag=True, help="With config: a settings file with every key, commented out."
+)
+def describe(what: str, *, as_yaml: bool) -> None:
     """Print the reference of metrics or settings, generated from the code."""
     from proxywatch import reference  # noqa: PLC0415
     from proxywatch.exporter.settings import SCHEMA  # noqa: PLC0415
 
-    click.echo(reference.settings(SCHEMA) if what == "config" else _run(_metrics()), nl=False)
+    if what == "metrics":
+        click.echo(_run(_metrics()), nl=False)
+    else:
+        click.echo(reference.sample(SCHEMA) if as_yaml else reference.settings(SCHEMA), nl=False)
 
 
 async def _metrics() -> str:

@@ -1,6 +1,7 @@
 """Quantities as people write them in a settings file: `30s`, `1MB`, `:9090`, `https://example.org/`."""
 
 import re
+from ipaddress import ip_address
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -19,6 +20,9 @@ _LARGEST = 1 << 62
 _LONGEST = 10 * 365 * 86400.0
 _PORT = re.compile(r"[0-9]{1,5}")
 _LARGEST_PORT = 65535
+_PRIVATE_DOMAINS = (
+    ".localhost", ".local", ".internal", ".lan", ".home.arpa", ".svc", ".test", ".invalid",
+)  # fmt: skip
 
 
 def show(value: object) -> str:
@@ -158,3 +162,12 @@ class Url(str):
         if not good:
             raise ParseError(f"expected {cls.expected}, got {show(value)}")
         return cls(text)
+
+    @property
+    def public(self) -> bool:
+        """Whether it is on the public network, as far as its host's name or address says."""
+        host = urlsplit(self).hostname or ""
+        try:
+            return ip_address(host).is_global
+        except ValueError:
+            return "." in host.rstrip(".") and not host.rstrip(".").endswith(_PRIVATE_DOMAINS)

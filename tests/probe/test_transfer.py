@@ -13,10 +13,10 @@ import uvloop
 
 from proxywatch.errors import SourceError
 from proxywatch.probe import outcome
-from proxywatch.probe.exchange import Request
 from proxywatch.probe.outcome import Transfer
 from proxywatch.probe.own_traffic import OwnTraffic
 from proxywatch.probe.proxy import Proxy
+from proxywatch.probe.request import Request
 from proxywatch.probe.transfer import Transfers
 from proxywatch.secret import Secret
 from support.probing import probe, prober, request

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import msgspec
 
@@ -29,15 +30,10 @@ DURATION = family.gauge(
 SUCCESS = family.gauge(
     "proxywatch_collector_success", "1 when the collector's last update obtained its facts.", ["collector"]
 )
-LAST_SUCCESS = family.gauge(
-    "proxywatch_collector_last_success_timestamp_seconds",
-    "Unix time of the collector's last successful update; absent before the first.",
-    ["collector"],
-)
 FAILURES = family.counter(
     "proxywatch_collector_failures_total",
     "Updates that did not obtain their facts: no_data, nothing was there to measure; source, unreadable; "
-    "parse, not the known format; timeout; error, a fault of ours.",
+    "parse, not the known format; timeout; error, a fault of ours. Absent until the first of its kind.",
     ["collector", "reason"],
 )
 REASONS = ("no_data", "source", "parse", "timeout", "error")
@@ -56,7 +52,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     timeout: Duration = Duration(5)
     max_age: Duration = Duration(1)
-    interval: Duration = Duration(5)
+    interval: Annotated[Duration, msgspec.Meta(ge=1)] = Duration(5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,19 +182,14 @@ class Scrape:
 
     def describe(self) -> Sequence[Family]:
         """How the collectors fare."""
-        return (DURATION, SUCCESS, LAST_SUCCESS, FAILURES)
+        return (DURATION, SUCCESS, FAILURES)
 
     def collect(self) -> Iterator[Metric]:
         """One sample per collector that has run."""
         outcomes = self.outcomes
         yield DURATION.values({name: outcome.duration for name, outcome in outcomes.items()})
         yield SUCCESS.values({name: float(outcome.success) for name, outcome in outcomes.items()})
-        yield LAST_SUCCESS.values(
-            {name: o.last_success.shown(self._clock) for name, o in outcomes.items() if o.last_success}
-        )
-        yield FAILURES.values(
-            {(name, reason): self._failures.get((name, reason), 0) for name in outcomes for reason in REASONS}
-        )
+        yield FAILURES.values({pair: count for pair, count in self._failures.items() if pair[0] in outcomes})
 
 
 def _reason(error: Exception | None) -> str:

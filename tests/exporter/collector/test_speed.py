@@ -9,8 +9,8 @@ import pytest
 from proxywatch.errors import NoData
 from proxywatch.exporter.collector import speed
 from proxywatch.exporter.collector.speed import Settings, SpeedCollector
-from proxywatch.probe.exchange import Request
 from proxywatch.probe.outcome import Transfer
+from proxywatch.probe.request import Request
 from proxywatch.quantity import Duration, Size, Url
 from support.fakes import FakeClock
 from support.metrics import samples

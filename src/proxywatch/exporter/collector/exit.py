@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from random import Random
-from typing import Annotated, Protocol
+from typing import Annotated
 
 import msgspec
 
@@ -18,12 +18,11 @@ from proxywatch.metrics import family as metric
 from proxywatch.metrics.family import Family, Metric
 from proxywatch.probe import exit_check
 from proxywatch.probe import identity as exit_identity
-from proxywatch.probe.exchange import Request
 from proxywatch.probe.exit_check import Verdict
 from proxywatch.probe.identity import Identity
-from proxywatch.probe.outcome import Transfer
-from proxywatch.probe.proxy import Proxy
-from proxywatch.probe.schedule import Schedule
+from proxywatch.probe.prober import Prober
+from proxywatch.probe.request import Request
+from proxywatch.probe.schedule import Interval, Schedule, refuse_haste
 from proxywatch.quantity import Duration, Url
 
 INFO = metric.gauge(
@@ -79,7 +78,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     enabled: bool = True
-    interval: Positive = Duration(300)
+    interval: Interval = Duration(300)
     timeout: Positive = Duration(10)
     urls: tuple[Url, ...] = (
         Url("https://am.i.mullvad.net/json"),
@@ -94,6 +93,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Refuse what cannot be asked."""
         if not self.urls:
             raise ValueError("urls: expected at least one")
+        refuse_haste(self.interval, self.urls)
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -120,22 +120,6 @@ class Status(msgspec.Struct, frozen=True):
     answers: tuple[int, int]
     checks: tuple[Check, ...]
     changes: int
-
-
-class Prober(Protocol):
-    """What is needed of a prober.Prober."""
-
-    @property
-    def proxy(self) -> Proxy:
-        """The proxy."""
-
-    async def ask(
-        self, request: Request, read: Callable[[bytes], Identity], /
-    ) -> tuple[Transfer, Identity | None]:
-        """Ask through the proxy."""
-
-    async def ask_directly(self, request: Request, read: Callable[[bytes], Identity], /) -> Identity | None:
-        """Ask without it."""
 
 
 class ExitCollector:
@@ -204,7 +188,7 @@ class ExitCollector:
         )
         identities = [identity for _, identity in answers if identity is not None]
         if not identities:
-            raise NoData("; ".join(dict.fromkeys(transfer.words() for transfer, _ in answers)))
+            raise NoData("; ".join(dict.fromkeys(transfer.message() for transfer, _ in answers)))
         identity = exit_identity.agree(identities)
         agreed = sum(each.address == identity.address for each in identities)
         checks = await self._check(identity)

@@ -7,7 +7,7 @@ A small body over a long way measures the distance as much as the speed, as TCP 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
-from typing import Annotated, Protocol
+from typing import Annotated
 
 import msgspec
 
@@ -17,9 +17,10 @@ from proxywatch.finding import Finding
 from proxywatch.metrics import family
 from proxywatch.metrics.family import Family, Metric
 from proxywatch.probe.budget import Budget
-from proxywatch.probe.exchange import Request
-from proxywatch.probe.outcome import REASONS, Transfer
-from proxywatch.probe.schedule import Schedule
+from proxywatch.probe.outcome import USUAL, Transfer
+from proxywatch.probe.prober import Prober
+from proxywatch.probe.request import Request
+from proxywatch.probe.schedule import Interval, Schedule, refuse_haste
 from proxywatch.quantity import Duration, Size, Url
 
 MBPS = family.gauge(
@@ -43,7 +44,8 @@ DURATION = family.gauge(
 ATTEMPTS = family.counter("proxy_speedtest_attempts_total", "Speed tests made.")
 FAILURES = family.counter(
     "proxy_speedtest_failures_total",
-    "Speed tests failed, by the phase in which and the reason for which they did.",
+    "Speed tests failed, by the phase in which and the reason for which they did. Usual reasons are there "
+    "from the start at 0, the others once they happen.",
     ["stage", "reason"],
 )
 SKIPPED = family.counter(
@@ -69,13 +71,6 @@ Positive = Annotated[Duration, msgspec.Meta(gt=0)]
 Counter = Callable[[], int | None]
 
 
-class Prober(Protocol):
-    """What is needed of a prober.Prober."""
-
-    async def probe(self, request: Request, /) -> Transfer:
-        """Make one transfer through the proxy."""
-
-
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Speed tests.
 
@@ -92,7 +87,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     enabled: bool = True
-    interval: Positive = Duration(300)
+    interval: Interval = Duration(300)
     timeout: Positive = Duration(60)
     url: Url = Url("https://speed.cloudflare.com/__down?bytes={bytes}")
     bytes: Annotated[Size, msgspec.Meta(gt=0)] = Size(1_000_000)
@@ -104,6 +99,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Refuse what cannot be measured."""
         if self.min_duration >= self.timeout:
             raise ValueError("min_duration: expected less than timeout")
+        refuse_haste(self.interval, (self.url,))
 
     @property
     def least(self) -> Size:
@@ -163,7 +159,7 @@ class SpeedCollector:
         self._succeeded_at: Moment | None = None
         self._attempts = 0
         self._spent = 0
-        self._failures: dict[family.Labels, float] = dict.fromkeys(REASONS, 0)
+        self._failures: dict[family.Labels, float] = dict.fromkeys(USUAL, 0)
         self._skips: dict[family.Labels, float] = dict.fromkeys(("budget", "busy"), 0)
         self._skip = ""
         self._busy_in_row = 0
@@ -192,7 +188,7 @@ class SpeedCollector:
         async with self._quiet:
             test = await self._test()
         if not test.ok:
-            raise NoData(test.words())
+            raise NoData(test.message())
         if test.speed is None:
             raise NoData("the body came in one piece, too short to be timed: ask for more in `speed.bytes`")
 
@@ -244,7 +240,7 @@ class SpeedCollector:
         self._spent += test.bytes
         self._budget.spend(test.bytes, self._clock.now())
         if test.stage and test.reason:
-            self._failures[test.stage, test.reason] += 1
+            self._failures[test.stage, test.reason] = self._failures.get((test.stage, test.reason), 0) + 1
         else:
             self._succeeded = test
             self._succeeded_at = Moment(test.at + test.duration, self._clock.monotonic())
@@ -276,7 +272,8 @@ class SpeedCollector:
         if not test.ok:
             return [
                 Finding.fault(
-                    f"{test.target}: {test.words()}", "Look at the latency probes first; then at `speed.url`."
+                    f"{test.target}: {test.message()}",
+                    "Look at the latency probes first; then at `speed.url`.",
                 )
             ]
         return [
