@@ -112,11 +112,17 @@ def _plain(_: str, text: str) -> str:
 
 def _lines(status: Status, paint: Paint) -> Iterator[str]:
     verdict = status.verdict
-    yield f"{paint(verdict.level, '● ' + verdict.words)}  {status.name}"
+    yield f"{paint(verdict.level, '● ' + verdict.message)}  {status.name}"
     if verdict.detail:
         yield f"  {verdict.detail}"
     if verdict.advice:
         yield f"  → {verdict.advice}"
+    if status.settings_fault:
+        yield ""
+        yield "  " + paint(
+            "bad", "The settings that were read last were refused; the ones before are in force:"
+        )
+        yield from (f"    {line}" for line in status.settings_fault.splitlines()[:_MOST])
     yield ""
     yield _row("VPN", _vpn(status, paint))
     yield _row("Exit", _leaves(status.exit, paint))
@@ -133,7 +139,7 @@ def _lines(status: Status, paint: Paint) -> Iterator[str]:
         yield ""
     for failure in status.failures:
         what = " ".join(filter(None, (failure.kind, failure.stage, failure.reason)))
-        words = ": ".join(filter(None, (failure.blame, failure.words, failure.target)))
+        words = ": ".join(filter(None, (failure.blame, failure.message, failure.target)))
         yield f"  {_ago(status.time, failure.at):<{_NAME}}{paint('bad', what)}  {words}"
     if status.requests is not None:
         yield from _requests(status.requests)
@@ -174,7 +180,7 @@ def _vpn(status: Status, paint: Paint) -> str:
         else paint("good" if vpn.up else "bad", vpn.state or "")
     )
     handshake = f", last handshake {_ago(status.time, vpn.last_handshake)}" if vpn.last_handshake else ""
-    return f"{state}  {vpn.words}{handshake}"
+    return f"{state}  {vpn.message}{handshake}"
 
 
 def _leaves(leaves: Exit | None, paint: Paint) -> str:

@@ -131,6 +131,12 @@ class Status(msgspec.Struct, frozen=True):
     probes: tuple[Transfer, ...]
     skipped: int
 
+    @property
+    def captive(self) -> bool:
+        """Whether all targets that were reached gave other answers than theirs."""
+        answers = [probe for probe in self.probes if probe.ok or probe.wrong_answer]
+        return bool(answers) and all(probe.wrong_answer for probe in answers)
+
 
 class LatencyCollector:
     """A watching collector."""

@@ -14,13 +14,13 @@ class Verdict(Struct, frozen=True):
 
     Attributes:
         level: How it is.
-        words: What is so, in a sentence.
+        message: What is so, in a sentence.
         detail: What follows from it or stands behind it; may be empty.
         advice: What to do about it; empty when nothing has to be done.
     """
 
     level: Level
-    words: str
+    message: str
     detail: str = ""
     advice: str = ""
 
@@ -60,13 +60,13 @@ class Vpn(Struct, frozen=True):
     Attributes:
         state: As in `vpn_tunnel_state`; None when nobody watches it.
         up: Whether it carries traffic.
-        words: In a sentence.
+        message: In a sentence.
         last_handshake: Unix time; None before the first.
     """
 
     state: str | None
     up: bool | None
-    words: str
+    message: str
     last_handshake: float | None = None
 
 
@@ -99,7 +99,7 @@ class CollectorState(Struct, frozen=True):
         duration_seconds: Of its last update.
         last_success: Unix time; None before the first.
         failures: In a row.
-        facts: What it saw last, in its own shape.
+        seen: What it saw last, in its own shape; null before the first time.
     """
 
     name: str
@@ -108,7 +108,7 @@ class CollectorState(Struct, frozen=True):
     duration_seconds: float | None
     last_success: float | None
     failures: int
-    facts: Any
+    seen: Any
 
 
 class Failure(Struct, frozen=True):
@@ -120,7 +120,7 @@ class Failure(Struct, frozen=True):
         target: What was asked for; empty when unknown.
         stage: Where it broke.
         reason: Why, in one of a few known words.
-        words: Why, in a sentence.
+        message: Why, in a sentence.
         blame: Whose fault: `client`, `policy`, `proxy`, `tunnel` or `destination`; empty when unknown.
     """
 
@@ -129,7 +129,7 @@ class Failure(Struct, frozen=True):
     target: str
     stage: str
     reason: str
-    words: str
+    message: str
     blame: str
 
 
@@ -207,6 +207,8 @@ class Status(Struct, frozen=True):
         failures: The most recent first.
         requests: What all of them came to; None before a line of Dante's log was read.
         trends: By a figure's key.
+        health: Where the health port listens, as the settings write addresses.
+        settings_fault: Why the settings that were read last are not in force; empty when they are.
     """
 
     name: str
@@ -222,3 +224,5 @@ class Status(Struct, frozen=True):
     failures: list[Failure]
     requests: Requests | None
     trends: dict[str, Points]
+    settings_fault: str = ""
+    health: list[str] = []

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
+from proxywatch.exporter.collector import latency
 from proxywatch.exporter.runner import Outcome
 from proxywatch.exporter.status.model import Exit, Figure, Verdict, Vpn
 
@@ -14,24 +15,32 @@ _IPV6 = "Route IPv6 into the tunnel as well, or disable it."
 _DNS = (
     "Look at the resolver that the proxy uses, /etc/resolv.conf beside Dante: it must answer through the VPN."
 )
-_MOVE = "Choose a server in the country that you expect, or mend `exit.expect.country`."
+_MOVE = "Choose a server in the country that you expect, or correct `exit.expect.country`."
 _PROXY = "See whether danted runs and listens; `proxywatch check` goes through it step by step."
 _BLAME = (
-    "The recent failures tell whose fault it is: a client's, the rules', the proxy's, or a destination's."
+    "The recent failures show whose fault it is: a client's, the rules', the proxy's, or a destination's."
+)
+_PORTAL = (
+    "Something on the way, such as a login page of a hotel or a provider, answers in the targets' place: log "
+    "in there, or look at the VPN's server; if the targets have changed, correct `latency.targets`."
 )
 _PHASE = "See which phase takes the time: SOCKS is the way to the destination, first byte its answer."
 _ELSEWHERE = "Compare with a download without the proxy; another server of the VPN may be faster."
 
 
 def conclude(
-    vpn: Vpn, leaves: Exit | None, figures: Iterable[Figure], outcomes: Mapping[str, Outcome]
+    vpn: Vpn,
+    leaves: Exit | None,
+    figures: Iterable[Figure],
+    outcomes: Mapping[str, Outcome],
+    last_round: latency.Status | None,
 ) -> Verdict:
     """Tunnel, exit, proxy, numbers; then all is well, or nothing is known yet."""
     by_key = {figure.key: figure for figure in figures}
     return (
         _tunnel(vpn, outcomes.get("latency"))
         or _leaves(leaves)
-        or _proxy(outcomes.get("latency"))
+        or _proxy(outcomes.get("latency"), last_round)
         or _numbers(by_key)
         or _well(vpn, leaves, by_key)
     )
@@ -42,7 +51,7 @@ def _tunnel(vpn: Vpn, probes: Outcome | None) -> Verdict | None:
         return None
     answers = probes is not None and probes.success
     then = "; yet the proxy answers: its traffic takes another way" if answers else ""
-    return Verdict("bad", "The VPN is down", vpn.words + then, _VPN)
+    return Verdict("bad", "The VPN is down", vpn.message + then, _VPN)
 
 
 def _leaves(leaves: Exit | None) -> Verdict | None:
@@ -73,9 +82,11 @@ def _country(leaves: Exit) -> str:
     return leaves.country.upper() if len(leaves.country) == _CODE else leaves.country
 
 
-def _proxy(outcome: Outcome | None) -> Verdict | None:
+def _proxy(outcome: Outcome | None, last_round: latency.Status | None) -> Verdict | None:
     if outcome is None or outcome.success:
         return None
+    if last_round and last_round.captive:
+        return Verdict("bad", "A captive portal answers", "targets give other answers than theirs", _PORTAL)
     return Verdict("bad", "The proxy does not work", outcome.message, _PROXY)
 
 
@@ -103,5 +114,5 @@ def _well(vpn: Vpn, leaves: Exit | None, figures: Mapping[str, Figure]) -> Verdi
         return Verdict("unknown", "Not measured yet", figures["latency"].reason)
     place = ", ".join(filter(None, (leaves.city, _country(leaves)))) if leaves else ""
     way = f" by way of {place}" if place else ""
-    without = "" if vpn.up is not None else f"; the tunnel is not watched: {vpn.words}"
+    without = "" if vpn.up is not None else f"; the tunnel is not watched: {vpn.message}"
     return Verdict("good", "All is well", f"a request takes {latency:.0f} ms{way}{without}")
