@@ -1,5 +1,6 @@
 """The command line."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Coroutine, Iterator
@@ -11,6 +12,7 @@ import click
 from proxywatch import __version__
 from proxywatch.config import Config, Schema, load
 from proxywatch.errors import ConfigError, Fault, SourceError
+from proxywatch.printable import printable, printable_lines
 from proxywatch.source import file
 
 _FAULTS = 2
@@ -51,16 +53,23 @@ def run(path: str | None) -> None:
 
 @main.command()
 @_config_option
-def check(path: str | None) -> None:
-    """Validate the settings, look at the machine, and say what is missing and how to mend it."""
-    from proxywatch.exporter import doctor  # noqa: PLC0415
-
+@click.option(
+    "--offline", is_flag=True, help="Validate the settings alone; no probe, no look at the machine."
+)
+def check(path: str | None, *, offline: bool) -> None:
+    """Validate the settings, look at the machine, and print what is missing and how to fix it."""
     try:
         config = reader(path)()
     except ConfigError as error:
         _refuse(error)
+    if offline:
+        _show(f"the settings {f'in {path} ' if path else ''}are valid")
+        return
+    from proxywatch.exporter import doctor  # noqa: PLC0415
+
+    logging.getLogger().addHandler(logging.NullHandler())  # what is logged meanwhile is in the findings
     diagnosis = _run(doctor.diagnose(config))
-    click.echo(diagnosis.text())
+    _show(diagnosis.text())
     sys.exit(0 if diagnosis.healthy else 1)
 
 
@@ -81,7 +90,7 @@ def healthcheck(path: str | None, face: str) -> None:
         healthy, text = client.ask(address, face)
     except OSError as error:
         healthy, text = False, f"no answer on {address}: {str(error) or 'too slow'}"
-    click.echo(text or ("ok" if healthy else "failing"))
+    _show(text or ("ok" if healthy else "failing"))
     sys.exit(0 if healthy else 1)
 
 
@@ -98,7 +107,7 @@ def status(url: str | None, path: str | None) -> None:
     except ConfigError as error:
         _refuse(error)
     except SourceError as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(printable(str(error))) from error
     click.echo(terminal.render(told))
 
 
@@ -112,8 +121,11 @@ def read_logs(files: tuple[str, ...], *, as_json: bool) -> None:
     try:
         told = log_report.read(files)
     except SourceError as error:
-        raise click.ClickException(str(error)) from error
-    click.echo(log_report.text(told) if not as_json else log_report.encoded(told), nl=as_json)
+        raise click.ClickException(printable(str(error))) from error
+    if as_json:
+        click.echo(log_report.encoded(told))
+    else:
+        _show(log_report.text(told).removesuffix("\n"))
     if not told.until:
         raise click.ClickException("no line of these is Dante's")
 
@@ -197,9 +209,14 @@ def _leaves(group: BaseExceptionGroup[ConfigError]) -> Iterator[ConfigError]:
             yield error
 
 
+def _show(text: str) -> None:
+    """Print what may hold text of others."""
+    click.echo(printable_lines(text))
+
+
 def _refuse(error: ConfigError) -> NoReturn:
     for fault in error.faults:
-        click.echo(f"proxywatch: {fault}", err=True)
+        click.echo(f"proxywatch: {printable(str(fault))}", err=True)
     sys.exit(_FAULTS)
 
 

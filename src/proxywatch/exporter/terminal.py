@@ -6,12 +6,14 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 
 from proxywatch.errors import SourceError
 from proxywatch.exporter.status.model import Exit, Figure, Phase, Points, Requests, Status
+from proxywatch.printable import printable, printable_lines
 from proxywatch.quantity import Address
 
 _PATH = "/api/v1/status"
@@ -99,7 +101,23 @@ def render(status: Status, *, colour: bool | None = None) -> str:
     if colour is None:
         colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     paint = _paint if colour else _plain
-    return "\n".join(_lines(status, paint)) + "\n"
+    return "\n".join(_lines(_escaped(status), paint)) + "\n"
+
+
+def _escaped(status: Status) -> Status:
+    """The same with every text escaped: it comes from clients, or from an exporter that may be hostile."""
+    escaped = msgspec.convert(_escape(msgspec.to_builtins(status)), Status)
+    return msgspec.structs.replace(escaped, settings_fault=printable_lines(status.settings_fault))
+
+
+def _escape(value: Any) -> Any:  # noqa: ANN401 - a document
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, list):
+        return [_escape(item) for item in value]
+    if isinstance(value, dict):
+        return {_escape(key): _escape(item) for key, item in value.items()}
+    return value
 
 
 def _paint(tone: str, text: str) -> str:
@@ -212,9 +230,11 @@ def _number(value: float) -> str:
 def _sparkline(values: list[float | None]) -> str:
     known = [value for value in values if value is not None]
     low, high = min(known, default=0.0), max(known, default=0.0)
-    span = (high - low) or 1.0
+    half = (high / 2 - low / 2) or 1.0  # the whole may be more than a float holds
     steps = len(_BARS) - 1
-    return "".join(" " if value is None else _BARS[round((value - low) / span * steps)] for value in values)
+    return "".join(
+        " " if value is None else _BARS[round((value / 2 - low / 2) / half * steps)] for value in values
+    )
 
 
 def _ago(now: float, at: float) -> str:

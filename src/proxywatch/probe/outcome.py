@@ -112,7 +112,7 @@ class Transfer(msgspec.Struct, frozen=True):
 
     Attributes:
         id: The probe's own; the exemplars of the histograms carry it.
-        kind: latency, speed or exit.
+        kind: latency, speed, upload or exit.
         target: The URL.
         at: Unix time of its start.
         duration: Seconds from start to end.
@@ -121,7 +121,8 @@ class Transfer(msgspec.Struct, frozen=True):
         reason: Why.
         status: HTTP status; 0 for none.
         bytes: Of body.
-        speed: Bytes of body per second from the first to the last; None when too short to tell.
+        speed: Bytes of body per second from the first to the last, of an upload those sent; None when too
+            short to measure.
         tail_speed: The same for the second half of the body, when slow start is over.
         sent: Bytes of body sent.
     """
@@ -173,10 +174,16 @@ def judge(exchange: Exchange) -> Transfer:
         reason=reason,
         status=exchange.status,
         bytes=exchange.received,
-        speed=exchange.speed,
+        speed=_upload_speed(exchange) if exchange.request.upload else exchange.speed,
         tail_speed=exchange.tail_speed,
         sent=exchange.sent,
     )
+
+
+def _upload_speed(exchange: Exchange) -> float | None:
+    """Bytes sent per second, from the request's first byte to the answer's: all had arrived by then."""
+    seconds = _between(exchange.prepared, exchange.answered)
+    return exchange.sent / seconds if seconds and exchange.sent else None
 
 
 def explain(stage: str, reason: str) -> str:
@@ -238,7 +245,7 @@ def _answer(exchange: Exchange) -> tuple[str, str] | tuple[None, None]:
         return "first_byte", "redirect" if exchange.status in _REDIRECTS else "status"
     if request.status and exchange.status != request.status:
         return "transfer", "wrong_status"
-    if exchange.received < request.wanted:
+    if exchange.received < request.wanted or exchange.sent < request.upload:
         return "transfer", "short_body"
     if request.body is not None and exchange.body.strip() != request.body.strip():
         return "transfer", "wrong_body"

@@ -49,7 +49,7 @@ class FakeServices(Prober):
 
 
 def _collector(services: FakeServices, *, tunnel: bool = True, **settings: object) -> ExitCollector:
-    chosen = Settings(urls=URLS, **settings)  # type: ignore[arg-type]
+    chosen = Settings(**{"urls": URLS, "direct": True, **settings})  # type: ignore[arg-type]
     return exit_.build(chosen, services, tunnel=lambda: tunnel, clock=FakeClock(1000), dice=Random(1))
 
 
@@ -108,10 +108,10 @@ async def test_a_proxy_that_does_not_use_the_tunnel() -> None:
     assert 'proxy_exit_check{check="no_leak"}' not in seen
 
 
-async def test_nothing_is_asked_directly_when_that_is_off() -> None:
+async def test_nothing_is_asked_directly_unless_that_is_wanted() -> None:
     """Then what needs it is not judged."""
     services = FakeServices()
-    collector = _collector(services, direct=False)
+    collector = _collector(services, direct=Settings().direct)
     await collector.update()
     assert services.asked == []
     assert [name for name in samples(collector) if "check" in name] == [

@@ -21,7 +21,7 @@ from proxywatch.exporter.runner import Scrape
 from proxywatch.exporter.runner import Settings as ScrapeSettings
 from proxywatch.exporter.status import Board, schema
 from proxywatch.exporter.status.figures import Scale, samples
-from proxywatch.exporter.status.model import Status
+from proxywatch.exporter.status.model import Points, Status
 from proxywatch.metrics import family as metric
 from proxywatch.metrics.registry import Registry
 from proxywatch.probe.history import History
@@ -359,6 +359,26 @@ async def test_a_terminal_shows_the_same() -> None:
         assert words in text
     assert "\033" not in text
     assert re.sub(r"\033\[\d+m", "", terminal.render(status, colour=True)) == text
+
+
+async def test_a_terminal_is_shown_text_alone() -> None:
+    """An exporter that is asked may be hostile; so may a client that chooses its destination."""
+    evil = "\x1b]0;x\x07\x9b2J\r\u202e\n"
+    rig = Rig()
+    hostile = Failure(rig.clock.now(), "refused", "destination", "c.1", f"{evil}.25", evil)
+    report = msgspec.structs.replace(
+        REPORT,
+        recent_failures=[hostile],
+        top_by_bytes=[Destination(f"{evil}.443", 1, 0)],
+        unparsed_example=evil,
+    )
+    rig.sessions.told = log(report)
+    rig.reloads.fault = f"x.yaml:1 {evil}"
+    status = msgspec.structs.replace(await rig.status(), name=evil)
+    for line in terminal.render(status, colour=False).splitlines():
+        assert line.isprintable()
+    huge = msgspec.structs.replace(status, trends={"latency": Points(5.0, [-1.7e308, 1.7e308, None])})
+    assert terminal.render(huge, colour=False)
 
 
 async def test_a_terminal_is_coloured_where_colour_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -111,7 +111,7 @@ class ActiveCollector:
         status = self.status()
         if status.connections is None:
             text = f"active connections cannot be counted from {', '.join(self._choices)}"
-            mend = "Mend what `sockets`, `children` or `sessions` lack, or choose another `children.active`."
+            mend = "Fix what `sockets`, `children` or `sessions` lack, or choose another `children.active`."
             return [Finding.fault(text, mend)]
         others = [
             f"{name} {count}"

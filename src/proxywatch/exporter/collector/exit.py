@@ -71,8 +71,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         timeout: The longest that one service may take.
         urls: Services that say who is asking, in JSON, lines of key=value, or with the bare address; the one
             that knows most goes first.
-        direct: Whether to ask them without the proxy too, which the checks for leaks need; they then see this
-            host's own address if something leaks.
+        direct: Whether to ask them without the proxy too, which `not_direct` and the checks for leaks need.
+            The services then see this host's own address, moments after the exit's, unless it is firewalled.
         leaks: Whether what gets out beside the tunnel is a leak; false where the proxy alone is to use it.
         expect: Where traffic should come out.
     """
@@ -85,7 +85,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Url("https://www.cloudflare.com/cdn-cgi/trace"),
         Url("https://api64.ipify.org/?format=json"),
     )
-    direct: bool = True
+    direct: bool = False
     leaks: bool = True
     expect: Expect = Expect()
 
@@ -250,7 +250,7 @@ class ExitCollector:
                 )
             ]
         except SourceError as error:
-            return [Finding.fault(str(error), "Mend `proxy.password_file`.")]
+            return [Finding.fault(str(error), _PASSWORD_FIX)]
         where = ", ".join(filter(None, (seen.identity.city, seen.identity.country, seen.identity.server)))
         exit_ = Finding.ok(f"traffic comes out at {seen.identity.address} ({where or 'somewhere'})")
         return [exit_, *map(_finding, seen.checks)]
@@ -267,13 +267,14 @@ def _labels(identity: Identity) -> tuple[str, str, str, str]:
 def _finding(check: Check) -> Finding:
     text = f"{check.name}: {check.reason}"
     if check.passed is None:
-        return Finding.ok(f"{text} (not judged)")
-    return Finding.ok(text) if check.passed else Finding.fault(text, _MENDS[check.name])
+        return Finding.unknown(f"not judged, {text}")
+    return Finding.ok(text) if check.passed else Finding.fault(text, _FIXES[check.name])
 
 
-_MENDS = {
+_PASSWORD_FIX = "Correct `proxy.password_file`, or the file's permissions."  # noqa: S105 - a hint
+_FIXES = {
     "vpn": "Look at the tunnel: the proxy must dial through the VPN's device (`external:` in danted.conf).",
-    "country": "Choose a relay in that country, or mend `exit.expect.country`.",
+    "country": "Choose a relay in that country, or correct `exit.expect.country`.",
     "not_direct": "Have the proxy dial through the VPN's device (`external:` in danted.conf).",
     "no_leak": "Add a kill switch: allow nothing but WireGuard's own packets to leave beside the device.",
     "no_leak_ipv6": "Route IPv6 into the tunnel as well, or disable it.",

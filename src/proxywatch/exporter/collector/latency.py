@@ -235,7 +235,7 @@ class LatencyCollector:
         try:
             probes = await self._probe_all()
         except SourceError as error:
-            return [Finding.fault(str(error), "Mend `proxy.password_file`.")]
+            return [Finding.fault(str(error), _PASSWORD_FIX)]
         alone = any(probe.ok for probe in probes)
         return [*self._authorities(), *(_finding(probe, alone=alone) for probe in probes)]
 
@@ -290,12 +290,14 @@ def _finding(probe: Transfer, *, alone: bool) -> Finding:
     text = f"{probe.target}: {probe.message()}"
     if alone:
         return Finding.hint(text, "Other targets answer: take another one in `latency.targets`.")
-    return Finding.fault(text, _MENDS.get(probe.stage or "", "Look at the target in `latency.targets`."))
+    return Finding.fault(text, _FIXES.get(probe.stage or "", "Look at the target in `latency.targets`."))
 
 
-_MENDS = {
+_PASSWORD_FIX = "Correct `proxy.password_file`, or the file's permissions."  # noqa: S105 - a hint
+_FIXES = {
     "proxy_connect": "Start the proxy, or name where it listens in `proxy.url`.",
     "socks": "Look into the proxy's own log: it got the request and did not open the connection.",
+    "transfer": "Something on the way may answer in the target's place: open its URL through the proxy.",
     "tls": "Look at the target's certificate, and at this machine's trusted authorities (ca-certificates).",
 }
 

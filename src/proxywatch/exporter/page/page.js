@@ -105,7 +105,10 @@ function element(name, kind, text) {
 // Text that may be broken behind the punctuation of addresses and names, and nowhere within a word.
 function soft(made, text) {
   made.replaceChildren();
-  for (const part of text.split(/(?<=[:./_,@-])(?=\w)/)) made.append(part, document.createElement("wbr"));
+  text.split(/(?<=[:./_,@-])(?=\w)/).forEach((part, index) => {
+    if (index) made.append(document.createElement("wbr"));
+    if (part) made.append(part);
+  });
   return made;
 }
 
