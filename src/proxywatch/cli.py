@@ -29,7 +29,7 @@ _config_option = click.option(
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__)
 def main() -> None:
-    """Tell Prometheus, Kubernetes and people what a client of this proxy really gets."""
+    """Show Prometheus, Kubernetes and people what a client of this proxy gets."""
 
 
 @main.command()
@@ -75,9 +75,9 @@ def check(path: str | None, *, offline: bool) -> None:
 
 @main.command()
 @_config_option
-@click.argument("face", metavar="[PATH]", default="/livez")
-def healthcheck(path: str | None, face: str) -> None:
-    """Ask the running exporter's health face; exit 0 when it answers 200 (for images without a shell)."""
+@click.argument("check_path", metavar="[PATH]", default="/livez")
+def healthcheck(path: str | None, check_path: str) -> None:
+    """Ask the running exporter's health port; exit 0 when it answers 200 (for images without a shell)."""
     from proxywatch.health import client  # noqa: PLC0415
     from proxywatch.health import settings as health  # noqa: PLC0415
 
@@ -87,7 +87,7 @@ def healthcheck(path: str | None, face: str) -> None:
         _refuse(error)
     address = config[health.Settings].listen[0]
     try:
-        healthy, text = client.ask(address, face)
+        healthy, text = client.ask(address, check_path)
     except OSError as error:
         healthy, text = False, f"no answer on {address}: {str(error) or 'too slow'}"
     _show(text or ("ok" if healthy else "failing"))
@@ -103,30 +103,30 @@ def status(url: str | None, path: str | None) -> None:
     from proxywatch.exporter import terminal  # noqa: PLC0415
 
     try:
-        told = terminal.fetch(url or terminal.local(reader(path)()[exposition.Settings].listen[0]))
+        status = terminal.fetch(url or terminal.local(reader(path)()[exposition.Settings].listen[0]))
     except ConfigError as error:
         _refuse(error)
     except SourceError as error:
         raise click.ClickException(printable(str(error))) from error
-    click.echo(terminal.render(told))
+    click.echo(terminal.render(status))
 
 
 @main.command("log")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="For a program.")
 def read_logs(files: tuple[str, ...], *, as_json: bool) -> None:
-    """Say what whole logs of Dante's hold, the oldest FILE first; packed or not, - for standard input."""
+    """Report what whole logs of Dante hold, oldest FILE first, compressed or not; - is standard input."""
     from proxywatch.exporter import log_report  # noqa: PLC0415
 
     try:
-        told = log_report.read(files)
+        report = log_report.read(files)
     except SourceError as error:
         raise click.ClickException(printable(str(error))) from error
     if as_json:
-        click.echo(log_report.encoded(told))
+        click.echo(log_report.encoded(report))
     else:
-        _show(log_report.text(told).removesuffix("\n"))
-    if not told.until:
+        _show(log_report.text(report).removesuffix("\n"))
+    if not report.until:
         raise click.ClickException("no line of these is Dante's")
 
 

@@ -103,7 +103,7 @@ def sentences(struct: type[msgspec.Struct]) -> dict[str, str]:
 
 
 def _rows(struct: type[msgspec.Struct], prefix: str) -> Iterator[str]:
-    told = sentences(struct)
+    meanings = sentences(struct)
     hints = get_type_hints(struct, include_extras=True)
     for field in msgspec.structs.fields(struct):
         kind = hints[field.name]
@@ -111,7 +111,7 @@ def _rows(struct: type[msgspec.Struct], prefix: str) -> Iterator[str]:
             yield from _rows(kind, f"{prefix}{field.name}.")
             continue
         default = _default_of(field)
-        meaning = told.get(field.name, "")
+        meaning = meanings.get(field.name, "")
         yield f"| `{prefix}{field.name}` | {_takes(kind)} | {_default(default)} | {_cell(meaning)} |"
 
 

@@ -30,7 +30,7 @@ class Faults:
 
     def add_unknown(self, place: Place, what: str, word: str, known: Collection[str]) -> None:
         """Note a word that is none of those known, and say which one may have been meant."""
-        full = len(self._kept) >= _MOST  # comparing words is the costly part
+        full = len(self._kept) >= _MOST  # the comparison is the costly part
         self.add(place, "" if full else f"unknown {what}{_suggestion(word, known)}")
 
     def raise_any(self) -> None:

@@ -45,4 +45,11 @@ def _scalar(value: object) -> str:
     if value is None or isinstance(value, bool):
         return json.dumps(value)
     text = str(value)
-    return text if _BARE.fullmatch(text) and text not in _NULLS else json.dumps(text)
+    return text if _BARE.fullmatch(text) and text not in _NULLS else f'"{"".join(map(_quoted, text))}"'
+
+
+def _quoted(character: str) -> str:
+    """A character as it stands between double quotes."""
+    if character in '"\\':
+        return f"\\{character}"
+    return character if character.isprintable() else f"\\U{ord(character):08x}"

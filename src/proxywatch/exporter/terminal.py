@@ -92,11 +92,11 @@ class _Unix(http.client.HTTPConnection):
 
 
 def render(status: Status, *, colour: bool | None = None) -> str:
-    """The status as lines of text.
+    """Render the status as lines of text.
 
     Args:
-        status: As `fetch` brings it.
-        colour: Whether to use a terminal's colours; None for whether standard output is one, and wants them.
+        status: As `fetch` returns it.
+        colour: Whether to use colours; None uses them on a terminal, unless NO_COLOR is set.
     """
     if colour is None:
         colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
@@ -143,7 +143,7 @@ def _lines(status: Status, paint: Paint) -> Iterator[str]:
         yield from (f"    {line}" for line in status.settings_fault.splitlines()[:_MOST])
     yield ""
     yield _row("VPN", _vpn(status, paint))
-    yield _row("Exit", _leaves(status.exit, paint))
+    yield _row("Exit", _exit(status.exit, paint))
     for figure in status.figures:
         yield _row(figure.title, _figure(figure, status.trends.get(figure.key), paint))
         if figure.key == "latency" and status.phases:
@@ -157,8 +157,8 @@ def _lines(status: Status, paint: Paint) -> Iterator[str]:
         yield ""
     for failure in status.failures:
         what = " ".join(filter(None, (failure.kind, failure.stage, failure.reason)))
-        words = ": ".join(filter(None, (failure.blame, failure.message, failure.target)))
-        yield f"  {_ago(status.time, failure.at):<{_NAME}}{paint('bad', what)}  {words}"
+        why = ": ".join(filter(None, (failure.blame, failure.message, failure.target)))
+        yield f"  {_ago(status.time, failure.at):<{_NAME}}{paint('bad', what)}  {why}"
     if status.requests is not None:
         yield from _requests(status.requests)
 
@@ -182,8 +182,8 @@ def _ranks(title: str, ranks: Iterable[tuple[int, str]]) -> Iterator[str]:
     if shown:
         yield ""
         yield f"  {title}"
-    for weight, words in shown:
-        yield f"  {weight:>{_NAME - 2},}  {words}"
+    for weight, name in shown:
+        yield f"  {weight:>{_NAME - 2},}  {name}"
 
 
 def _row(title: str, text: str) -> str:
@@ -201,14 +201,14 @@ def _vpn(status: Status, paint: Paint) -> str:
     return f"{state}  {vpn.message}{handshake}"
 
 
-def _leaves(leaves: Exit | None, paint: Paint) -> str:
-    if leaves is None:
+def _exit(exit_: Exit | None, paint: Paint) -> str:
+    if exit_ is None:
         return paint("unknown", "not known")
-    place = ", ".join(filter(None, (leaves.city, leaves.country)))
+    place = ", ".join(filter(None, (exit_.city, exit_.country)))
     checks = (
-        paint("good" if ok else "bad", f"{'✓' if ok else '✗'} {name}") for name, ok in leaves.checks.items()
+        paint("good" if ok else "bad", f"{'✓' if ok else '✗'} {name}") for name, ok in exit_.checks.items()
     )
-    return "  ".join(filter(None, (place, leaves.ip, leaves.server, *checks)))
+    return "  ".join(filter(None, (place, exit_.ip, exit_.server, *checks)))
 
 
 def _figure(figure: Figure, points: Points | None, paint: Paint) -> str:

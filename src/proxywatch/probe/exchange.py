@@ -11,9 +11,9 @@ class Exchange:
 
     Attributes:
         id: For finding it again.
-        request: What was asked for.
+        request: What was requested.
         at: Unix time of the start.
-        handshake: Whether a proxy stands between that has to be asked for a connection.
+        handshake: Whether there is a handshake with a proxy before the request.
         connected: TCP connection to the proxy (to the server, when there is no proxy).
         hello: The first TLS record to the server left.
         secured: TLS is established.
@@ -21,7 +21,7 @@ class Exchange:
         answered: The first byte of the answer.
         total: The end.
         code: libcurl's CURLE code, 0 for success.
-        message: libcurl's.
+        message: libcurl's own message.
         proxy_code: libcurl's CURLPX code, 0 for none.
         connect_status: An HTTP proxy's own status, 0 for none.
         os_error: errno of the failed connect, 0 for none.

@@ -96,7 +96,7 @@ async def test_a_failed_test_leaves_no_number_behind() -> None:
     await _update(collector, clock)
     prober.act = lambda asked: failure(asked, "transfer", "short_body")
     assert (
-        await _skipped(collector, clock) == "transfer: the body ended before what was announced or asked for"
+        await _skipped(collector, clock) == "transfer: the body ended before what was announced or requested"
     )
     seen = samples(collector)
     assert "proxy_download_speed_mbps" not in seen

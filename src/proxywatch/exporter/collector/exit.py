@@ -90,7 +90,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     expect: Expect = Expect()
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be asked."""
+        """Refuse an empty list, and haste."""
         if not self.urls:
             raise ValueError("urls: expected at least one")
         refuse_haste(self.interval, self.urls)
@@ -136,7 +136,7 @@ class ExitCollector:
         schedule: Schedule,
         clock: Clock,
     ) -> None:
-        """Be handed all that it needs.
+        """Prepare; nothing is sent before the first round.
 
         Args:
             settings: Its section.
@@ -202,15 +202,15 @@ class ExitCollector:
         return Request("exit", url, self._settings.timeout, _LIMIT, keep=True, family=family)
 
     async def _check(self, seen: Identity) -> tuple[Check, ...]:
-        asked, tunnel = self._settings.direct, self._tunnel()
+        tried, tunnel = self._settings.direct, self._tunnel()
         direct, direct6 = await asyncio.gather(self._directly(4), self._directly(6))
         six = ":" in seen.address
-        leak = partial(exit_check.leak, seen, asked=asked, barred=self._settings.leaks, tunnel=tunnel)
+        leak = partial(exit_check.leak, seen, tried=tried, barred=self._settings.leaks, tunnel=tunnel)
         expect = self._settings.expect
         verdicts: dict[str, Verdict] = {
             "vpn": exit_check.vpn(seen, expected=expect.mullvad),
             "country": exit_check.country(seen, expect.country),
-            "not_direct": exit_check.not_direct(seen, direct6 if six else direct, asked=asked),
+            "not_direct": exit_check.not_direct(seen, direct6 if six else direct, tried=tried),
             "no_leak": leak(direct, same_family=not six),
             "no_leak_ipv6": leak(direct6, same_family=six),
             "dns": exit_check.dns(self._prober.proxy.scheme),

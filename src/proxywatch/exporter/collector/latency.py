@@ -146,7 +146,7 @@ class LatencyCollector:
     def __init__(
         self, settings: Settings, prober: Prober, *, schedule: Schedule, clock: Clock, quiet: asyncio.Lock
     ) -> None:
-        """Be handed all that it needs.
+        """Prepare; nothing is sent before the first probe is due.
 
         Args:
             settings: Its section.

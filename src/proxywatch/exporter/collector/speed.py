@@ -180,12 +180,12 @@ class SpeedCollector:
         clock: Clock,
         quiet: asyncio.Lock,
     ) -> None:
-        """Be handed all that it needs.
+        """Prepare; nothing is sent before the first probe is due.
 
         Args:
             settings: Its section.
             prober: Makes the transfers.
-            received: Bytes that the tunnel's device has received; None where that cannot be told.
+            received: Bytes that the tunnel's device has received; None where that cannot be read.
             schedule: When tests are due.
             clock: For the stamps and the look at the traffic.
             quiet: Held during a test, so that no latency probe runs meanwhile.
@@ -330,15 +330,17 @@ class SpeedCollector:
         yield LAST_SUCCESS.value(self._succeeded_at.shown(self._clock) if self._succeeded_at else None)
 
     async def examine(self) -> Sequence[Finding]:
-        """Do the URLs serve and take what is asked of them?"""
+        """Do the URLs serve and take as many bytes as the settings say?"""
         try:
             test = await self._test()
             upload = await self._test_upload() if self._settings.upload.enabled else None
         except ProxywatchError as error:
             return [Finding.fault(str(error), _PASSWORD_FIX)]
         if (test.stage, test.reason) == ("transfer", "short_body"):
-            asked = int(self._settings.least)
-            text = f"{test.target} served {test.bytes} of {asked} bytes: many endpoints cap what they serve"
+            requested = int(self._settings.least)
+            text = (
+                f"{test.target} served {test.bytes} of {requested} bytes: many endpoints cap what they serve"
+            )
             return [Finding.fault(text, "Name another one in `speed.url`, or ask for less in `speed.bytes`.")]
         if not test.ok:
             return [

@@ -57,10 +57,10 @@ function bytes(value) {
 const sized = (value) => bytes(value).join(" ");
 const counted = (value) => value.toLocaleString("en");
 
-// Begun with a capital, unless the first word is a name such as wg0; a phase before a colon is in words.
+// Begun with a capital, unless the first word is a name such as wg0; a phase before a colon loses its underscores.
 const sentence = (text) => {
-  const words = text.replace(/^[a-z]+(_[a-z]+)+(?=: )/, (phase) => phase.replaceAll("_", " "));
-  return /^[a-z]+(?= |$)/.test(words) ? words[0].toUpperCase() + words.slice(1) : words;
+  const plain = text.replace(/^[a-z]+(_[a-z]+)+(?=: )/, (phase) => phase.replaceAll("_", " "));
+  return /^[a-z]+(?= |$)/.test(plain) ? plain[0].toUpperCase() + plain.slice(1) : plain;
 };
 
 const clock = (at) => new Date(at * 1000).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
@@ -130,8 +130,8 @@ function moment(at, now) {
   return made;
 }
 
-function lines(words) {
-  return words.filter(Boolean).map((word) => soft(element("i"), sentence(word)));
+function lines(texts) {
+  return texts.filter(Boolean).map((text) => soft(element("i"), sentence(text)));
 }
 
 function none(text) {
@@ -185,9 +185,9 @@ function point(card, share) {
   const value = points.values[index];
   const seconds = (points.values.length - 1 - index) * points.step_seconds;
   const kind = TREND[figure.key] ? "traffic" : figure.key;
-  let words = "not measured";
-  if (value !== null) words = kind === "traffic" ? `${sized(value)}/s` : shown({ ...figure, value }).join(" ");
-  say(card.querySelector(".note"), `${words}, ${ago(seconds)} (${clock(current.time - seconds)})`);
+  let text = "not measured";
+  if (value !== null) text = kind === "traffic" ? `${sized(value)}/s` : shown({ ...figure, value }).join(" ");
+  say(card.querySelector(".note"), `${text}, ${ago(seconds)} (${clock(current.time - seconds)})`);
   canvas.querySelector(".mark")?.remove();
   const x = share * 180;
   canvas.append(svg("line", { class: "mark", x1: x, x2: x, y1: 0, y2: 40 }));
@@ -218,15 +218,15 @@ function showExit(exit, status) {
   box.querySelector("b").textContent = exit
     ? flag + ([exit.city, country].filter(Boolean).join(", ") || exit.ip)
     : "Not known";
-  const asked = status.collectors.find((collector) => collector.name === "exit");
-  const words = exit ? [[exit.ip, exit.server].filter(Boolean).join(" · ")] : [asked?.message || "not measured"];
+  const collector = status.collectors.find(({ name }) => name === "exit");
+  const texts = exit ? [[exit.ip, exit.server].filter(Boolean).join(" · ")] : [collector?.message || "not measured"];
   const marks = element("i", "marks");
   for (const [name, ok] of checks) {
     marks.append(element("i", ok ? "yes" : "no", (ok ? CHECKS[name] : FAILED[name]) ?? name));
   }
   const when = element("i");
-  if (exit && asked?.last_success) when.append("seen ", moment(asked.last_success, status.time));
-  box.querySelector("span").replaceChildren(...lines(words), marks, when);
+  if (exit && collector?.last_success) when.append("seen ", moment(collector.last_success, status.time));
+  box.querySelector("span").replaceChildren(...lines(texts), marks, when);
 }
 
 function showFigures(status) {
@@ -254,9 +254,9 @@ function note(figure, points) {
   if (known.length < 2) return "";
   if (figure.key !== "transferred" && figure.value !== null) known.push(figure.value);
   if (figure.key === "transferred") return `${sized(known.at(-1))}/s now`;
-  const words = (value) => shown({ ...figure, value }).join(" ").trim();
+  const format = (value) => shown({ ...figure, value }).join(" ").trim();
   const span = duration((points.values.length - 1) * points.step_seconds);
-  const [low, high] = [words(Math.min(...known)), words(Math.max(...known))];
+  const [low, high] = [format(Math.min(...known)), format(Math.max(...known))];
   if (low === high) return `${low} for ${span}`;
   const unit = high.includes(" ") ? high.slice(high.indexOf(" ")) : "";
   return `${unit && low.endsWith(unit) ? low.slice(0, -unit.length) : low} to ${high} in ${span}`;
@@ -337,8 +337,8 @@ function showRequests(status) {
   const { requests } = status;
   byId("requests").hidden = requests === null;
   if (requests === null) return;
-  const named = (destinations, words) => destinations.map(({ target, weight, error }) =>
-    [target, weight, error ? `or up to ${words(error)} more` : ""]);
+  const named = (destinations, format) => destinations.map(({ target, weight, error }) =>
+    [target, weight, error ? `or up to ${format(error)} more` : ""]);
   rank(byId("causes"), requests.causes.map(({ reason, blame, count }) => [reason.replaceAll("_", " "), count, blame]), counted);
   rank(byId("most-bytes"), named(requests.most_bytes, sized), sized);
   rank(byId("most-failures"), named(requests.most_failures, counted), counted);
@@ -349,12 +349,12 @@ function showRequests(status) {
 }
 
 // Names with their weights, the heaviest first, each with its share of the heaviest as a bar.
-function rank(list, ranks, words) {
+function rank(list, ranks, format) {
   const items = ranks.slice(0, RANKS).map(([name, weight, note]) => {
     const item = element("li");
     const share = element("i", "share");
     share.style.width = `${(100 * weight) / ranks[0][1]}%`;
-    item.append(soft(element("b"), name), element("span", "", words(weight)), share, element("span", "aside", note));
+    item.append(soft(element("b"), name), element("span", "", format(weight)), share, element("span", "aside", note));
     return item;
   });
   list.replaceChildren(...(items.length ? items : none("None yet.")));

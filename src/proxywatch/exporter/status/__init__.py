@@ -85,7 +85,7 @@ class Board:
         vpn = parts.vpn(
             found, _of(seen.values(), wireguard.Status), missing("wireguard", outcomes, collectors)
         )
-        leaves = parts.leaves(found)
+        exit_ = parts.exit_of(found)
         last_round = _of(seen.values(), latency.Status)
         log = _of(seen.values(), sessions.Status)
         report = log.report if log else None
@@ -94,9 +94,9 @@ class Board:
             version=__version__,
             time=self._clock.now(),
             started=self._started.shown(self._clock),
-            verdict=conclude(vpn, leaves, figures, outcomes, last_round),
+            verdict=conclude(vpn, exit_, figures, outcomes, last_round),
             vpn=vpn,
-            exit=leaves,
+            exit=exit_,
             figures=figures,
             phases=parts.phases(last_round),
             collectors=[self._state(name, outcomes.get(name), what) for name, what in seen.items()],

@@ -10,7 +10,7 @@ Grade = Literal["good", "fair", "poor", "bad", "unknown"]
 
 
 class Verdict(Struct, frozen=True):
-    """The whole in a line.
+    """The verdict in a line.
 
     Attributes:
         level: How it is.
@@ -117,9 +117,9 @@ class Failure(Struct, frozen=True):
     Attributes:
         at: Unix time.
         kind: Of what: `latency`, `speed`, `exit`, or `request` for a client's own.
-        target: What was asked for; empty when unknown.
+        target: What was requested; empty when unknown.
         stage: Where it broke.
-        reason: Why, in one of a few known words.
+        reason: Why, from a closed list.
         message: Why, in a sentence.
         blame: Whose fault: `client`, `policy`, `proxy`, `tunnel` or `destination`; empty when unknown.
     """
@@ -168,7 +168,7 @@ class Requests(Struct, frozen=True):
         successful, failed: How many; None where the log's settings hide some.
         causes: Why they failed, the most frequent first.
         most_bytes, most_failures: The heaviest destinations, 20 at most.
-        cannot_tell: What the log's settings hide, in words.
+        cannot_tell: What the log's settings hide.
         unparsed: Lines in the log that are none of Dante's.
         unparsed_example: The last of them; empty without any.
     """
@@ -198,7 +198,7 @@ class Status(Struct, frozen=True):
         version: Of proxywatch.
         time: Unix time of this answer.
         started: Unix time at which the exporter started.
-        verdict: The whole in a line.
+        verdict: The verdict in a line.
         vpn: The tunnel.
         exit: Where the traffic comes out; None when that is not known.
         figures: The numbers, in the order of the page.

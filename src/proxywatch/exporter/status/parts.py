@@ -30,7 +30,7 @@ def vpn(found: Samples, tunnel: wireguard.Status | None, missing: str) -> Vpn:
     return Vpn(state, value(found, "vpn_connection_status") == 1, message, max(handshakes, default=None))
 
 
-def leaves(found: Samples) -> Exit | None:
+def exit_of(found: Samples) -> Exit | None:
     """The exit as its series have it."""
     infos = found.get("proxy_exit_info")
     if not infos:

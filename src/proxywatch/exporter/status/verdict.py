@@ -1,4 +1,4 @@
-"""The whole in a line: the worst that is known, in the order in which a person would ask."""
+"""The verdict in a line: the worst that is known, in the order in which a person would look."""
 
 from collections.abc import Iterable, Mapping
 
@@ -30,7 +30,7 @@ _ELSEWHERE = "Compare with a download without the proxy; another server of the V
 
 def conclude(
     vpn: Vpn,
-    leaves: Exit | None,
+    exit_: Exit | None,
     figures: Iterable[Figure],
     outcomes: Mapping[str, Outcome],
     last_round: latency.Status | None,
@@ -39,10 +39,10 @@ def conclude(
     by_key = {figure.key: figure for figure in figures}
     return (
         _tunnel(vpn, outcomes.get("latency"))
-        or _leaves(leaves)
+        or _exit(exit_)
         or _proxy(outcomes.get("latency"), last_round)
         or _numbers(by_key)
-        or _well(vpn, leaves, by_key)
+        or _well(vpn, exit_, by_key)
     )
 
 
@@ -54,12 +54,12 @@ def _tunnel(vpn: Vpn, probes: Outcome | None) -> Verdict | None:
     return Verdict("bad", "The VPN is down", vpn.message + then, _VPN)
 
 
-def _leaves(leaves: Exit | None) -> Verdict | None:
-    if leaves is None:
+def _exit(exit_: Exit | None) -> Verdict | None:
+    if exit_ is None:
         return None
-    where = f"it comes out at {leaves.ip}"
-    failed = {name for name, passed in leaves.checks.items() if not passed}
-    for name, words, detail, advice in (
+    where = f"it comes out at {exit_.ip}"
+    failed = {name for name, passed in exit_.checks.items() if not passed}
+    for name, message, detail, advice in (
         ("not_direct", "Traffic leaks past the VPN", f"{where}, this machine's own address", _DIAL),
         ("vpn", "Traffic does not leave through the VPN", where, _DIAL),
         ("no_leak", "Traffic leaks past the VPN", "what goes out beside the proxy leaves outside it", _KILL),
@@ -67,19 +67,19 @@ def _leaves(leaves: Exit | None) -> Verdict | None:
         ("dns", "The proxy resolves no names", "requests for addresses work, those for names do not", _DNS),
     ):
         if name in failed:
-            return Verdict("bad", words, detail, advice)
+            return Verdict("bad", message, detail, advice)
     if "country" in failed:
         return Verdict(
             "warning",
             "The exit is in the wrong country",
-            f"it is in {_country(leaves) or 'an unknown one'}",
+            f"it is in {_country(exit_) or 'an unknown one'}",
             _MOVE,
         )
     return None
 
 
-def _country(leaves: Exit) -> str:
-    return leaves.country.upper() if len(leaves.country) == _CODE else leaves.country
+def _country(exit_: Exit) -> str:
+    return exit_.country.upper() if len(exit_.country) == _CODE else exit_.country
 
 
 def _proxy(outcome: Outcome | None, last_round: latency.Status | None) -> Verdict | None:
@@ -96,7 +96,7 @@ def _numbers(figures: Mapping[str, Figure]) -> Verdict | None:
         return Verdict(
             "bad", "Many requests fail", f"{rate.value:.1f} % succeeded in the last minutes", _BLAME
         )
-    for key, words, advice in (
+    for key, message, advice in (
         ("success_rate", "Some requests fail", _BLAME),
         ("latency", "The proxy is slow", _PHASE),
         ("speed", "Downloads are slow", _ELSEWHERE),
@@ -104,15 +104,15 @@ def _numbers(figures: Mapping[str, Figure]) -> Verdict | None:
         figure = figures[key]
         if figure.grade not in _TOLERABLE:
             detail = f"{figure.title.lower()} {figure.value:.4g} {figure.unit}"
-            return Verdict("warning", words, detail, advice)
+            return Verdict("warning", message, detail, advice)
     return None
 
 
-def _well(vpn: Vpn, leaves: Exit | None, figures: Mapping[str, Figure]) -> Verdict:
+def _well(vpn: Vpn, exit_: Exit | None, figures: Mapping[str, Figure]) -> Verdict:
     latency = figures["latency"].value
     if latency is None:
         return Verdict("unknown", "Not measured yet", figures["latency"].reason)
-    place = ", ".join(filter(None, (leaves.city, _country(leaves)))) if leaves else ""
+    place = ", ".join(filter(None, (exit_.city, _country(exit_)))) if exit_ else ""
     way = f" by way of {place}" if place else ""
     without = "" if vpn.up is not None else f"; the tunnel is not watched: {vpn.message}"
     return Verdict("good", "All is well", f"a request takes {latency:.0f} ms{way}{without}")
