@@ -82,7 +82,9 @@ def healthcheck(path: str | None, check_path: str) -> None:
     from proxywatch.health import settings as health  # noqa: PLC0415
 
     try:
-        config = load(_text(path), os.environ, Schema({"health": health.Settings}), _name(path), others=True)
+        config = load(
+            _content(path), os.environ, Schema({"health": health.Settings}), _name(path), others=True
+        )
     except ConfigError as error:
         _refuse(error)
     address = config[health.Settings].listen[0]
@@ -181,19 +183,19 @@ def reader(path: str | None) -> Callable[[], Config]:
         from proxywatch.exporter import daemon  # noqa: PLC0415
         from proxywatch.exporter.settings import SCHEMA  # noqa: PLC0415
 
-        config = load(_text(path), os.environ, SCHEMA, _name(path))
+        config = load(_content(path), os.environ, SCHEMA, _name(path))
         daemon.check(config)
         return config
 
     return read
 
 
-def _text(path: str | None) -> str:
+def _content(path: str | None) -> bytes:
     if path is None:
-        return ""
+        return b""
     try:
-        return file.read(path, _LARGEST_FILE).decode()
-    except (SourceError, UnicodeDecodeError) as error:
+        return file.read(path, _LARGEST_FILE)
+    except SourceError as error:
         raise ConfigError(Fault(path, str(error).removeprefix(f"{path}: "))) from error
 
 
