@@ -18,7 +18,7 @@ import msgspec
 from proxywatch.clock import Clock, Moment
 from proxywatch.errors import NoData, ParseError, ProxywatchError, SourceError
 from proxywatch.metrics import family
-from proxywatch.metrics.family import Family, Metric
+from proxywatch.metrics.family import Family, Labels, Metric
 from proxywatch.metrics.registry import Collector, Registry, Watching
 from proxywatch.quantity import Duration
 
@@ -33,7 +33,8 @@ SUCCESS = family.gauge(
 FAILURES = family.counter(
     "proxywatch_collector_failures_total",
     "Updates that did not obtain their facts: no_data, nothing was there to measure; source, unreadable; "
-    "parse, not the known format; timeout; error, a fault of ours. Absent until the first of its kind.",
+    "parse, not the known format; timeout; error, a fault of ours. source is there from the start "
+    "at 0, the others once they happen.",
     ["collector", "reason"],
 )
 REASONS = ("no_data", "source", "parse", "timeout", "error")
@@ -189,7 +190,9 @@ class Scrape:
         outcomes = self.outcomes
         yield DURATION.values({name: outcome.duration for name, outcome in outcomes.items()})
         yield SUCCESS.values({name: float(outcome.success) for name, outcome in outcomes.items()})
-        yield FAILURES.values({pair: count for pair, count in self._failures.items() if pair[0] in outcomes})
+        counts: dict[Labels, float] = {(name, "source"): 0 for name in outcomes}
+        counts |= {pair: count for pair, count in self._failures.items() if pair[0] in outcomes}
+        yield FAILURES.values(counts)
 
 
 def _reason(error: Exception | None) -> str:
