@@ -1,7 +1,6 @@
 """Quantities as people write them in a settings file: `30s`, `1MB`, `:9090`, `https://example.org/`."""
 
 import re
-from ipaddress import ip_address
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -166,6 +165,8 @@ class Url(str):
     @property
     def public(self) -> bool:
         """Whether it is on the public network, as far as its host's name or address says."""
+        from ipaddress import ip_address  # noqa: PLC0415 - the health check does without
+
         host = urlsplit(self).hostname or ""
         try:
             return ip_address(host).is_global

@@ -1,6 +1,5 @@
 """Collects what is wrong with settings: every fault, but a bounded number of bounded texts."""
 
-import difflib
 from collections.abc import Collection
 
 from proxywatch.config.place import Place, shorten
@@ -47,6 +46,8 @@ class Faults:
 
 
 def _suggestion(word: str, known: Collection[str]) -> str:
+    import difflib  # noqa: PLC0415 - most settings have no fault
+
     close = difflib.get_close_matches(shorten(word), known, n=1)
     if close:
         return f"; did you mean {close[0]}?"
