@@ -3,6 +3,9 @@
 import json
 import logging
 import sys
+from typing import Literal
+
+import pytest
 
 from proxywatch.logs import Formatter
 
@@ -39,3 +42,11 @@ def test_a_traceback_is_one_line_too() -> None:
         line = Formatter("logfmt").format(record("broken", exc_info=sys.exc_info()))
     assert "\n" not in line
     assert "ValueError: invalid literal" in line
+
+
+@pytest.mark.parametrize("shape", ["logfmt", "json"])
+def test_what_a_terminal_would_obey_is_escaped(shape: Literal["logfmt", "json"]) -> None:
+    """Whoever looks at the log by a pager or `journalctl` sees text."""
+    text = "a\x1b[2J\x07\x9b31m\u202eb\udcff"
+    line = Formatter(shape).format(record(text, target=text))
+    assert line.isprintable()

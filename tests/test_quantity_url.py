@@ -26,3 +26,23 @@ def test_a_refusal_does_not_quote_a_user(text: str) -> None:
 def test_an_at_sign_behind_the_host_is_fine() -> None:
     """It is no user's there."""
     assert Url.parse("https://example.org/a@b") == "https://example.org/a@b"
+
+
+@pytest.mark.parametrize(
+    ("text", "public"),
+    [
+        ("http://example.org/", True),
+        ("https://192.0.2.1/", False),
+        ("https://8.8.8.8:443/x", True),
+        ("http://[2606:4700::1111]/", True),
+        ("http://[::1]/", False),
+        ("http://10.1.2.3/", False),
+        ("http://localhost/", False),
+        ("http://web.test/", False),
+        ("http://web.cluster.local./", False),
+        ("http://web/", False),
+    ],
+)
+def test_what_is_public(text: str, public: bool) -> None:  # noqa: FBT001
+    """Servers of others, which are not to be asked too often."""
+    assert Url.parse(text).public == public

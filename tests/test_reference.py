@@ -37,6 +37,18 @@ def test_every_setting_has_its_sentence(section: str) -> None:
     assert {field.name for field in msgspec.structs.fields(settings)} == set(reference.sentences(settings))
 
 
+def test_the_sample_file_is_the_defaults() -> None:
+    """As it is printed, and with every key uncommented."""
+    sample = reference.sample(SCHEMA)
+    uncommented = re.sub(r"^( +)#(\w+: )", r"\1\2", sample, flags=re.MULTILINE)
+    assert uncommented.count("\n") == sample.count("\n")
+    assert load(sample, {}, SCHEMA) == load(uncommented, {}, SCHEMA) == load("", {}, SCHEMA)
+    for section, struct in SCHEMA.sections.items():
+        keys = uncommented.partition(f"\n{section}:\n")[2].partition("\n\n")[0]
+        for field in msgspec.structs.fields(struct):
+            assert f"  {field.encode_name}:" in keys
+
+
 def test_part_a_of_the_contract_is_kept() -> None:
     """Dashboards and scripts in the field hold on to these names."""
     assert len(PART_A) == 11

@@ -11,9 +11,9 @@ import sys
 
 import uvloop
 
-from proxywatch.probe.exchange import Request
 from proxywatch.probe.outcome import Transfer
 from proxywatch.probe.proxy import Proxy
+from proxywatch.probe.request import Request
 from support.probing import prober
 from testbed.pod import WEB, Pod
 

@@ -26,8 +26,8 @@ from pathlib import Path
 
 import uvloop
 
-from proxywatch.probe.exchange import Request
 from proxywatch.probe.proxy import Proxy
+from proxywatch.probe.request import Request
 from support.probing import prober
 from testbed.danted import danted, free_port
 

@@ -1,5 +1,6 @@
 """The command line."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Coroutine, Iterator
@@ -11,6 +12,7 @@ import click
 from proxywatch import __version__
 from proxywatch.config import Config, Schema, load
 from proxywatch.errors import ConfigError, Fault, SourceError
+from proxywatch.printable import printable, printable_lines
 from proxywatch.source import file
 
 _FAULTS = 2
@@ -50,7 +52,7 @@ class _Commands(click.Group):
 )
 @click.version_option(__version__)
 def main() -> None:
-    """Tell Prometheus, Kubernetes and people what a client of this proxy really gets."""
+    """Show Prometheus, Kubernetes and people what a client of this proxy gets."""
 
 
 @main.command()
@@ -74,37 +76,46 @@ def run(path: str | None) -> None:
 
 @main.command()
 @_config_option
-def check(path: str | None) -> None:
-    """Validate the settings, look at the machine, and say what is missing and how to mend it."""
-    from proxywatch.exporter import doctor  # noqa: PLC0415
-
+@click.option(
+    "--offline", is_flag=True, help="Validate the settings alone; no probe, no look at the machine."
+)
+def check(path: str | None, *, offline: bool) -> None:
+    """Validate the settings, look at the machine, and print what is missing and how to fix it."""
     try:
         config = reader(path)()
     except ConfigError as error:
         _refuse(error)
+    if offline:
+        _show(f"the settings {f'in {path} ' if path else ''}are valid")
+        return
+    from proxywatch.exporter import doctor  # noqa: PLC0415
+
+    logging.getLogger().addHandler(logging.NullHandler())  # what is logged meanwhile is in the findings
     diagnosis = _run(doctor.diagnose(config))
-    click.echo(diagnosis.text())
+    _show(diagnosis.text())
     sys.exit(0 if diagnosis.healthy else 1)
 
 
 @main.command()
 @_config_option
-@click.argument("face", metavar="[PATH]", default="/livez")
-def healthcheck(path: str | None, face: str) -> None:
-    """Ask the running exporter's health face; exit 0 when it answers 200 (for images without a shell)."""
+@click.argument("check_path", metavar="[PATH]", default="/livez")
+def healthcheck(path: str | None, check_path: str) -> None:
+    """Ask the running exporter's health port; exit 0 when it answers 200 (for images without a shell)."""
     from proxywatch.health import client  # noqa: PLC0415
     from proxywatch.health import settings as health  # noqa: PLC0415
 
     try:
-        config = load(_text(path), os.environ, Schema({"health": health.Settings}), _name(path), others=True)
+        config = load(
+            _content(path), os.environ, Schema({"health": health.Settings}), _name(path), others=True
+        )
     except ConfigError as error:
         _refuse(error)
     address = config[health.Settings].listen[0]
     try:
-        healthy, text = client.ask(address, face)
+        healthy, text = client.ask(address, check_path)
     except OSError as error:
         healthy, text = False, f"no answer on {address}: {str(error) or 'too slow'}"
-    click.echo(text or ("ok" if healthy else "failing"))
+    _show(text or ("ok" if healthy else "failing"))
     sys.exit(0 if healthy else 1)
 
 
@@ -117,38 +128,47 @@ def status(url: str | None, path: str | None) -> None:
     from proxywatch.exporter import terminal  # noqa: PLC0415
 
     try:
-        told = terminal.fetch(url or terminal.local(reader(path)()[exposition.Settings].listen[0]))
+        status = terminal.fetch(url or terminal.local(reader(path)()[exposition.Settings].listen[0]))
     except ConfigError as error:
         _refuse(error)
     except SourceError as error:
-        raise click.ClickException(str(error)) from error
-    click.echo(terminal.render(told))
+        raise click.ClickException(printable(str(error))) from error
+    click.echo(terminal.render(status))
 
 
 @main.command("log")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="For a program.")
 def read_logs(files: tuple[str, ...], *, as_json: bool) -> None:
-    """Say what whole logs of Dante's hold, the oldest FILE first; packed or not, - for standard input."""
+    """Report what whole logs of Dante hold, oldest FILE first, compressed or not; - is standard input."""
     from proxywatch.exporter import log_report  # noqa: PLC0415
 
     try:
-        told = log_report.read(files)
+        report = log_report.read(files)
     except SourceError as error:
-        raise click.ClickException(str(error)) from error
-    click.echo(log_report.text(told) if not as_json else log_report.encoded(told), nl=as_json)
-    if not told.until:
+        raise click.ClickException(printable(str(error))) from error
+    if as_json:
+        click.echo(log_report.encoded(report))
+    else:
+        _show(log_report.text(report).removesuffix("\n"))
+    if not report.until:
         raise click.ClickException("no line of these is Dante's")
 
 
 @main.command()
 @click.argument("what", type=click.Choice(["metrics", "config"]), default="metrics")
-def describe(what: str) -> None:
+@click.option(
+    "--yaml", "as_yaml", is_flag=True, help="With config: a settings file with every key, commented out."
+)
+def describe(what: str, *, as_yaml: bool) -> None:
     """Print the reference of metrics or settings, generated from the code."""
     from proxywatch import reference  # noqa: PLC0415
     from proxywatch.exporter.settings import SCHEMA  # noqa: PLC0415
 
-    click.echo(reference.settings(SCHEMA) if what == "config" else _run(_metrics()), nl=False)
+    if what == "metrics":
+        click.echo(_run(_metrics()), nl=False)
+    else:
+        click.echo(reference.sample(SCHEMA) if as_yaml else reference.settings(SCHEMA), nl=False)
 
 
 async def _metrics() -> str:
@@ -186,19 +206,19 @@ def reader(path: str | None) -> Callable[[], Config]:
         from proxywatch.exporter import daemon  # noqa: PLC0415
         from proxywatch.exporter.settings import SCHEMA  # noqa: PLC0415
 
-        config = load(_text(path), os.environ, SCHEMA, _name(path))
+        config = load(_content(path), os.environ, SCHEMA, _name(path))
         daemon.check(config)
         return config
 
     return read
 
 
-def _text(path: str | None) -> str:
+def _content(path: str | None) -> bytes:
     if path is None:
-        return ""
+        return b""
     try:
-        return file.read(path, _LARGEST_FILE).decode()
-    except (SourceError, UnicodeDecodeError) as error:
+        return file.read(path, _LARGEST_FILE)
+    except SourceError as error:
         raise ConfigError(Fault(path, str(error).removeprefix(f"{path}: "))) from error
 
 
@@ -214,9 +234,14 @@ def _leaves(group: BaseExceptionGroup[ConfigError]) -> Iterator[ConfigError]:
             yield error
 
 
+def _show(text: str) -> None:
+    """Print what may hold text of others."""
+    click.echo(printable_lines(text))
+
+
 def _refuse(error: ConfigError) -> NoReturn:
     for fault in error.faults:
-        click.echo(f"proxywatch: {fault}", err=True)
+        click.echo(f"proxywatch: {printable(str(fault))}", err=True)
     sys.exit(_FAULTS)
 
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Protocol, Self
 
 
 class Clock(Protocol):
@@ -16,6 +17,36 @@ class Clock(Protocol):
 
     async def sleep_until(self, deadline: float) -> None:
         """Wait until `monotonic()` has reached the deadline."""
+
+
+_DRIFT = 1.0  # seconds between the clocks that are no step of one of them
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A moment on both clocks: the wall clock's to show, the monotonic one's to measure an age.
+
+    Attributes:
+        unix: Unix time, as the wall clock had it then.
+        monotonic: The same moment on the clock that never steps.
+    """
+
+    unix: float
+    monotonic: float
+
+    @classmethod
+    def of(cls, clock: Clock) -> Self:
+        """Now."""
+        return cls(clock.now(), clock.monotonic())
+
+    def age(self, clock: Clock) -> float:
+        """Seconds since then, whatever the wall clock did meanwhile."""
+        return max(0.0, clock.monotonic() - self.monotonic)
+
+    def shown(self, clock: Clock) -> float:
+        """Unix time of it by the wall clock of today: another one than `unix` after the clock was set."""
+        now = clock.now() - self.age(clock)
+        return self.unix if abs(now - self.unix) < _DRIFT else now
 
 
 class SystemClock:

@@ -9,12 +9,13 @@ class Finding:
     """One thing that was looked at.
 
     Attributes:
-        level: `ok`; `hint`, it works but could tell more; `fault`, something is missing.
+        level: `ok`; `unknown`, it cannot be judged; `hint`, it works but could show more; `fault`, something
+            is missing.
         text: What was found, in a sentence.
         mend: What to do about it; empty when all is well.
     """
 
-    level: Literal["ok", "hint", "fault"]
+    level: Literal["ok", "unknown", "hint", "fault"]
     text: str
     mend: str = ""
 
@@ -22,6 +23,11 @@ class Finding:
     def ok(cls, text: str) -> Self:
         """All is well."""
         return cls("ok", text)
+
+    @classmethod
+    def unknown(cls, text: str) -> Self:
+        """It cannot be judged; the text says why."""
+        return cls("unknown", text)
 
     @classmethod
     def hint(cls, text: str, mend: str) -> Self:

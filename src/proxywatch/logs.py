@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-_BARE = re.compile(r"[^\s\"=\\\x00-\x1f]+")
+_BARE = re.compile(r"[^\s\"=\\]+")
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -26,7 +26,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Formatter(logging.Formatter):
-    """Time, level, message, and the fields that were handed over by `extra=`."""
+    """Time, level, message, and the fields that were passed as `extra=`."""
 
     def __init__(self, shape: Literal["logfmt", "json"]) -> None:
         super().__init__()
@@ -65,4 +65,4 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
 
 def _quote(value: object) -> str:
     text = str(value)
-    return text if _BARE.fullmatch(text) else json.dumps(text)
+    return text if text.isprintable() and _BARE.fullmatch(text) else json.dumps(text)

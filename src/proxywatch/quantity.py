@@ -19,6 +19,9 @@ _LARGEST = 1 << 62
 _LONGEST = 10 * 365 * 86400.0
 _PORT = re.compile(r"[0-9]{1,5}")
 _LARGEST_PORT = 65535
+_PRIVATE_DOMAINS = (
+    ".localhost", ".local", ".internal", ".lan", ".home.arpa", ".svc", ".test", ".invalid",
+)  # fmt: skip
 
 
 def show(value: object) -> str:
@@ -158,3 +161,14 @@ class Url(str):
         if not good:
             raise ParseError(f"expected {cls.expected}, got {show(value)}")
         return cls(text)
+
+    @property
+    def public(self) -> bool:
+        """Whether it is on the public network, as far as its host's name or address says."""
+        from ipaddress import ip_address  # noqa: PLC0415 - the health check does without
+
+        host = urlsplit(self).hostname or ""
+        try:
+            return ip_address(host).is_global
+        except ValueError:
+            return "." in host.rstrip(".") and not host.rstrip(".").endswith(_PRIVATE_DOMAINS)

@@ -60,6 +60,20 @@ def test_what_is_refused(text: str, expected: str) -> None:
     assert refusal(text).startswith(expected)
 
 
+def test_bytes_are_read_as_utf_8() -> None:
+    """What is not is a fault with its line, and is not quoted."""
+    root = document.load("a: ü".encode(), "x.yml")
+    assert document.texts(root) == {"a": "ü"}
+    with pytest.raises(ConfigError, match=r"^x\.yml:2: not text in UTF-8$"):
+        document.load(b"a: 1\nb: \xff\n", "x.yml")
+
+
+def test_a_document_as_texts() -> None:
+    """For formats whose readers know what their values mean."""
+    root = document.load("a: [no, 1, ~, '~', {b: }]\nc: 2021-99-99", "x.yml")
+    assert document.texts(root) == {"a": ["no", "1", None, "~", {"b": None}], "c": "2021-99-99"}
+
+
 @pytest.mark.parametrize(
     "line",
     ["@hunter2", "*hunter2", "&hunter2 x", "!hunter2", "!a!hunter2", '"hunter2\\q"', "'hunter2", "[hunter2",

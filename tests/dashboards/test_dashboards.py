@@ -150,7 +150,9 @@ def assert_described(metric: str, labels: set[str], *, counted: bool, where: str
     base = next((metric.removesuffix(part) for part in PARTS if metric.endswith(part)), metric)
     family = FAMILIES.get(metric) or FAMILIES.get(base)
     assert family is not None, f"{where}: no metric {metric}"
-    assert (family.type == "histogram") == (metric != family.exposed), f"{where}: {metric} of a {family.type}"
+    assert (family.type in ("histogram", "summary")) == (metric != family.exposed), (
+        f"{where}: {metric} of a {family.type}"
+    )
     assert counted == (family.type != "gauge"), f"{where}: {metric} is a {family.type}"
     assert labels - {"proxy_name", "le"} <= set(family.labels), f"{where}: {metric} has {family.labels}"
 

@@ -1,5 +1,6 @@
 """The commands around the daemon: the demo, the doctor, the reference."""
 
+import os
 import re
 import signal
 import subprocess
@@ -79,7 +80,7 @@ def test_the_doctor_is_content_where_all_is_well(tmp_path: Path) -> None:
         assert re.search(rf"^{collector} +ok", result.stdout, re.MULTILINE), result.stdout
 
 
-def test_the_doctor_says_what_is_missing_and_how_to_mend_it(tmp_path: Path) -> None:
+def test_the_doctor_says_what_is_missing_and_how_to_fix_it(tmp_path: Path) -> None:
     """Exit status 1; no Dante, no log, no tunnel, each with what to do."""
     result = proxywatch(
         "check",
@@ -94,7 +95,53 @@ def test_the_doctor_says_what_is_missing_and_how_to_mend_it(tmp_path: Path) -> N
     assert result.returncode == 1
     for collector in ("latency", "sessions", "sockets", "interface", "wireguard"):
         assert re.search(rf"^{collector} +FAULT .+\n +-> .+", result.stdout, re.MULTILINE), result.stdout
-    assert "to mend" in result.stdout.splitlines()[-1]
+    assert "to fix" in result.stdout.splitlines()[-1]
+    assert result.stdout.count("interface: {enabled: false}") == 2, "beside the tunnel's own switch"
+    assert result.stderr == "", "no line of the log"
+
+
+def test_a_file_is_validated_without_a_look_at_the_machine(tmp_path: Path) -> None:
+    """No probe is made, whatever the settings name; a fault is one line with its place and exit status 2."""
+    conf = tmp_path / "proxywatch.yaml"
+    with target() as site:
+        conf.write_text(f"latency: {{targets: ['http://127.0.0.1:{site.port}/get']}}\n")
+        good = proxywatch("check", "--offline", "-c", str(conf))
+        assert site.peers == []
+    assert (good.returncode, good.stdout) == (0, f"the settings in {conf} are valid\n")
+    conf.write_text("latency: {interval: fast}\nproxy: {password: [8642097531]}\n")
+    bad = proxywatch("check", "--offline", "-c", str(conf), PROXYWATCH_LATENY_TIMEOUT="1s")
+    assert bad.returncode == 2
+    lines = bad.stderr.splitlines()
+    assert [line.split(":")[1].strip() for line in lines] == [
+        "environment PROXYWATCH_LATENY_TIMEOUT", "proxywatch.yaml", "proxywatch.yaml",
+    ]  # fmt: skip
+    assert "8642097531" not in bad.stderr
+
+
+def test_a_fifo_in_place_of_the_settings_hangs_nothing(tmp_path: Path) -> None:
+    """It is refused at once."""
+    os.mkfifo(tmp_path / "fifo")
+    done = proxywatch("check", "--offline", "-c", str(tmp_path / "fifo"))
+    assert (done.returncode, done.stderr.strip()) == (2, f"proxywatch: {tmp_path}/fifo: not a regular file")
+
+
+def test_what_others_wrote_is_escaped(tmp_path: Path) -> None:
+    """Names of files and lines of logs reach the terminal as text."""
+    done = proxywatch("log", str(tmp_path / "\x1b[2J\x07"))
+    assert "\x1b" not in done.stderr + done.stdout
+    assert r"\x1b[2J\x07" in done.stderr
+    log = tmp_path / "danted.log"
+    log.write_text("not a line \x1b[31m of \u202e anybody\n")
+    done = proxywatch("log", str(log))
+    assert "\x1b" not in done.stdout
+    assert "\u202e" not in done.stdout
+
+
+def test_a_sample_file_can_be_used(tmp_path: Path) -> None:
+    """As it is."""
+    conf = tmp_path / "proxywatch.yaml"
+    conf.write_text(proxywatch("describe", "config", "--yaml").stdout)
+    assert proxywatch("check", "--offline", "-c", str(conf)).returncode == 0
 
 
 @pytest.mark.parametrize("what", ["metrics", "config"])

@@ -350,6 +350,42 @@ def test_a_reload_applies_good_settings_and_refuses_bad_ones(tmp_path: Path, way
         assert (running.value("proxy_requests_successful_total") or 0) >= counted, "sessions were kept"
 
 
+def replace(path: Path, text: str) -> None:
+    """Write a file at once, as a reload may read it at any moment."""
+    beside = path.with_suffix(".new")
+    beside.write_text(text)
+    beside.replace(path)
+
+
+def test_hostile_settings_end_nothing_and_show_no_secret(tmp_path: Path) -> None:
+    """At a reload by signal and by request the daemon goes on, says what is wrong, and quotes no password."""
+    secret = "8642097531"
+    hostile = (
+        f"proxy: {{password: [{secret}]}}", f"proxy:\n  password: '{secret}", f"proxy: {{password:{secret}}}",
+        "latency: {interval: !!timestamp abc}", "latency: {enabled: !!bool abc}", 'sockets: {port: !!int ""}',
+        f"sockets: {{port: {'9' * 6000}}}", f"speed: {{bytes: '{'9' * 400}TB'}}",
+        "latency: {interval: 2021-99-99}",
+        "[" * 3000, "\x00", "latency: [*a]", "".join(f"k{n}: 1\n" for n in range(80_000)),
+    )  # fmt: skip
+    with exporter(tmp_path, {"log": {"level": "debug"}}) as running:
+        good = running.conf.read_text()
+        for text in hostile:
+            replace(running.conf, text)
+            answer = running.get("/-/reload", method="POST")
+            assert answer.status == 400, text[:40]
+            assert "yaml:" in answer.body
+            running.process.send_signal(signal.SIGHUP)
+            fault = json.loads(running.get("/api/v1/status").body)["settings_fault"]
+            for shown in (answer.body, fault, running.log.read_text()):
+                assert secret not in shown
+            assert len(answer.body) < 20_000
+        replace(running.conf, good)
+        assert running.get("/-/reload", method="POST").status == 200
+        running.until(
+            "good settings", lambda: json.loads(running.get("/api/v1/status").body)["settings_fault"] == ""
+        )
+
+
 @pytest.mark.parametrize("command", ["run", "check"])
 def test_seven_mistakes_get_seven_messages_and_status_2(tmp_path: Path, command: str) -> None:
     """With the file, the line and the key of each."""

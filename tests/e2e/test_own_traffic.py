@@ -22,7 +22,7 @@ def test_probes_of_the_last_seconds_are_ours_after_a_kill(tmp_path: Path) -> Non
         url = f"http://127.0.0.1:{site.port}/get"
         settings = {
             "proxy": {"name": "golden-crab", "url": f"socks5h://127.0.0.1:{proxy.port}"},
-            "latency": {"interval": "200ms", "timeout": "150ms", "targets": [url]},
+            "latency": {"interval": "1s", "timeout": "150ms", "targets": [url]},
             "speed": {"enabled": False},
             "exit": {"enabled": False},
             "wireguard": {"enabled": False},

@@ -12,6 +12,7 @@ from testbed.danted import danted
 from testbed.exporter import Exporter, exporter
 from testbed.target import target
 
+SECRET = "8642097531"
 SHOWN = """(key => document.querySelector(`#figure-${key} .value b`).textContent)"""
 
 pytestmark = [
@@ -29,11 +30,11 @@ def same(page: Page, running: Exporter, key: str, metric: str) -> bool:
 
 def test_the_page(tmp_path: Path) -> None:
     """It says what /metrics says, fits a screen and a telephone, asks nobody else, complains of nothing."""
-    pictures = Path(os.environ.get("PROXYWATCH_SCREENSHOTS", tmp_path))
+    pictures = Path(os.environ.get("TEST_SCREENSHOTS", tmp_path))
     with target() as site, danted(tmp_path) as proxy:
         url = f"http://127.0.0.1:{site.port}"
         settings = {
-            "proxy": {"name": "golden-crab", "url": f"socks5h://127.0.0.1:{proxy.port}"},
+            "proxy": {"name": "golden-crab", "url": f"socks5h://127.0.0.1:{proxy.port}", "password": SECRET},
             "latency": {"interval": "2s", "timeout": "1s", "targets": [f"{url}/get"]},
             "speed": {"interval": "5s", "url": url + "/bytes/{bytes}", "bytes": "2MB"},
             "sessions": {"log": str(proxy.log), "start": "beginning"},
@@ -74,6 +75,20 @@ def test_the_page(tmp_path: Path) -> None:
             assert page.evaluate("byId('lists').getBoundingClientRect().bottom") <= 1000
             assert page.evaluate("byId('lists').getBoundingClientRect().top") <= 600
             page.screenshot(pictures / "page-light.png")
+            assert page.evaluate("byId('health').href").startswith(running.health)
+            page.evaluate("location.hash = '#history'")
+            page.wait("document.querySelectorAll('#history tbody tr').length > 3")
+            assert "127.0.0.1" in page.evaluate("byId('history').innerText")
+            assert "Mbps" in page.evaluate("byId('history').innerText")
+            page.evaluate("location.hash = '#settings'")
+            page.wait("document.querySelectorAll('#settings dl').length > 10")
+            shown = page.evaluate("byId('settings').innerText")
+            assert "interval\n2s" in shown
+            assert SECRET not in shown
+            bold = page.evaluate("[...document.querySelectorAll('.changed')].map((each) => each.innerText)")
+            assert "2s" in bold
+            page.screenshot(pictures / "page-open.png", whole=True)
+            page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = false; })")
             page.look(1280, 860, dark=True)
             page.screenshot(pictures / "page-dark.png")
             page.look(390, 844, telephone=True)

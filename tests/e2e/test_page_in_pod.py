@@ -28,7 +28,7 @@ pytestmark = [
     pytest.mark.skipif(bool(missing()), reason=f"a pod needs {missing()}"),
     pytest.mark.skipif(binary() is None, reason="chromium is not installed"),
 ]
-PICTURES = os.environ.get("PROXYWATCH_SCREENSHOTS")
+PICTURES = os.environ.get("TEST_SCREENSHOTS")
 RULES = "socks block { from: 0.0.0.0/0 to: 0.0.0.0/0 port = 25\n log: connect error }"
 IDENTITY = {
     "ip": "193.138.7.148",
@@ -38,7 +38,7 @@ IDENTITY = {
     "mullvad_exit_ip_hostname": "se-got-wg-001",
 }
 SEEN = """(() => ({
-  status: said,
+  status: current,
   figures: Object.fromEntries([...document.querySelectorAll('.figure')].map((card) => [
     card.id.replace('figure-', ''),
     [card.querySelector('h2'), card.querySelector('.value'), card.querySelector('.note')].map(
@@ -46,7 +46,7 @@ SEEN = """(() => ({
   ])),
   grades: Object.fromEntries([...document.querySelectorAll('.figure')].map(
     (card) => [card.id.replace('figure-', ''), card.dataset.grade])),
-  words: document.getElementById('words').textContent,
+  message: document.getElementById('message').textContent,
   detail: document.getElementById('detail').textContent,
   advice: document.getElementById('advice').textContent,
   vpn: document.getElementById('vpn').innerText,
@@ -180,11 +180,11 @@ def the_page_says_what_the_api_says(page: Page) -> None:
         if figure.reason:
             assert figure.reason.lower().replace("_", " ") in note.lower().replace("_", " ")
     assert seen["advice"] == status.verdict.advice
-    assert seen["words"] == status.verdict.words
+    assert seen["message"] == status.verdict.message
     assert seen["detail"].lower().replace("_", " ") == status.verdict.detail.lower().replace("_", " ")
     up = {True: "Up", False: "Down", None: "Not watched"}[status.vpn.up]
     assert up in seen["vpn"]
-    assert status.vpn.words.lower() in seen["vpn"].lower()
+    assert status.vpn.message.lower() in seen["vpn"].lower()
     assert seen["failures"] == len(status.failures)
     assert seen["collectors"] == sorted(_names(status))
     if status.exit is None:
@@ -215,7 +215,7 @@ def the_terminal_says_what_the_api_says(running: Exporter) -> None:
     for figure in before.figures:
         (line,) = re.findall(rf"^  {figure.title} {{2,}}(.*)$", text, re.MULTILINE)
         agrees(figure, line)
-    assert before.verdict.words in text
+    assert before.verdict.message in text
     for name in _names(before):
         assert f"● {name} " in text
     if before.exit is not None:
@@ -263,13 +263,13 @@ def test_every_figure_is_the_one_of_the_metrics(tmp_path: Path) -> None:
         print("failures:", sorted(reasons))
         assert len(reasons) >= 3
         page.wait("document.querySelectorAll('#figure-latency .trend .line').length > 0")
-        page.wait("said.failures.length > 3")
+        page.wait("current.failures.length > 3")
         the_page_says_what_the_api_says(page)
         the_terminal_says_what_the_api_says(running)
         picture(page, "live")
 
         pod.stop_dante()
-        page.wait("said.verdict.level === 'bad'")
+        page.wait("current.verdict.level === 'bad'")
         the_api_says_what_the_metrics_say(running)
         the_page_says_what_the_api_says(page)
         the_terminal_says_what_the_api_says(running)

@@ -29,7 +29,7 @@ from testbed.browser import Page, binary, browser
 from testbed.exporter import exporter
 
 pytestmark = pytest.mark.skipif(binary() is None, reason="chromium is not installed")
-PICTURES = os.environ.get("PROXYWATCH_SCREENSHOTS")
+PICTURES = os.environ.get("TEST_SCREENSHOTS")
 SCREENS = ((1280, 860, False), (1280, 860, True), (820, 1180, False), (390, 844, False), (320, 700, True))
 # Of every element with text of its own: the ratio of its colour to what is behind it, and what WCAG AA asks.
 CONTRASTS = """(() => {
@@ -65,6 +65,22 @@ OVERLAPS = """[...document.querySelectorAll('.figure')].filter((card) => {
   });
   return grade.width && grade.left < title.right;
 }).length"""
+# Words of letters that stand on two lines.
+BROKEN = """(() => {
+  const found = [];
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let text = texts.nextNode(); text; text = texts.nextNode()) {
+    if (!text.parentElement.checkVisibility()) continue;
+    for (const word of text.data.matchAll(/[A-Za-z]+/g)) {
+      const range = document.createRange();
+      range.setStart(text, word.index);
+      range.setEnd(text, word.index + word[0].length);
+      const lines = new Set([...range.getClientRects()].map((box) => Math.round(box.top)));
+      if (lines.size > 1) found.push(word[0]);
+    }
+  }
+  return found;
+})()"""
 KINDS = (
     ("success_rate", "Success rate", "%", 99.95),
     ("latency", "Latency", "ms", 1234.5678),
@@ -89,7 +105,7 @@ def status(*, level: str = "good", long: int = 1, known: bool = True, failures: 
     name = "golden-crab-" * long
     address = "2001:db8:1234:5678:9abc:def0:1234:5678"
     passed = dict.fromkeys(CHECKS, level == "good")
-    down = Vpn("dead", up=False, words=f"{name}: no handshake for 400 s", last_handshake=now - 4e5)
+    down = Vpn("dead", up=False, message=f"{name}: no handshake for 400 s", last_handshake=now - 4e5)
     return Status(
         name=name,
         version="0.1.0",
@@ -103,6 +119,8 @@ def status(*, level: str = "good", long: int = 1, known: bool = True, failures: 
         collectors=[_collector(each, state, name) for each, state in COLLECTORS.items()],
         failures=[_failure(now - 7 * number, name, long) for number in range(failures)],
         requests=_requests(name, failures) if known else None,
+        settings_fault=f"{name}.yaml:3 latency.interval: expected more" if level == "bad" else "",
+        health=["0.0.0.0:9999"],
         trends={key: STEPS for key, *_ in KINDS} if known else {},
     )
 
@@ -151,7 +169,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     }  # fmt: skip
     with exporter(directory, settings) as running, browser(directory) as opened:
         opened.open(running.http + "/")
-        opened.wait("said !== null")
+        opened.wait("current !== null")
         yield opened
 
 
@@ -170,6 +188,7 @@ def looks_well(page: Page, name: str) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") <= width, where
         assert page.evaluate(CLIPPED) == [], where
         assert page.evaluate(OVERLAPS) == 0, where
+        assert page.evaluate(BROKEN) == [], where
         faint = [each for each in page.evaluate(CONTRASTS) if each[1] < each[2]]
         assert faint == [], where
         if PICTURES:
@@ -180,7 +199,7 @@ def looks_well(page: Page, name: str) -> None:
 
 def test_a_fresh_start_says_what_is_missing(page: Page) -> None:
     """No Dante, no tunnel, no log: each is named, and nothing is shown as if it were measured."""
-    page.wait("said.collectors.every((each) => each.state !== 'waiting')")
+    page.wait("current.collectors.every((each) => each.state !== 'waiting')")
     text = page.evaluate("document.body.innerText")
     for words in ("Not measured yet", "nowhere.log", "Latency is switched off", "None in memory"):
         assert words in text, words

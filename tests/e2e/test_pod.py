@@ -40,6 +40,21 @@ def watched_pod(directory: Path, **more: object) -> Iterator[tuple[Pod, Exporter
             yield pod, running
 
 
+def test_a_proxy_at_defaults_has_fewer_than_350_series(tmp_path: Path) -> None:
+    """Three targets, one of them over TLS, everything on; a scrape of a large pool stays affordable."""
+    targets = [f"http://{WEB}/get", "http://web.test/get", f"https://{WEB}/get"]
+    more = {
+        "latency": {"interval": "2s", "timeout": "1s", "targets": targets},
+        "exit": {"interval": "2s", "timeout": "1s", "urls": [f"http://{WEB}/get"]},
+    }
+    with watched_pod(tmp_path, **more) as (pod, running):
+        pod.get("/bytes/1000")
+        running.until("everything", lambda: all(running.value(name) is not None for name in PART_A), 40)
+        running.until("an exit", lambda: running.value("proxy_exit_changes_total") is not None, 20)
+        lines = [line for line in running.get("/metrics").body.splitlines() if line and line[0] != "#"]
+    assert 250 < len(lines) < 350
+
+
 def test_every_series_of_part_a_and_a_cut_that_heals(tmp_path: Path) -> None:
     """With WireGuard nothing is left untold; a dead tunnel is seen within 30 s, and its return."""
     with watched_pod(tmp_path) as (pod, running):

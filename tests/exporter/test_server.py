@@ -45,6 +45,10 @@ class Rig:
         self.faults: Sequence[Fault] | ConfigError | None = None
         self.told = 0
 
+    def sources(self) -> Sources:
+        pages = {"/docs/x": lambda: "# x\n"}
+        return Sources(self.registry, self.scrape, self.status, list, lambda: {"a": 1}, pages, self.reload)
+
     def status(self) -> dict[str, int]:
         self.told += 1
         return {"told": self.told}
@@ -59,7 +63,7 @@ class Rig:
 async def rigged(*, runner: bool = True, **settings: object) -> AsyncIterator[tuple[Rig, Wire]]:
     """The rig with one client; without the runner, a refresh never ends by itself."""
     rig = Rig()
-    sources = Sources(rig.registry, rig.scrape, rig.status, list, rig.reload)
+    sources = rig.sources()
     chosen = server.Settings(listen=Addresses.parse("127.0.0.1:0"), **settings)  # type: ignore[arg-type]
     async with asyncio.TaskGroup() as group, Exposition(chosen, sources, rig.clock) as face:
         task = group.create_task(rig.scrape.serve()) if runner else None
@@ -83,7 +87,7 @@ async def test_metrics() -> None:
 async def test_a_taken_port_is_told_as_it_is() -> None:
     """Neither face wraps the error in a group, and nothing of it is left running."""
     rig = Rig()
-    sources = Sources(rig.registry, rig.scrape, rig.status, list, rig.reload)
+    sources = rig.sources()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         listen = Addresses.parse(f"127.0.0.1:{taken.getsockname()[1]}")
         for face in (
@@ -291,7 +295,7 @@ async def test_the_web_configuration_is_in_force(tmp_path: Path) -> None:
         assert (status, headers["x-frame-options"]) == (200, "deny")
         assert b"proxy_bytes_transferred_total" in body
     path.write_text("basic_auth_users: 7")
-    sources = Sources(rig.registry, rig.scrape, rig.status, list, rig.reload)
+    sources = rig.sources()
     with pytest.raises(ConfigError, match="basic_auth_users"):
         Exposition(server.Settings(web_config=str(path)), sources, rig.clock)
 

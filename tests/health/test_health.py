@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxywatch.clock import Moment
 from proxywatch.exporter.readiness import TunnelState, allowance, readiness, tunnel_check
 from proxywatch.exporter.runner import Outcome
 from proxywatch.health.checks import Check, Health, conclude
@@ -20,16 +21,15 @@ from proxywatch.net.addresses import Addresses
 from support.fakes import FakeClock
 from support.wire import Wire, until
 
-NOW = 1_795_262_692.0
+CLOCK = FakeClock()
 UP = TunnelState("fresh", "last handshake 20 s ago", up=True)
 DOWN = TunnelState("dead", "no handshake for 400 s", up=False)
 
 
 def outcome(age: float | None, message: str = "") -> Outcome:
     """Of a collector whose last success is so old."""
-    return Outcome(
-        "source" if message else "", message, 0.1, NOW, None if age is None else NOW - age, bool(message)
-    )
+    succeeded = None if age is None else Moment(CLOCK.now() - age, CLOCK.monotonic() - age)
+    return Outcome("source" if message else "", message, 0.1, succeeded, bool(message))
 
 
 @asynccontextmanager
@@ -42,7 +42,7 @@ async def face(
     """The face on a free port."""
     used = clock or FakeClock()
     checks = {
-        "/readyz": lambda: readiness({"latency": 100.0}, outcomes, tunnel, used.now()),
+        "/readyz": lambda: readiness({"latency": 100.0}, outcomes, tunnel, used),
         "/vpnz": lambda: [tunnel_check(tunnel)],
     }
     checks["/healthz"] = checks["/readyz"]
@@ -76,9 +76,20 @@ async def ask(address: str, request: bytes) -> tuple[int, str]:
 )
 def test_verdict(found: Outcome | None, tunnel: TunnelState | None, *, ok: bool, words: str) -> None:
     """Ready is who has succeeded recently, with the tunnel up or unwatched."""
-    health = conclude(readiness({"latency": 100.0}, {"latency": found} if found else {}, tunnel, NOW))
+    health = conclude(readiness({"latency": 100.0}, {"latency": found} if found else {}, tunnel, CLOCK))
     assert (health.status == "ok") == ok
     assert health.checks[0].reason == words
+
+
+def test_a_clock_that_was_an_hour_ahead_hides_nothing() -> None:
+    """Ages are measured on the clock that never steps."""
+    clock = FakeClock()
+    clock.step(3600)
+    found = Outcome("", "", 0.1, Moment.of(clock), 0)
+    clock.step(-3600)
+    asyncio.run(clock.advance(101))
+    (check, _) = readiness({"latency": 100.0}, {"latency": found}, None, clock)
+    assert (check.ok, check.age_seconds) == (False, 101)
 
 
 def test_three_rounds_are_allowed() -> None:

@@ -56,9 +56,9 @@ def body(shape: Format, names: frozenset[str] | None = None) -> bytes:
 
 @pytest.mark.parametrize("shape", ["text", "openmetrics"])
 def test_golden(shape: Format) -> None:
-    """Byte for byte; PROXYWATCH_GOLDEN=write renews the files."""
+    """Byte for byte; TEST_GOLDEN=write renews the files."""
     golden = GOLDEN / f"exposition.{shape}"
-    if os.environ.get("PROXYWATCH_GOLDEN") == "write":
+    if os.environ.get("TEST_GOLDEN") == "write":
         golden.write_bytes(body(shape))
     assert body(shape) == golden.read_bytes()
 

@@ -62,7 +62,7 @@ def test_a_country_known_in_the_other_way_is_not_judged(seen: Identity, expected
 )
 def test_not_direct(seen: Identity, direct: Identity | None, asked: bool, verdict: bool | None) -> None:  # noqa: FBT001
     """The same address with and without the proxy is a fault only when it is no VPN's."""
-    assert exit_check.not_direct(seen, direct, asked=asked).passed is verdict
+    assert exit_check.not_direct(seen, direct, tried=asked).passed is verdict
 
 
 @pytest.mark.parametrize(
@@ -81,15 +81,15 @@ def test_not_direct(seen: Identity, direct: Identity | None, asked: bool, verdic
 def test_leaks(direct: Identity | None, tunnel: bool, same_family: bool, verdict: bool | None) -> None:  # noqa: FBT001
     """What leaves beside the tunnel is one; without the VPN's device here it cannot be told."""
     assert (
-        exit_check.leak(EXIT, direct, asked=True, barred=True, tunnel=tunnel, same_family=same_family).passed
+        exit_check.leak(EXIT, direct, tried=True, barred=True, tunnel=tunnel, same_family=same_family).passed
         is verdict
     )
 
 
 def test_a_leak_that_was_not_looked_for() -> None:
     """Nothing is concluded."""
-    assert exit_check.leak(EXIT, None, asked=False, barred=True, tunnel=True).passed is None
-    assert exit_check.leak(EXIT, None, asked=True, barred=False, tunnel=True).passed is None
+    assert exit_check.leak(EXIT, None, tried=False, barred=True, tunnel=True).passed is None
+    assert exit_check.leak(EXIT, None, tried=True, barred=False, tunnel=True).passed is None
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,11 @@
 
 from random import Random
 
+import pytest
+
+from proxywatch.config import load
+from proxywatch.errors import ConfigError
+from proxywatch.exporter.settings import SCHEMA
 from proxywatch.probe.schedule import Schedule
 
 
@@ -26,3 +31,29 @@ def test_an_overrun_is_skipped_and_counted() -> None:
     assert schedule.next(195) == 220
     assert schedule.skipped == 3
     assert schedule.next(221) == 250
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("latency: {interval: 999ms, targets: ['http://10.0.0.1/']}", "at least 1s"),
+        ("latency: {interval: 1s, targets: ['http://10.0.0.1/']}", ""),
+        ("latency: {interval: 4s, targets: ['http://10.0.0.1/', 'http://example.org/']}", "at least 5s"),
+        ("latency: {interval: 5s, targets: ['http://example.org/']}", ""),
+        ("latency: {interval: 4s, targets: [{url: 'http://example.org/', status: 204}]}", "at least 5s"),
+        ("exit: {interval: 2s}", "at least 5s"),
+        ("speed: {interval: 2s}", "at least 5s"),
+        ("speed: {interval: 2s, url: 'http://web.test/'}", ""),
+        ("speed: {interval: 2s, url: 'http://web.test/', upload: {enabled: true}}", "at least 5s"),
+        ("scrape: {interval: 0s}", "at least 1s"),
+    ],
+)
+def test_intervals_have_a_floor(text: str, fault: str) -> None:
+    """A slip of the unit neither spins nor floods somebody else's server."""
+    try:
+        load(text, {}, SCHEMA)
+        seen = ""
+    except ConfigError as error:
+        seen = str(error)
+    assert fault in seen
+    assert bool(fault) == bool(seen)

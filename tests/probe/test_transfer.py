@@ -13,10 +13,10 @@ import uvloop
 
 from proxywatch.errors import SourceError
 from proxywatch.probe import outcome
-from proxywatch.probe.exchange import Request
 from proxywatch.probe.outcome import Transfer
 from proxywatch.probe.own_traffic import OwnTraffic
 from proxywatch.probe.proxy import Proxy
+from proxywatch.probe.request import Request
 from proxywatch.probe.transfer import Transfers
 from proxywatch.secret import Secret
 from support.probing import probe, prober, request
@@ -362,6 +362,27 @@ def test_a_transfer_that_has_enough_is_ended_by_us() -> None:
     assert seen.ok
     assert 1_000_000 <= seen.bytes < 2_000_000
     assert seen.speed
+
+
+def test_an_upload_is_timed_until_the_answer(tmp_path: Path) -> None:
+    """Through a real Dante; an answer before all was sent is a failure."""
+    with target() as site, danted(tmp_path) as server:
+        proxy = Proxy(url=f"socks5h://127.0.0.1:{server.port}")
+        seen = probe(proxy, request(f"http://127.0.0.1:{site.port}/get", upload=3_000_000))
+        assert (seen.ok, seen.sent, site.taken) == (True, 3_000_000, 3_000_000)
+        assert seen.speed
+        assert seen.phases.first_byte
+        assert seen.speed == pytest.approx(3_000_000 / seen.phases.first_byte)
+
+    def early(talk: Talk) -> None:
+        talk.open()
+        talk.answer()
+
+    with faulty(early) as port:
+        seen = probe(
+            Proxy(url=f"socks5h://127.0.0.1:{port}"), request("http://localhost/", upload=50_000_000)
+        )
+    assert not seen.ok
 
 
 def test_a_body_shorter_than_asked_is_a_failure() -> None:

@@ -183,7 +183,7 @@ def test_a_fault_has_its_stage_and_reason(fault: str, pki: Certificates) -> None
     with faulty(script) as port:
         seen = probe(Proxy(url=f"socks5h://127.0.0.1:{port}"), request(url, _TIMEOUT), pki.bundle)
     assert (seen.stage, seen.reason) == (stage, reason)
-    assert seen.words() == f"{stage}: {REASONS[stage, reason]}"
+    assert seen.message() == f"{stage}: {REASONS[stage, reason]}"
     reached = [phase for phase, _ in seen.phases.items()]
     assert stage not in reached or reason in {"status", "redirect", "malformed"}, (
         "a phase that failed has no duration"

@@ -8,9 +8,9 @@ from statistics import median
 import pytest
 import uvloop
 
-from proxywatch.probe.exchange import Request
 from proxywatch.probe.outcome import Transfer
 from proxywatch.probe.proxy import Proxy
+from proxywatch.probe.request import Request
 from support.probing import prober, request
 from testbed.faulty_socks import Talk, faulty
 from testbed.pod import WEB, Pod, missing

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -165,6 +166,34 @@ async def test_refused_settings_change_nothing() -> None:
         await running.reload()
         assert running.reloads.fault == ""
         assert len(running.hearts) == 1
+
+
+async def test_the_last_reload_decides(caplog: pytest.LogCaptureFixture) -> None:
+    """However long an earlier one takes to read the file; they take turns."""
+    reading = threading.Event()
+    texts = ["interval: often", "interval: 1ms"]
+
+    def slow() -> Config:
+        if started:
+            text = texts.pop(0)
+            if text.endswith("often"):
+                reading.wait(5)
+            return load(f"heart: {{{text}}}\nhealth: {{listen: '127.0.0.1:0'}}", {}, SCHEMA)
+        started.append(None)
+        return settings()
+
+    started: list[None] = []
+    caplog.set_level("INFO")
+    async with daemon(slow) as running, asyncio.TaskGroup() as group:
+        running.signals.reload.set()
+        await until(lambda: len(texts) == 1)
+        second = group.create_task(running.reload())
+        await asyncio.wait({second}, timeout=0.2)
+        reading.set()
+        await second
+        await until(lambda: "refused" in caplog.text and "loaded" in caplog.text)
+        assert running.reloads.successful
+        assert running.reload.config[HeartSettings].interval == 0.001
 
 
 async def test_an_unforeseen_failure_of_a_reload_is_a_fault_not_the_end() -> None:

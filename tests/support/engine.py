@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 NEEDS = ("buildah", "podman", "runc", "debootstrap", "tar")
-_CACHE = Path(os.environ.get("PROXYWATCH_TOOLS", "~/.cache/proxywatch-tools")).expanduser() / "containers"
+_CACHE = Path(os.environ.get("TEST_TOOLS", "~/.cache/proxywatch-tools")).expanduser() / "containers"
 _BASE = "docker.io/library/debian:bookworm-slim"
 _STORAGE = '[storage]\ndriver = "overlay"\nrunroot = "{0}/run"\ngraphroot = "{0}/graph"\n'
 _CONTAINERS = """\

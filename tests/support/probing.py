@@ -5,12 +5,12 @@ from collections.abc import Callable
 
 import uvloop
 
-from proxywatch.probe.exchange import Request
 from proxywatch.probe.history import History
 from proxywatch.probe.outcome import Phases, Transfer
 from proxywatch.probe.own_traffic import OwnTraffic
 from proxywatch.probe.prober import Prober
 from proxywatch.probe.proxy import Proxy
+from proxywatch.probe.request import Request
 from proxywatch.probe.transfer import Transfers
 
 
@@ -48,16 +48,16 @@ def failure(asked: Request, stage: str = "socks", reason: str = "rule", at: floa
     return Transfer("id", asked.kind, asked.url, at, 0.1, Phases(0.01), stage=stage, reason=reason)
 
 
-class FakeProber:
+class FakeProber(Prober):
     """Answers as it is told to; remembers what it was asked."""
 
     def __init__(self, act: Callable[[Request], Transfer]) -> None:
+        super().__init__(Proxy(), Transfers(), OwnTraffic(), History())
         self.act = act
         self.asked: list[Request] = []
-        self.bundle: str | None = "/etc/ssl/certs/ca-certificates.crt"
         self.during: Callable[[], None] = lambda: None
 
-    async def probe(self, asked: Request, /) -> Transfer:
+    async def probe(self, asked: Request) -> Transfer:
         self.asked.append(asked)
         self.during()
         await asyncio.sleep(0)

@@ -11,6 +11,7 @@ with target() as site:
 """
 
 import asyncio
+import re
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -31,6 +32,7 @@ class Target:
         requests: The paths that were asked for.
         peers: The addresses (host, port) that connected.
         silent: Set to have every further connection accepted and never answered.
+        taken: Bytes of body that were sent to it.
         held: Open connections; the loop itself forgets those that were half closed.
     """
 
@@ -38,6 +40,7 @@ class Target:
     requests: list[str] = field(default_factory=list)
     peers: list[tuple[str, int]] = field(default_factory=list)
     silent: bool = False
+    taken: int = 0
     held: set[asyncio.StreamWriter] = field(default_factory=set)
 
 
@@ -86,6 +89,8 @@ async def _connection(site: Target, reader: asyncio.StreamReader, writer: asynci
         while head := await reader.readuntil(b"\r\n\r\n"):
             path = head.split(b" ", 2)[1].decode()
             site.requests.append(path)
+            if length := re.search(rb"content-length: (\d+)", head.lower()):
+                site.taken += len(await reader.readexactly(int(length[1])))
             await _answer(writer, path)
             if b"connection: close" in head.lower():
                 break

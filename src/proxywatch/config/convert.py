@@ -157,12 +157,12 @@ def _scalar(node: Scalar, kind: Any) -> Any:  # noqa: ANN401
 
 
 def _unfit(kind: Any, node: Scalar) -> str:  # noqa: ANN401
-    words = f"expected {expected(kind)}"
+    message = f"expected {expected(kind)}"
     if kind is str:
-        return f'{words}, got nothing; write "{node.text}" in quotes if the word is meant'
+        return f'{message}, got nothing; write "{node.text}" in quotes if the word is meant'
     # A text in place of a mapping may be a password after a wrong indentation: it is not shown.
     item = get_args(kind)[0] if get_origin(kind) in (tuple, list) else kind
-    return words if is_struct(item) or get_origin(item) is dict else f"{words}, got {show(node.text)}"
+    return message if is_struct(item) or get_origin(item) is dict else f"{message}, got {show(node.text)}"
 
 
 def _text(node: Scalar) -> str | None:
@@ -233,13 +233,13 @@ def within(value: Any, extras: tuple[Any, ...]) -> bool:  # noqa: ANN401
 
 
 def expected(kind: Any) -> str:  # noqa: ANN401
-    """The type in words."""
+    """The type, for a message."""
     base, extras = plain(kind)
-    words = next((extra.description for extra in extras if getattr(extra, "description", None)), "")
-    return words or _words(base) + _bounds(base, extras)
+    description = next((extra.description for extra in extras if getattr(extra, "description", None)), "")
+    return description or _described(base) + _bounds(base, extras)
 
 
-def _words(kind: Any) -> str:  # noqa: ANN401
+def _described(kind: Any) -> str:  # noqa: ANN401
     members = union(kind)
     origin = get_origin(kind)
     if len(members) > 1:
@@ -256,9 +256,9 @@ def _words(kind: Any) -> str:  # noqa: ANN401
 def _bounds(kind: Any, extras: tuple[Any, ...]) -> str:  # noqa: ANN401
     shown = kind if isinstance(kind, type) and kind not in (int, float) else "{:g}".format
     parts = [
-        f"{words} {shown(getattr(extra, name))}"
+        f"{comparison} {shown(getattr(extra, name))}"
         for extra in extras
-        for name, (_, words) in _COMPARE.items()
+        for name, (_, comparison) in _COMPARE.items()
         if getattr(extra, name, None) is not None
     ]
     return f" of {' and '.join(parts)}" if parts else ""

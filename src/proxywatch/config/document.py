@@ -9,7 +9,7 @@ more than the bounds below. Messages do not quote the file, which may hold a pas
 
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -72,11 +72,11 @@ class Mapping:
 Node = Scalar | Sequence | Mapping
 
 
-def load(text: str, name: str) -> Node:
+def load(content: str | bytes, name: str) -> Node:
     """Read one document.
 
     Args:
-        text: The file's content; without a value in it, the result is an empty mapping.
+        content: The file's, bytes in UTF-8; without a value in it, the result is an empty mapping.
         name: The file's name, for places.
 
     Returns:
@@ -86,6 +86,7 @@ def load(text: str, name: str) -> Node:
         ConfigError: The text is not the YAML that is read here, with the line. No other exception.
     """
     tree = _Tree(Place(name))
+    text = _text(content, tree)
     try:
         _bounded(text, tree)
         for event in yaml.parse(text, Loader=_LOADER):
@@ -100,6 +101,25 @@ def load(text: str, name: str) -> Node:
         raise ConfigError(*tree.faults)
     root = tree.root
     return Mapping(Place(name)) if root is None or (isinstance(root, Scalar) and root.null) else root
+
+
+def texts(node: Node) -> Any:  # noqa: ANN401 - whatever the file holds
+    """The node as dictionaries, lists and texts; None for YAML's word for nothing."""
+    if isinstance(node, Mapping):
+        return {key: texts(item) for key, item in node.items.items()}
+    if isinstance(node, Sequence):
+        return [texts(item) for item in node.items]
+    return None if node.null else node.text
+
+
+def _text(content: str | bytes, tree: "_Tree") -> str:
+    if isinstance(content, str):
+        return content
+    try:
+        return content[: 4 * MOST_CHARACTERS + 1].decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        tree.refuse(line, "not text in UTF-8")
 
 
 def _bounded(text: str, tree: "_Tree") -> None:
@@ -159,7 +179,8 @@ class _Tree:
             case _:
                 pass
 
-    def refuse(self, line: int, message: str) -> None:
+    def refuse(self, line: int, message: str) -> NoReturn:
+        """Raise the fault."""
         raise ConfigError(Fault(str(Place(self._place.source, line=line)), message))
 
     def _document(self, event: yaml.Event) -> None:

@@ -1,6 +1,5 @@
 """Collects what is wrong with settings: every fault, but a bounded number of bounded texts."""
 
-import difflib
 from collections.abc import Collection
 
 from proxywatch.config.place import Place, shorten
@@ -30,7 +29,7 @@ class Faults:
 
     def add_unknown(self, place: Place, what: str, word: str, known: Collection[str]) -> None:
         """Note a word that is none of those known, and say which one may have been meant."""
-        full = len(self._kept) >= _MOST  # comparing words is the costly part
+        full = len(self._kept) >= _MOST  # the comparison is the costly part
         self.add(place, "" if full else f"unknown {what}{_suggestion(word, known)}")
 
     def raise_any(self) -> None:
@@ -47,6 +46,8 @@ class Faults:
 
 
 def _suggestion(word: str, known: Collection[str]) -> str:
+    import difflib  # noqa: PLC0415 - most settings have no fault
+
     close = difflib.get_close_matches(shorten(word), known, n=1)
     if close:
         return f"; did you mean {close[0]}?"

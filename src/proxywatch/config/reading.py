@@ -17,7 +17,7 @@ _StructT = TypeVar("_StructT", bound=msgspec.Struct)
 
 
 def load(
-    text: str,
+    content: str | bytes,
     environ: Mapping[str, str],
     schema: Schema,
     name: str = "proxywatch.yaml",
@@ -27,7 +27,7 @@ def load(
     """Read the settings of a daemon.
 
     Args:
-        text: The file's content; empty for defaults.
+        content: The file's, bytes in UTF-8; empty for defaults.
         environ: The environment, which wins over the file.
         schema: The known sections, and the names of the environment's variables.
         name: The file's name, for the places of faults.
@@ -37,7 +37,7 @@ def load(
         ConfigError: With every fault found.
     """
     faults = Faults()
-    root = _mapping(document.load(text, name), faults)
+    root = _mapping(document.load(content, name), faults)
     paths = [path for effects in schema.aliases.values() for path in effects]
     for path, node in (
         *environment.aliased(
@@ -60,11 +60,11 @@ def load(
     return Config(values)
 
 
-def read(text: str, settings: type[_StructT], name: str) -> _StructT:
+def read(content: str | bytes, settings: type[_StructT], name: str) -> _StructT:
     """Read a file that is one struct, such as a web configuration.
 
     Args:
-        text: Its content.
+        content: The file's, bytes in UTF-8.
         settings: The struct.
         name: The file's name, for the places of faults.
 
@@ -72,7 +72,7 @@ def read(text: str, settings: type[_StructT], name: str) -> _StructT:
         ConfigError: With every fault found.
     """
     faults = Faults()
-    root = _mapping(document.load(text, name), faults)
+    root = _mapping(document.load(content, name), faults)
     value = structure(root.items, settings, root.place, faults)
     faults.raise_any()
     assert value is not None  # noqa: S101 - else there is a fault

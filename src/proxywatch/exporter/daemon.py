@@ -12,6 +12,7 @@ import msgspec
 
 from proxywatch import logs
 from proxywatch.config import Config, load
+from proxywatch.config.writing import document
 from proxywatch.errors import ConfigError, Fault
 from proxywatch.exporter import runner, server
 from proxywatch.exporter.collector.wireguard import WireguardCollector
@@ -67,7 +68,7 @@ async def run(read: Callable[[], Config], announce: Callable[[Faces], None] = la
     registry = Registry(labels(config))
     scrape = Scrape(registry, config[runner.Settings], context.clock)
     registry.register(scrape)
-    board = Board(registry, scrape, context.clock, context.history.snapshot)
+    board = Board(registry, scrape, context.clock, context.history, context.reloads)
     async with AsyncExitStack() as stack:
         watchdog = stack.enter_context(Watchdog(_STOP_WITHIN))
         await stack.enter_async_context(aclosing(context.transfers))
@@ -88,11 +89,20 @@ async def run(read: Callable[[], Config], announce: Callable[[Faces], None] = la
             sample=board.sample(),
             reload=reload.on(signals.reload),
         )
-        sources = server.Sources(registry, scrape, board.status, context.history.snapshot, reload)
+        sources = server.Sources(
+            registry=registry,
+            scrape=scrape,
+            status=board.status,
+            history=context.history.snapshot,
+            settings=lambda: in_force(reload.config),
+            pages=pages(registry),
+            reload=reload,
+        )
         http_settings, health_settings = within_open_files(config)
         http = await stack.enter_async_context(Exposition(http_settings, sources, context.clock))
         checks = health_checks(lambda: reload.config, registry, scrape, context)
         probed = await stack.enter_async_context(HealthServer(health_settings, checks, context.clock))
+        board.health = probed.addresses
         faces = Faces(http.addresses, probed.addresses)
         log.info("listening", extra={"http": " ".join(faces.http), "health": " ".join(faces.health)})
         announce(faces)
@@ -114,9 +124,38 @@ def within_open_files(config: Config) -> tuple[server.Settings, health.Settings]
     return replaced(http, max_connections=shares[0]), replaced(probed, max_connections=shares[1])
 
 
+def in_force(config: Config) -> dict[str, Any]:
+    """The settings in force and the defaults, as documents."""
+    defaults = {name: document(section()) for name, section in SCHEMA.sections.items()}
+    return {
+        "in_force": {name: document(value) for name, value in config.sections.items()},
+        "defaults": defaults,
+    }
+
+
+def pages(registry: Registry) -> dict[str, Callable[[], str]]:
+    """The reference of what runs, by path."""
+
+    def metrics() -> str:
+        from proxywatch import reference  # noqa: PLC0415 - only who reads it pays
+
+        return reference.metrics(each for each in registry.registered if isinstance(each, Publisher))
+
+    def settings() -> str:
+        from proxywatch import reference  # noqa: PLC0415
+
+        return reference.settings(SCHEMA)
+
+    return {"/docs/metrics": metrics, "/docs/settings": settings}
+
+
 def labels(config: Config) -> dict[str, str]:
-    """The constant labels: the proxy's name, which is the host's unless one was given."""
-    return {"proxy_name": config[Proxy].name or socket.gethostname()}
+    """The constant labels: the proxy's name, which is the host's unless one was given.
+
+    A variable of the environment may hold bytes that are no UTF-8, which no exposition can.
+    """
+    name = config[Proxy].name or socket.gethostname()
+    return {"proxy_name": name.encode(errors="surrogateescape").decode(errors="replace")}
 
 
 def new_context(config: Config) -> Context:
@@ -163,7 +202,7 @@ def health_checks(
     """What the health port answers, by path."""
 
     def ready() -> list[Check]:
-        return readiness(required(config()), scrape.outcomes, tunnel(registry), context.clock.now())
+        return readiness(required(config()), scrape.outcomes, tunnel(registry), context.clock)
 
     return {"/readyz": ready, "/vpnz": lambda: [tunnel_check(tunnel(registry))], "/healthz": ready}
 

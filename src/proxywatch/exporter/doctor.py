@@ -1,4 +1,4 @@
-"""`proxywatch check`: looks at the machine as the collectors would, and says how to mend what is missing."""
+"""`proxywatch check`: looks at the machine as the collectors would, and says how to fix what is missing."""
 
 import asyncio
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class Diagnosis:
         return not any(each.level == "fault" for found in self.findings.values() for each in found)
 
     def text(self) -> str:
-        """For a terminal: one line per finding, and what mends it below."""
+        """For a terminal: one line per finding, with its fix below."""
         width = max(map(len, self.findings), default=0)
         lines = []
         for name, found in self.findings.items():
@@ -34,15 +34,15 @@ class Diagnosis:
                 if each.mend:
                     lines.append(f"{'':{width}}         -> {each.mend}")
         faults = sum(each.level == "fault" for found in self.findings.values() for each in found)
-        end = "all is well" if not faults else f"{faults} thing{'s' * (faults > 1)} to mend"
+        end = "all is well" if not faults else f"{faults} thing{'s' * (faults > 1)} to fix"
         return "\n".join([*lines, "", end])
 
 
-_MARKS = {"ok": "ok   ", "hint": "hint ", "fault": "FAULT"}
+_MARKS = {"ok": "ok   ", "unknown": "?    ", "hint": "hint ", "fault": "FAULT"}
 
 
 async def diagnose(config: Config) -> Diagnosis:
-    """Have every collector look at the machine, those that conclude from others last."""
+    """Let every collector look at the machine, those that conclude from others last."""
     context = new_context(config)
     registry = Registry({})
     findings: dict[str, Sequence[Finding]] = {}
@@ -66,5 +66,5 @@ async def _examine(collector: Collector) -> Sequence[Finding]:
         return [
             Finding.fault(f"no answer within {collector.timeout:g} s", "See whether what it reads hangs.")
         ]
-    except Exception as error:  # noqa: BLE001 - the doctor reports whatever he finds
+    except Exception as error:  # noqa: BLE001 - whatever is wrong is reported
         return [Finding.fault(f"internal error: {type(error).__name__}: {error}", "Please report this.")]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from proxywatch.clock import Clock
 from proxywatch.exporter.runner import Outcome
 from proxywatch.health.checks import Check
 
@@ -25,7 +26,7 @@ class TunnelState:
 
 
 def readiness(
-    required: Mapping[str, float], outcomes: Mapping[str, Outcome], tunnel: TunnelState | None, now: float
+    required: Mapping[str, float], outcomes: Mapping[str, Outcome], tunnel: TunnelState | None, clock: Clock
 ) -> list[Check]:
     """The checks of readiness.
 
@@ -33,9 +34,9 @@ def readiness(
         required: By collector, the seconds that its last success may lie back.
         outcomes: Of the collectors that have run.
         tunnel: None when no collector watches it.
-        now: Unix time.
+        clock: Measures the ages.
     """
-    checks = [_succeeded(name, longest, outcomes.get(name), now) for name, longest in required.items()]
+    checks = [_succeeded(name, longest, outcomes.get(name), clock) for name, longest in required.items()]
     return [*checks, tunnel_check(tunnel)]
 
 
@@ -52,12 +53,12 @@ def allowance(interval: float, timeout: float) -> float:
     return _ROUNDS * interval + timeout
 
 
-def _succeeded(name: str, longest: float, outcome: Outcome | None, now: float) -> Check:
+def _succeeded(name: str, longest: float, outcome: Outcome | None, clock: Clock) -> Check:
     if outcome is None:
         return Check(name, ok=False, reason="has not run yet")
     if outcome.last_success is None:
         return Check(name, ok=False, reason=f"has never succeeded: {outcome.message}")
-    age = max(now - outcome.last_success, 0.0)
+    age = outcome.last_success.age(clock)
     if age <= longest:
         return Check(name, ok=True, reason=f"succeeded {age:.0f} s ago", age_seconds=age)
     why = f": {outcome.message}" if outcome.message else ""

@@ -11,13 +11,14 @@ import asyncio
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import msgspec
 
-from proxywatch.clock import Clock
+from proxywatch.clock import Clock, Moment
 from proxywatch.errors import NoData, ParseError, ProxywatchError, SourceError
 from proxywatch.metrics import family
-from proxywatch.metrics.family import Family, Metric
+from proxywatch.metrics.family import Family, Labels, Metric
 from proxywatch.metrics.registry import Collector, Registry, Watching
 from proxywatch.quantity import Duration
 
@@ -29,15 +30,11 @@ DURATION = family.gauge(
 SUCCESS = family.gauge(
     "proxywatch_collector_success", "1 when the collector's last update obtained its facts.", ["collector"]
 )
-LAST_SUCCESS = family.gauge(
-    "proxywatch_collector_last_success_timestamp_seconds",
-    "Unix time of the collector's last successful update; absent before the first.",
-    ["collector"],
-)
 FAILURES = family.counter(
     "proxywatch_collector_failures_total",
     "Updates that did not obtain their facts: no_data, nothing was there to measure; source, unreadable; "
-    "parse, not the known format; timeout; error, a fault of ours.",
+    "parse, not the known format; timeout; error, a fault of ours. source is there from the start "
+    "at 0, the others once they happen.",
     ["collector", "reason"],
 )
 REASONS = ("no_data", "source", "parse", "timeout", "error")
@@ -56,7 +53,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     timeout: Duration = Duration(5)
     max_age: Duration = Duration(1)
-    interval: Duration = Duration(5)
+    interval: Annotated[Duration, msgspec.Meta(ge=1)] = Duration(5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +64,14 @@ class Outcome:
         reason: Empty after a success, else one of REASONS.
         message: Empty after a success, else a sentence for people.
         duration: Seconds.
-        at: Unix time of the update's end.
-        last_success: Unix time of the last success; None before the first.
+        last_success: When the last one succeeded; None before the first.
         failures: Failures in a row.
     """
 
     reason: str
     message: str
     duration: float
-    at: float
-    last_success: float | None
+    last_success: Moment | None
     failures: int
 
     @property
@@ -174,9 +169,9 @@ class Scrape:
         before = self.outcomes.get(name)
         reason = _reason(error)
         failures = (before.failures if before else 0) + 1 if error else 0
-        last_success = self._clock.now() if error is None else before.last_success if before else None
+        last_success = Moment.of(self._clock) if error is None else before.last_success if before else None
         message = _message(error, collector.timeout)
-        self.outcomes[name] = Outcome(reason, message, now - start, self._clock.now(), last_success, failures)
+        self.outcomes[name] = Outcome(reason, message, now - start, last_success, failures)
         self.generation += 1
         if error is None:
             self._not_before.pop(name, None)
@@ -188,19 +183,16 @@ class Scrape:
 
     def describe(self) -> Sequence[Family]:
         """How the collectors fare."""
-        return (DURATION, SUCCESS, LAST_SUCCESS, FAILURES)
+        return (DURATION, SUCCESS, FAILURES)
 
     def collect(self) -> Iterator[Metric]:
         """One sample per collector that has run."""
         outcomes = self.outcomes
         yield DURATION.values({name: outcome.duration for name, outcome in outcomes.items()})
         yield SUCCESS.values({name: float(outcome.success) for name, outcome in outcomes.items()})
-        yield LAST_SUCCESS.values(
-            {name: o.last_success for name, o in outcomes.items() if o.last_success is not None}
-        )
-        yield FAILURES.values(
-            {(name, reason): self._failures.get((name, reason), 0) for name in outcomes for reason in REASONS}
-        )
+        counts: dict[Labels, float] = {(name, "source"): 0 for name in outcomes}
+        counts |= {pair: count for pair, count in self._failures.items() if pair[0] in outcomes}
+        yield FAILURES.values(counts)
 
 
 def _reason(error: Exception | None) -> str:

@@ -1,7 +1,7 @@
 """HTTP on :9090: the metrics, the status page, the same as JSON, reload."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -82,6 +82,8 @@ class Sources:
         scrape: Asked for fresh readings before anything is told.
         status: The status page's content.
         history: The recent probes; anything that msgspec can encode.
+        settings: The settings in force, secrets hidden; anything that msgspec can encode.
+        pages: By path, the reference as Markdown.
         reload: Reads the settings again; returns or raises what is wrong with them.
     """
 
@@ -89,6 +91,8 @@ class Sources:
     scrape: Scrape
     status: Callable[[], Any]
     history: Callable[[], Any]
+    settings: Callable[[], Any]
+    pages: Mapping[str, Callable[[], str]]
     reload: Reload
 
 
@@ -116,9 +120,12 @@ class Exposition:
             "/api/v1/status": (_GET, lambda request: self._document(request, sources.status)),
             "/api/v1/status/schema": (_GET, lambda request: self._document(request, schema)),
             "/api/v1/history": (_GET, lambda request: self._document(request, sources.history)),
+            "/api/v1/settings": (_GET, lambda request: self._document(request, sources.settings)),
             "/-/healthy": (_GET, lambda _: Response.make(200, "proxywatch is up\n")),
             "/-/reload": (("POST", "PUT"), self._reload),
         }
+        for path, page in sources.pages.items():
+            self._routes[path] = (_GET, lambda _, page=page: Response.make(200, page()))  # type: ignore[misc]
 
     @property
     def addresses(self) -> list[str]:

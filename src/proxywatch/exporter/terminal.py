@@ -6,12 +6,14 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 
 from proxywatch.errors import SourceError
 from proxywatch.exporter.status.model import Exit, Figure, Phase, Points, Requests, Status
+from proxywatch.printable import printable, printable_lines
 from proxywatch.quantity import Address
 
 _PATH = "/api/v1/status"
@@ -90,16 +92,32 @@ class _Unix(http.client.HTTPConnection):
 
 
 def render(status: Status, *, colour: bool | None = None) -> str:
-    """The status as lines of text.
+    """Render the status as lines of text.
 
     Args:
-        status: As `fetch` brings it.
-        colour: Whether to use a terminal's colours; None for whether standard output is one, and wants them.
+        status: As `fetch` returns it.
+        colour: Whether to use colours; None uses them on a terminal, unless NO_COLOR is set.
     """
     if colour is None:
         colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     paint = _paint if colour else _plain
-    return "\n".join(_lines(status, paint)) + "\n"
+    return "\n".join(_lines(_escaped(status), paint)) + "\n"
+
+
+def _escaped(status: Status) -> Status:
+    """The same with every text escaped: it comes from clients, or from an exporter that may be hostile."""
+    escaped = msgspec.convert(_escape(msgspec.to_builtins(status)), Status)
+    return msgspec.structs.replace(escaped, settings_fault=printable_lines(status.settings_fault))
+
+
+def _escape(value: Any) -> Any:  # noqa: ANN401 - a document
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, list):
+        return [_escape(item) for item in value]
+    if isinstance(value, dict):
+        return {_escape(key): _escape(item) for key, item in value.items()}
+    return value
 
 
 def _paint(tone: str, text: str) -> str:
@@ -112,14 +130,20 @@ def _plain(_: str, text: str) -> str:
 
 def _lines(status: Status, paint: Paint) -> Iterator[str]:
     verdict = status.verdict
-    yield f"{paint(verdict.level, '● ' + verdict.words)}  {status.name}"
+    yield f"{paint(verdict.level, '● ' + verdict.message)}  {status.name}"
     if verdict.detail:
         yield f"  {verdict.detail}"
     if verdict.advice:
         yield f"  → {verdict.advice}"
+    if status.settings_fault:
+        yield ""
+        yield "  " + paint(
+            "bad", "The settings that were read last were refused; the ones before are in force:"
+        )
+        yield from (f"    {line}" for line in status.settings_fault.splitlines()[:_MOST])
     yield ""
     yield _row("VPN", _vpn(status, paint))
-    yield _row("Exit", _leaves(status.exit, paint))
+    yield _row("Exit", _exit(status.exit, paint))
     for figure in status.figures:
         yield _row(figure.title, _figure(figure, status.trends.get(figure.key), paint))
         if figure.key == "latency" and status.phases:
@@ -133,8 +157,8 @@ def _lines(status: Status, paint: Paint) -> Iterator[str]:
         yield ""
     for failure in status.failures:
         what = " ".join(filter(None, (failure.kind, failure.stage, failure.reason)))
-        words = ": ".join(filter(None, (failure.blame, failure.words, failure.target)))
-        yield f"  {_ago(status.time, failure.at):<{_NAME}}{paint('bad', what)}  {words}"
+        why = ": ".join(filter(None, (failure.blame, failure.message, failure.target)))
+        yield f"  {_ago(status.time, failure.at):<{_NAME}}{paint('bad', what)}  {why}"
     if status.requests is not None:
         yield from _requests(status.requests)
 
@@ -158,8 +182,8 @@ def _ranks(title: str, ranks: Iterable[tuple[int, str]]) -> Iterator[str]:
     if shown:
         yield ""
         yield f"  {title}"
-    for weight, words in shown:
-        yield f"  {weight:>{_NAME - 2},}  {words}"
+    for weight, name in shown:
+        yield f"  {weight:>{_NAME - 2},}  {name}"
 
 
 def _row(title: str, text: str) -> str:
@@ -174,17 +198,17 @@ def _vpn(status: Status, paint: Paint) -> str:
         else paint("good" if vpn.up else "bad", vpn.state or "")
     )
     handshake = f", last handshake {_ago(status.time, vpn.last_handshake)}" if vpn.last_handshake else ""
-    return f"{state}  {vpn.words}{handshake}"
+    return f"{state}  {vpn.message}{handshake}"
 
 
-def _leaves(leaves: Exit | None, paint: Paint) -> str:
-    if leaves is None:
+def _exit(exit_: Exit | None, paint: Paint) -> str:
+    if exit_ is None:
         return paint("unknown", "not known")
-    place = ", ".join(filter(None, (leaves.city, leaves.country)))
+    place = ", ".join(filter(None, (exit_.city, exit_.country)))
     checks = (
-        paint("good" if ok else "bad", f"{'✓' if ok else '✗'} {name}") for name, ok in leaves.checks.items()
+        paint("good" if ok else "bad", f"{'✓' if ok else '✗'} {name}") for name, ok in exit_.checks.items()
     )
-    return "  ".join(filter(None, (place, leaves.ip, leaves.server, *checks)))
+    return "  ".join(filter(None, (place, exit_.ip, exit_.server, *checks)))
 
 
 def _figure(figure: Figure, points: Points | None, paint: Paint) -> str:
@@ -206,9 +230,11 @@ def _number(value: float) -> str:
 def _sparkline(values: list[float | None]) -> str:
     known = [value for value in values if value is not None]
     low, high = min(known, default=0.0), max(known, default=0.0)
-    span = (high - low) or 1.0
+    half = (high / 2 - low / 2) or 1.0  # the whole may be more than a float holds
     steps = len(_BARS) - 1
-    return "".join(" " if value is None else _BARS[round((value - low) / span * steps)] for value in values)
+    return "".join(
+        " " if value is None else _BARS[round((value / 2 - low / 2) / half * steps)] for value in values
+    )
 
 
 def _ago(now: float, at: float) -> str:

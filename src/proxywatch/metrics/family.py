@@ -12,12 +12,13 @@ from prometheus_client.metrics_core import (
     GaugeMetricFamily,
     HistogramMetricFamily,
     Metric,
+    SummaryMetricFamily,
 )
 from prometheus_client.samples import Exemplar, Sample
 
 from proxywatch.distribution import Distribution
 
-__all__ = ["Family", "Labels", "Metric", "Sample", "counter", "gauge", "histogram"]
+__all__ = ["Family", "Labels", "Metric", "Sample", "counter", "gauge", "histogram", "summary"]
 
 Labels = str | tuple[str, ...]
 Bucket = tuple[str, float] | tuple[str, float, Exemplar]
@@ -85,6 +86,13 @@ class Family(Metric):
             family.add_metric(self._labels(labels), _buckets(distribution), distribution.sum)
         return family
 
+    def totals(self, distributions: Mapping[Labels, Distribution]) -> Metric:
+        """The summary, how many and their sum, for each tuple of label values."""
+        family = SummaryMetricFamily(self.name, self.documentation, labels=self.labels)
+        for labels, distribution in distributions.items():
+            family.add_metric(self._labels(labels), distribution.count, distribution.sum)
+        return family
+
     def _labels(self, labels: Labels) -> list[str]:
         values = (labels,) if isinstance(labels, str) else labels
         if len(values) != len(self.labels):
@@ -105,6 +113,11 @@ def counter(name: str, explanation: str, labels: Sequence[str] = ()) -> Family:
 def histogram(name: str, explanation: str, labels: Sequence[str] = ()) -> Family:
     """Declare a histogram; its buckets are those of the distributions that it is given."""
     return Family(name, "histogram", explanation, labels)
+
+
+def summary(name: str, explanation: str, labels: Sequence[str] = ()) -> Family:
+    """Declare a summary without quantiles: a count and a sum, for means."""
+    return Family(name, "summary", explanation, labels)
 
 
 def _buckets(distribution: Distribution) -> list[Bucket]:

@@ -33,7 +33,9 @@ def vpn(seen: Identity, *, expected: bool | None) -> Verdict:
     if seen.vpn is None:
         return _unjudged("no service says whether the exit is a VPN's")
     if expected is None and not seen.vpn:
-        return _unjudged("the exit is not Mullvad's; another VPN's cannot be told (`exit.expect.mullvad`)")
+        return _unjudged(
+            "the exit is not Mullvad's; another VPN's cannot be recognised (`exit.expect.mullvad`)"
+        )
     if expected is False:
         return _unjudged("no exit of Mullvad's is expected")
     return _passed("the exit is Mullvad's") if seen.vpn else _failed("the exit is not Mullvad's")
@@ -52,16 +54,16 @@ def country(seen: Identity, expected: str) -> Verdict:
     return _failed(f"the exit is in {known}, not in {expected}")
 
 
-def not_direct(seen: Identity, direct: Identity | None, *, asked: bool) -> Verdict:
+def not_direct(seen: Identity, direct: Identity | None, *, tried: bool) -> Verdict:
     """Is the exit another address than the one that this host has without the proxy?
 
     Args:
         seen: Through the proxy.
         direct: Without it; None when that failed.
-        asked: Whether that was tried.
+        tried: Whether a request without the proxy was made.
     """
-    if not asked:
-        return _unjudged("this host's own address is not asked for (`exit.direct`)")
+    if not tried:
+        return _unjudged("the services are not asked without the proxy (`exit.direct`)")
     if direct is None:
         return _passed("without the proxy nothing gets out")
     if direct.address != seen.address:
@@ -79,7 +81,7 @@ def leak(
     seen: Identity,
     direct: Identity | None,
     *,
-    asked: bool,
+    tried: bool,
     barred: bool,
     tunnel: bool,
     same_family: bool = True,
@@ -89,12 +91,12 @@ def leak(
     Args:
         seen: Through the proxy.
         direct: Beside it; None when that failed.
-        asked: Whether that was tried.
+        tried: Whether a request without the proxy was made.
         barred: Whether nothing is meant to get out beside the tunnel.
         tunnel: Whether the VPN's device is on this host, so that all of its traffic should go through it.
         same_family: Whether the two addresses can be compared.
     """
-    if not asked:
+    if not tried:
         return _unjudged("connections beside the proxy are not tried (`exit.direct`)")
     if not barred:
         return _unjudged("this host may get out beside the tunnel (`exit.leaks`)")

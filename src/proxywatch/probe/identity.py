@@ -31,7 +31,7 @@ class Identity(msgspec.Struct, frozen=True):
         code: The country's two letters in lower case; empty when unknown.
         city: Empty when unknown.
         server: The VPN's own name of the relay; empty when unknown.
-        vpn: Whether the address is one of the VPN's exits; None when the service cannot tell.
+        vpn: Whether the address is one of the VPN's exits; None when the service does not know.
     """
 
     address: str

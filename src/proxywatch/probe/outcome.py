@@ -1,17 +1,18 @@
 """What became of a transfer: its phases, and the stage and reason of its failure.
 
-libcurl tells a code, what the proxy said, and the moments that were reached. The stage of a failure is the
-phase that was under way; the reason is one of a closed list per stage, so that every series exists from the
-start. A phase that did not come to its end has no duration.
+libcurl gives a code, what the proxy answered, and the moments that were reached. The stage of a failure is
+the phase that was under way; the reason is one of a closed list per stage. A phase that did not come to
+its end has no duration.
 
     start ----- connected ----- hello/prepared ----- secured ----- answered ----- total
       proxy_connect       socks               tls        first_byte       transfer
 """
 
-from typing import Protocol
 from urllib.parse import urlsplit
 
 import msgspec
+
+from proxywatch.probe.exchange import Exchange
 
 STAGES = ("proxy_connect", "socks", "tls", "first_byte", "transfer")
 
@@ -56,12 +57,32 @@ REASONS: dict[tuple[str, str], str] = {
     ("first_byte", "status"): "the target answered with an HTTP status that is no success",
     ("transfer", "timeout"): "the body was not finished in time",
     ("transfer", "reset"): "the connection was reset in the middle of the body",
-    ("transfer", "short_body"): "the body ended before what was announced or asked for",
-    ("transfer", "long_body"): "the body is longer than anything that was asked for",
-    ("transfer", "wrong_body"): "the body is not what such a target serves",
+    ("transfer", "short_body"): "the body ended before what was announced or requested",
+    ("transfer", "long_body"): "the body is longer than what was requested",
+    ("transfer", "wrong_status"): "the status is not the one expected: a captive portal may have answered",
+    ("transfer", "wrong_body"): "the body is not the one expected: a captive portal may have answered",
     ("transfer", "malformed"): "the body does not follow HTTP",
 }
 """Every stage and reason with what it means."""
+
+USUAL: tuple[tuple[str, str], ...] = (
+    ("proxy_connect", "refused"),
+    ("proxy_connect", "timeout"),
+    ("socks", "timeout"),
+    ("socks", "general"),
+    ("socks", "rule"),
+    ("socks", "dns_or_unreachable"),
+    ("socks", "refused"),
+    ("first_byte", "timeout"),
+    ("first_byte", "status"),
+    ("transfer", "timeout"),
+    ("transfer", "short_body"),
+    ("transfer", "wrong_status"),
+    ("transfer", "wrong_body"),
+)
+"""Counted from 0, so that the first one is an increase; the others appear when they happen."""
+
+WRONG_ANSWERS = ("wrong_status", "wrong_body")
 
 
 class Phases(msgspec.Struct, frozen=True):
@@ -91,7 +112,7 @@ class Transfer(msgspec.Struct, frozen=True):
 
     Attributes:
         id: The probe's own; the exemplars of the histograms carry it.
-        kind: latency, speed or exit.
+        kind: latency, speed, upload or exit.
         target: The URL.
         at: Unix time of its start.
         duration: Seconds from start to end.
@@ -100,8 +121,10 @@ class Transfer(msgspec.Struct, frozen=True):
         reason: Why.
         status: HTTP status; 0 for none.
         bytes: Of body.
-        speed: Bytes of body per second from the first to the last; None when too short to tell.
+        speed: Bytes of body per second from the first to the last, of an upload those sent; None when too
+            short to measure.
         tail_speed: The same for the second half of the body, when slow start is over.
+        sent: Bytes of body sent.
     """
 
     id: str
@@ -116,6 +139,12 @@ class Transfer(msgspec.Struct, frozen=True):
     bytes: int = 0
     speed: float | None = None
     tail_speed: float | None = None
+    sent: int = 0
+
+    @property
+    def wrong_answer(self) -> bool:
+        """Whether somebody answered in place of the target."""
+        return self.reason in WRONG_ANSWERS
 
     @property
     def ok(self) -> bool:
@@ -126,56 +155,35 @@ class Transfer(msgspec.Struct, frozen=True):
         """The same transfer, found wanting by whoever looked at its body."""
         return msgspec.structs.replace(self, stage=stage, reason=reason)
 
-    def words(self) -> str:
+    def message(self) -> str:
         """The failure in a sentence; empty for a success."""
         return explain(self.stage, self.reason) if self.stage and self.reason else ""
 
 
-class Facts(Protocol):
-    """What libcurl saw of a transfer; see source.exchange.Exchange."""
-
-    id: str
-    kind: str
-    target: str
-    wanted: int
-    at: float
-    handshake: bool
-    connected: float | None
-    hello: float | None
-    secured: float | None
-    prepared: float | None
-    answered: float | None
-    total: float
-    code: int
-    message: str
-    proxy_code: int
-    connect_status: int
-    os_error: int
-    verify: int
-    status: int
-    received: int
-    full: bool
-    speed: float | None
-    tail_speed: float | None
-
-
-def judge(facts: Facts) -> Transfer:
+def judge(exchange: Exchange) -> Transfer:
     """Phases, stage and reason of a transfer that is over."""
-    stage, reason = _failure(facts)
+    stage, reason = _failure(exchange)
     return Transfer(
-        id=facts.id,
-        kind=facts.kind,
-        target=facts.target,
-        at=facts.at,
-        duration=facts.total,
-        phases=_phases(facts, whole=stage is None),
+        id=exchange.id,
+        kind=exchange.request.kind,
+        target=str(exchange.request.url),
+        at=exchange.at,
+        duration=exchange.total,
+        phases=_phases(exchange, whole=stage is None),
         stage=stage,
         reason=reason,
-        status=facts.status,
-        bytes=facts.received,
-        speed=facts.speed,
-        tail_speed=facts.tail_speed,
+        status=exchange.status,
+        bytes=exchange.received,
+        speed=_upload_speed(exchange) if exchange.request.upload else exchange.speed,
+        tail_speed=exchange.tail_speed,
+        sent=exchange.sent,
     )
+
+
+def _upload_speed(exchange: Exchange) -> float | None:
+    """Bytes sent per second, from the request's first byte to the answer's: all had arrived by then."""
+    seconds = _between(exchange.prepared, exchange.answered)
+    return exchange.sent / seconds if seconds and exchange.sent else None
 
 
 def explain(stage: str, reason: str) -> str:
@@ -183,17 +191,17 @@ def explain(stage: str, reason: str) -> str:
     return f"{stage}: {REASONS[stage, reason]}"
 
 
-def _phases(facts: Facts, *, whole: bool) -> Phases:
+def _phases(exchange: Exchange, *, whole: bool) -> Phases:
     """Differences of moments, each only when both were reached."""
-    tls = _tls(facts)
-    shaken = facts.hello if tls else facts.prepared
-    ready = facts.secured if tls else facts.prepared
+    tls = _tls(exchange)
+    shaken = exchange.hello if tls else exchange.prepared
+    ready = exchange.secured if tls else exchange.prepared
     return Phases(
-        proxy_connect=facts.connected,
-        socks=_between(facts.connected, shaken) if facts.handshake else None,
-        tls=_between(shaken if facts.handshake else facts.connected, ready) if tls else None,
-        first_byte=_between(ready, facts.answered),
-        transfer=_between(facts.answered, facts.total) if whole else None,
+        proxy_connect=exchange.connected,
+        socks=_between(exchange.connected, shaken) if exchange.handshake else None,
+        tls=_between(shaken if exchange.handshake else exchange.connected, ready) if tls else None,
+        first_byte=_between(ready, exchange.answered),
+        transfer=_between(exchange.answered, exchange.total) if whole else None,
     )
 
 
@@ -201,63 +209,66 @@ def _between(start: float | None, end: float | None) -> float | None:
     return None if start is None or end is None else max(0.0, end - start)
 
 
-def _tls(facts: Facts) -> bool:
-    return facts.target.startswith("https:")
+def _tls(exchange: Exchange) -> bool:
+    return exchange.request.url.startswith("https:")
 
 
-def _under_way(facts: Facts) -> str:
+def _under_way(exchange: Exchange) -> str:
     """The phase that had begun and not ended."""
-    if facts.connected is None:
+    if exchange.connected is None:
         return "proxy_connect"
-    if facts.prepared is None:
-        return "socks" if facts.handshake and facts.hello is None else "tls"
-    return "first_byte" if facts.answered is None else "transfer"
+    if exchange.prepared is None:
+        return "socks" if exchange.handshake and exchange.hello is None else "tls"
+    return "first_byte" if exchange.answered is None else "transfer"
 
 
-def _failure(facts: Facts) -> tuple[str, str] | tuple[None, None]:
-    if facts.code == _OK or (facts.code == _WRITE and facts.full and facts.wanted):
-        return _answer(facts)
-    stage = _under_way(facts)
-    if facts.code == _TIMEOUT:
+def _failure(exchange: Exchange) -> tuple[str, str] | tuple[None, None]:
+    if exchange.code == _OK or (exchange.code == _WRITE and exchange.full and exchange.request.wanted):
+        return _answer(exchange)
+    stage = _under_way(exchange)
+    if exchange.code == _TIMEOUT:
         return stage, "timeout"
-    if stage == "proxy_connect" or facts.code == _RESOLVE_PROXY:
-        return "proxy_connect", _connect_reason(facts)
-    reason = {"socks": _socks_reason, "tls": _tls_reason}.get(stage, _http_reason)(facts)
+    if stage == "proxy_connect" or exchange.code == _RESOLVE_PROXY:
+        return "proxy_connect", _connect_reason(exchange)
+    reason = {"socks": _socks_reason, "tls": _tls_reason}.get(stage, _http_reason)(exchange)
     return (
-        "first_byte" if reason == "malformed" and not facts.received and stage == "transfer" else stage
+        "first_byte" if reason == "malformed" and not exchange.received and stage == "transfer" else stage
     ), reason
 
 
-def _answer(facts: Facts) -> tuple[str, str] | tuple[None, None]:
+def _answer(exchange: Exchange) -> tuple[str, str] | tuple[None, None]:
     """The verdict on a whole answer."""
-    if facts.status == _LOGIN_AT_PROXY:
+    if exchange.status == _LOGIN_AT_PROXY:
         return "socks", "auth"
-    if facts.status in _REDIRECTS:
-        return "first_byte", "redirect"
-    if facts.status not in _SUCCESSES:
-        return "first_byte", "status"
-    if facts.received < facts.wanted:
+    request = exchange.request
+    if exchange.status != request.status and exchange.status not in _SUCCESSES:
+        return "first_byte", "redirect" if exchange.status in _REDIRECTS else "status"
+    if request.status and exchange.status != request.status:
+        return "transfer", "wrong_status"
+    if exchange.received < request.wanted or exchange.sent < request.upload:
         return "transfer", "short_body"
+    if request.body is not None and exchange.body.strip() != request.body.strip():
+        return "transfer", "wrong_body"
     return None, None
 
 
-def _connect_reason(facts: Facts) -> str:
-    if facts.code in {_RESOLVE_PROXY, _RESOLVE_HOST}:
+def _connect_reason(exchange: Exchange) -> str:
+    if exchange.code in {_RESOLVE_PROXY, _RESOLVE_HOST}:
         return "dns"
-    return _ERRNOS.get(facts.os_error, "local")
+    return _ERRNOS.get(exchange.os_error, "local")
 
 
-def _socks_reason(facts: Facts) -> str:
-    if facts.connect_status:
-        return "auth" if facts.connect_status == _LOGIN_AT_PROXY else "rejected"
-    if facts.code == _RESOLVE_HOST:
+def _socks_reason(exchange: Exchange) -> str:
+    if exchange.connect_status:
+        return "auth" if exchange.connect_status == _LOGIN_AT_PROXY else "rejected"
+    if exchange.code == _RESOLVE_HOST:
         return "dns"
-    if facts.code in {_RECEIVE, _SEND}:
+    if exchange.code in {_RECEIVE, _SEND}:
         return "reset"
-    if facts.code in {_CERTIFICATE, _TLS_CONNECT}:
+    if exchange.code in {_CERTIFICATE, _TLS_CONNECT}:
         return "tls"
-    reason = _PROXY_REASONS.get(facts.proxy_code, "rejected")
-    return "dns_or_unreachable" if reason == "host_unreachable" and _named(facts.target) else reason
+    reason = _PROXY_REASONS.get(exchange.proxy_code, "rejected")
+    return "dns_or_unreachable" if reason == "host_unreachable" and _named(exchange.request.url) else reason
 
 
 def _named(target: str) -> bool:
@@ -266,18 +277,26 @@ def _named(target: str) -> bool:
     return ":" not in host and not host.replace(".", "").isdigit()
 
 
-def _tls_reason(facts: Facts) -> str:
-    if facts.code == _CERTIFICATE:
-        return _CERTIFICATE_REASONS.get(facts.verify, "untrusted")
-    if facts.code in {_RECEIVE, _SEND} or facts.os_error == _RESET or "unexpected eof" in facts.message:
+def _tls_reason(exchange: Exchange) -> str:
+    if exchange.code == _CERTIFICATE:
+        return _CERTIFICATE_REASONS.get(exchange.verify, "untrusted")
+    if (
+        exchange.code in {_RECEIVE, _SEND}
+        or exchange.os_error == _RESET
+        or "unexpected eof" in exchange.message
+    ):
         return "reset"
     return "handshake"
 
 
-def _http_reason(facts: Facts) -> str:
-    if facts.answered is not None and (facts.full or facts.code == _PARTIAL):
-        return "long_body" if facts.full else "short_body"
-    if facts.code in {_NOTHING, _SEND} or facts.os_error == _RESET or "unexpected eof" in facts.message:
+def _http_reason(exchange: Exchange) -> str:
+    if exchange.answered is not None and (exchange.full or exchange.code == _PARTIAL):
+        return "long_body" if exchange.full else "short_body"
+    if (
+        exchange.code in {_NOTHING, _SEND}
+        or exchange.os_error == _RESET
+        or "unexpected eof" in exchange.message
+    ):
         return "reset"
     return "malformed"
 

@@ -1,4 +1,4 @@
-"""The connections that our own probes make to the proxy, so that others can tell them from a client's.
+"""The connections that our own probes make to the proxy, so that the log's reader knows them from clients'.
 
 A probe notes its endpoint before the first byte leaves and when it has closed, so whoever reads of that
 endpoint in a log, however late, finds it here. Ports are used again by clients: the time decides.
@@ -143,7 +143,7 @@ class OwnTraffic:
                     lines.append(_line(b"-", endpoint, end))
         checkpoint.write(self._path, b"".join(lines))
         try:
-            self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+            self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError as error:
             raise file.unreadable(self._path, error) from error
         self._noted = 0

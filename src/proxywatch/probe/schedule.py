@@ -5,7 +5,26 @@ rolled out at once do not fire in step. Deadlines after it stand `interval` apar
 round that is still running at a deadline makes that deadline pass: it is skipped and counted.
 """
 
+from collections.abc import Iterable
 from random import Random
+from typing import Annotated
+
+import msgspec
+
+from proxywatch.quantity import Duration, Url
+
+Interval = Annotated[Duration, msgspec.Meta(ge=1)]
+_LEAST_PUBLIC = Duration(5)
+
+
+def refuse_haste(interval: Duration, urls: Iterable[Url]) -> None:
+    """Refuse to ask somebody else's server more often than every five seconds.
+
+    Raises:
+        ValueError: One of the URLs is on the public network, and the interval is shorter.
+    """
+    if interval < _LEAST_PUBLIC and any(url.public for url in urls):
+        raise ValueError(f"interval: expected at least {_LEAST_PUBLIC} for servers on the public network")
 
 
 class Schedule:

@@ -7,9 +7,11 @@ import pycurl
 
 from proxywatch import __version__
 from proxywatch.clock import Clock, SystemClock
-from proxywatch.probe.exchange import Attempt, Exchange, Request
+from proxywatch.probe.attempt import Attempt
+from proxywatch.probe.exchange import Exchange
 from proxywatch.probe.own_traffic import OwnTraffic
 from proxywatch.probe.proxy import Proxy
+from proxywatch.probe.request import Request
 
 CA_BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",
@@ -106,6 +108,13 @@ def _prepare(curl: pycurl.Curl, request: Request, attempt: Attempt, bundle: str 
         pycurl.PREREQFUNCTION: attempt.ready,
         pycurl.WRITEFUNCTION: attempt.write,
     }
+    if request.upload:
+        options |= {
+            pycurl.POST: 1,
+            pycurl.POSTFIELDSIZE_LARGE: request.upload,
+            pycurl.READFUNCTION: attempt.read,
+            pycurl.HTTPHEADER: ["Content-Type: application/octet-stream", "Expect:"],
+        }
     if request.url.startswith("https:"):
         options |= {pycurl.VERBOSE: 1, pycurl.DEBUGFUNCTION: attempt.debug}
     if bundle:

@@ -54,14 +54,19 @@ class Reload:
         self._at_start_only = at_start_only
         self._record = record
         self._clock = clock
+        self._turn = asyncio.Lock()  # what was read first is applied first
         record.at = clock.now()
 
     async def __call__(self) -> None:
-        """Apply the settings as they are now.
+        """Apply the settings as they are now; after a reload that is under way.
 
         Raises:
             ConfigError: They have faults; nothing changed.
         """
+        async with self._turn:
+            await self._reload()
+
+    async def _reload(self) -> None:
         try:
             config = await asyncio.to_thread(self._read)
             self._apply(config)

@@ -23,14 +23,14 @@ def read(path: str, limit: int = _LIMIT, *, follow: bool = True) -> bytes:
     try:
         with open(os.open(path, flags), "rb", buffering=0) as file:  # noqa: PTH123 - pathlib costs 1 MB
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise SourceError(f"{path} is not a regular file", temporary=False)
+                raise SourceError(f"{path}: not a regular file", temporary=False)
             chunks = []
             size = 0
             while chunk := file.read(65536):
                 chunks.append(chunk)
                 size += len(chunk)
                 if size > limit:
-                    raise SourceError(f"{path} is longer than {limit} bytes", temporary=False)
+                    raise SourceError(f"{path}: longer than {limit} bytes", temporary=False)
             return b"".join(chunks)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise unreadable(path, error) from error

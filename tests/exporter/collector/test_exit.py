@@ -8,10 +8,14 @@ import pytest
 from proxywatch.errors import NoData
 from proxywatch.exporter.collector import exit as exit_
 from proxywatch.exporter.collector.exit import ExitCollector, Expect, Settings
-from proxywatch.probe.exchange import Request
+from proxywatch.probe.history import History
 from proxywatch.probe.identity import Identity
 from proxywatch.probe.outcome import Transfer
+from proxywatch.probe.own_traffic import OwnTraffic
+from proxywatch.probe.prober import Prober
 from proxywatch.probe.proxy import Proxy
+from proxywatch.probe.request import Request
+from proxywatch.probe.transfer import Transfers
 from proxywatch.quantity import Url
 from support.fakes import FakeClock
 from support.metrics import samples
@@ -22,28 +26,30 @@ EXIT = Identity("192.0.2.1", "Sweden", "se", "Gothenburg", "se-got-wg-001", vpn=
 NODE = Identity("198.51.100.7", "Germany", vpn=False)
 
 
-class FakeServices:
+class FakeServices(Prober):
     """Services by URL, as seen through the proxy and beside it."""
 
     def __init__(self) -> None:
-        self.proxy = Proxy()
+        super().__init__(Proxy(), Transfers(), OwnTraffic(), History())
         self.through: dict[str, Identity | None] = dict.fromkeys(URLS, EXIT)
         self.beside: dict[int, Identity | None] = {4: None, 6: None}
         self.asked: list[Request] = []
 
-    async def ask(
-        self, asked: Request, _: Callable[[bytes], Identity], /
+    async def ask(  # type: ignore[override]
+        self, asked: Request, _: Callable[[bytes], Identity]
     ) -> tuple[Transfer, Identity | None]:
         identity = self.through[asked.url]
         return (success(asked) if identity else failure(asked)), identity
 
-    async def ask_directly(self, asked: Request, _: Callable[[bytes], Identity], /) -> Identity | None:
+    async def ask_directly(  # type: ignore[override]
+        self, asked: Request, _: Callable[[bytes], Identity]
+    ) -> Identity | None:
         self.asked.append(asked)
         return self.beside[asked.family]
 
 
 def _collector(services: FakeServices, *, tunnel: bool = True, **settings: object) -> ExitCollector:
-    chosen = Settings(urls=URLS, **settings)  # type: ignore[arg-type]
+    chosen = Settings(**{"urls": URLS, "direct": True, **settings})  # type: ignore[arg-type]
     return exit_.build(chosen, services, tunnel=lambda: tunnel, clock=FakeClock(1000), dice=Random(1))
 
 
@@ -102,10 +108,10 @@ async def test_a_proxy_that_does_not_use_the_tunnel() -> None:
     assert 'proxy_exit_check{check="no_leak"}' not in seen
 
 
-async def test_nothing_is_asked_directly_when_that_is_off() -> None:
+async def test_nothing_is_asked_directly_unless_that_is_wanted() -> None:
     """Then what needs it is not judged."""
     services = FakeServices()
-    collector = _collector(services, direct=False)
+    collector = _collector(services, direct=Settings().direct)
     await collector.update()
     assert services.asked == []
     assert [name for name in samples(collector) if "check" in name] == [
@@ -146,7 +152,7 @@ async def test_a_scrape_during_a_round_sees_the_last_one() -> None:
         during.append(any("proxy_exit_info" in name for name in samples(collector)))
         return success(asked), EXIT
 
-    services.ask = look  # type: ignore[method-assign]
+    services.ask = look  # type: ignore[method-assign, assignment]
     await collector.update()
     assert during == [True] * 3
 

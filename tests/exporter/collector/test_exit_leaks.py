@@ -30,7 +30,7 @@ def _look(pod: Pod) -> dict[str, float]:
     async def once() -> dict[str, float]:
         maker = prober(Proxy(url="socks5h://127.0.0.1:1080"))
         settings = Settings(
-            timeout=Duration(2), urls=(Url(f"http://{WEB}/get"), Url(f"http://{WEB}/get?again"))
+            direct=True, timeout=Duration(2), urls=(Url(f"http://{WEB}/get"), Url(f"http://{WEB}/get?again"))
         )
         collector = exit_.build(settings, maker, tunnel=lambda: True, clock=SystemClock(), dice=Random(1))
         try:

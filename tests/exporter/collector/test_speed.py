@@ -9,8 +9,8 @@ import pytest
 from proxywatch.errors import NoData
 from proxywatch.exporter.collector import speed
 from proxywatch.exporter.collector.speed import Settings, SpeedCollector
-from proxywatch.probe.exchange import Request
 from proxywatch.probe.outcome import Transfer
+from proxywatch.probe.request import Request
 from proxywatch.quantity import Duration, Size, Url
 from support.fakes import FakeClock
 from support.metrics import samples
@@ -41,7 +41,7 @@ class Counter:
 def _collector(
     act: Callable[[Request], Transfer] = _good, received: Counter | None = None, **settings: object
 ) -> tuple[SpeedCollector, FakeProber, FakeClock]:
-    prober, clock = FakeProber(act), FakeClock()
+    prober, clock = FakeProber(act), FakeClock(1000.5)
     chosen = Settings(**{"url": URL, **settings})  # type: ignore[arg-type]
     collector = speed.build(
         chosen, prober, received or Counter(None), quiet=asyncio.Lock(), clock=clock, dice=Random(1)
@@ -96,7 +96,7 @@ async def test_a_failed_test_leaves_no_number_behind() -> None:
     await _update(collector, clock)
     prober.act = lambda asked: failure(asked, "transfer", "short_body")
     assert (
-        await _skipped(collector, clock) == "transfer: the body ended before what was announced or asked for"
+        await _skipped(collector, clock) == "transfer: the body ended before what was announced or requested"
     )
     seen = samples(collector)
     assert "proxy_download_speed_mbps" not in seen
@@ -170,6 +170,40 @@ async def test_check_finds_an_endpoint_that_caps() -> None:
     (finding,) = await collector.examine()
     assert "cap" in finding.text
     assert "speed.url" in finding.mend
+
+
+async def test_uploads_follow_downloads_where_they_are_enabled() -> None:
+    """With their own series, from the same budget."""
+
+    def act(asked: Request) -> Transfer:
+        if asked.upload:
+            return success(asked, 1.0, sent=asked.upload, speed=1_250_000.0)
+        return _good(asked)
+
+    up = speed.Upload(enabled=True, url=Url("http://b.test/up"), bytes=Size(500_000))
+    collector, prober, clock = _collector(act, upload=up, daily_bytes=Size(4 * MEGABYTE))
+    await _update(collector, clock)
+    download, upload = prober.asked
+    assert (download.upload, upload.upload, upload.url) == (0, 500_000, "http://b.test/up")
+    seen = samples(collector)
+    assert seen["proxy_upload_speed_mbps"] == pytest.approx(10)
+    assert seen["proxy_speedtest_upload_bytes_total"] == 500_000
+    assert seen["proxy_speedtest_upload_attempts_total"] == 1
+    assert [finding.level for finding in await collector.examine()] == ["ok", "ok"]
+    assert "daily_bytes" in await _skipped(collector, clock), "a million and a half twice, of four"
+    prober.act = lambda asked: failure(asked, "socks", "rule") if asked.upload else _good(asked)
+    assert [finding.level for finding in await collector.examine()] == ["ok", "fault"]
+    seen = samples(collector)
+    assert "proxy_upload_speed_mbps" not in seen
+    assert seen['proxy_speedtest_upload_failures_total{reason="rule",stage="socks"}'] == 1
+
+
+async def test_no_upload_unless_enabled() -> None:
+    """No series of it either."""
+    collector, prober, clock = _collector()
+    await _update(collector, clock)
+    assert [asked.upload for asked in prober.asked] == [0]
+    assert not [name for name in samples(collector) if "upload" in name]
 
 
 def test_settings_that_cannot_be() -> None:

@@ -12,17 +12,23 @@ import jsonschema
 import msgspec
 import pytest
 
-from proxywatch.dante.report import host_port
+from proxywatch.dante.report import Destination, Report, host_port
+from proxywatch.dante.totals import Failure
 from proxywatch.errors import NoData, SourceError
 from proxywatch.exporter import terminal
+from proxywatch.exporter.collector import latency, sessions
 from proxywatch.exporter.runner import Scrape
 from proxywatch.exporter.runner import Settings as ScrapeSettings
 from proxywatch.exporter.status import Board, schema
 from proxywatch.exporter.status.figures import Scale, samples
-from proxywatch.exporter.status.model import Status
+from proxywatch.exporter.status.model import Points, Status
 from proxywatch.metrics import family as metric
 from proxywatch.metrics.registry import Registry
+from proxywatch.probe.history import History
+from proxywatch.probe.request import Request
+from proxywatch.runtime.reload import Reloads
 from support.fakes import FakeClock
+from support.probing import failure, success
 from support.publishers import Puppet
 
 SCHEMA = Path(__file__).parents[3] / "docs" / "status.schema.json"
@@ -38,29 +44,31 @@ INFO = metric.gauge("proxy_exit_info", "Exit.", ["ip", "country", "city", "serve
 CHECK = metric.gauge("proxy_exit_check", "Check.", ["check"])
 
 
-REPORT = {
-    "lines": 70,
-    "successful": 9,
-    "failed": 3,
-    "failures": {"refused": 1, "socks_rule": 2},
-    "top_by_bytes": [{"destination": "2001:db8::1.443", "weight": 5000, "error": 0}],
-    "top_by_failures": [{"destination": "b.25", "weight": 2, "error": 1}],
-    "cannot_tell": ["timeouts"],
-    "unparsed": 2,
-    "unparsed_example": "what is this",
-}
+REPORT = Report(
+    dante="1.4.2",
+    lines=70,
+    unparsed=2,
+    unparsed_example="what is this",
+    log_time=0.0,
+    successful=9,
+    failed=3,
+    success_rate_percent=99.5,
+    requests_per_minute=1,
+    mean_duration_seconds=None,
+    active=3,
+    health_checks=0,
+    opened={},
+    failures={"refused": 1, "socks_rule": 2},
+    recent_failures=[],
+    top_by_bytes=[Destination("2001:db8::1.443", 5000, 0)],
+    top_by_failures=[Destination("b.25", 2, 1)],
+    cannot_tell=["timeouts"],
+)
 
 
-class Probes(msgspec.Struct, frozen=True):
-    """As the latency collector's status has them."""
-
-    probes: list[dict[str, Any]]
-
-
-class Log(msgspec.Struct, frozen=True):
-    """As the sessions collector's status has it."""
-
-    report: dict[str, Any]
+def log(report: Report) -> sessions.Status:
+    """The sessions collector's status with that report."""
+    return sessions.Status("/var/log/danted.log", 0, 0.1, report)
 
 
 class Rig:
@@ -70,27 +78,16 @@ class Rig:
         self.clock = FakeClock()
         self.registry = Registry({"proxy_name": "golden-crab"})
         now = self.clock.now()
-        phases = {"proxy_connect": 0.001, "socks": 0.02, "tls": None, "first_byte": 0.03, "transfer": 0.001}
-        failed = {"duration": 0.001, "reason": "refused", "phases": {"proxy_connect": 0.001}}
-        failure = {
-            "at": now - 60,
-            "kind": "latency",
-            "target": "http://a/",
-            "stage": "socks",
-            "reason": "timeout",
-        }
-        refused = {
-            "time": now - 30,
-            "reason": "socks_rule",
-            "blame": "policy",
-            "destination": "b:25",
-            "text": "no",
-        }
-        self.history = {"probes": [], "failures": [failure]}
-        self.latency = Puppet(
-            "latency", {LATENCY: 142.0}, Probes([failed, {"duration": 0.052, "phases": phases}])
-        )
-        self.sessions = Puppet("sessions", {RATE: 99.5}, Log(REPORT | {"recent_failures": [refused]}))
+        target = Request("latency", "http://a/", 5.0, 65536)
+        refused = Failure(now - 30, "socks_rule", "policy", "c.1", "b.25", "no")
+        self.history = History()
+        self.history.record(failure(target, "socks", "timeout", at=now - 60))
+        probes = (failure(target, "proxy_connect", "refused"), success(target, 0.052))
+        self.round = latency.Status(now, "target", 0.052, probes, 0)
+        self.latency = Puppet("latency", {LATENCY: 142.0}, self.round)
+        self.reloads = Reloads()
+        report = msgspec.structs.replace(REPORT, recent_failures=[refused])
+        self.sessions = Puppet("sessions", {RATE: 99.5}, log(report))
         self.speed = Puppet("speed", {SPEED: 50.0})
         self.active = Puppet("active", {ACTIVE: 3})
         self.interface = Puppet("interface", {BYTES: 1000})
@@ -109,7 +106,7 @@ class Rig:
                 self.registry.register(puppet)
         self.scrape = Scrape(self.registry, ScrapeSettings(), self.clock)
         self.registry.register(self.scrape)
-        self.board = Board(self.registry, self.scrape, self.clock, lambda: self.history)
+        self.board = Board(self.registry, self.scrape, self.clock, self.history, self.reloads)
 
     async def status(self) -> Status:
         for collector in self.registry.collectors.values():
@@ -126,7 +123,7 @@ def valid(status: Status) -> Status:
 async def test_all_is_well() -> None:
     """The numbers are those of the series; every collector has its line; the verdict says the place."""
     status = await Rig().status()
-    assert (status.verdict.level, status.verdict.words) == ("good", "All is well")
+    assert (status.verdict.level, status.verdict.message) == ("good", "All is well")
     assert "142 ms by way of Stockholm, Sweden" in status.verdict.detail
     figures = {figure.key: figure for figure in status.figures}
     assert (figures["latency"].value, figures["latency"].grade) == (142.0, "good")
@@ -139,7 +136,7 @@ async def test_all_is_well() -> None:
     assert {collector.state for collector in status.collectors} == {"ok"}
     assert [failure.kind for failure in status.failures] == ["request", "latency"]
     assert (status.failures[0].blame, status.failures[0].target) == ("policy", "b:25")
-    assert "handshake" in status.failures[1].words
+    assert "handshake" in status.failures[1].message
 
 
 @pytest.mark.parametrize(
@@ -190,8 +187,38 @@ async def test_the_worst_is_said_first(break_it: Any, level: str, words: str) ->
     rig = Rig()
     break_it(rig)
     verdict = (await rig.status()).verdict
-    assert (verdict.level, verdict.words) == (level, words)
+    assert (verdict.level, verdict.message) == (level, words)
     assert bool(verdict.advice) == (level in ("bad", "warning")), "what to do, when something has to be done"
+
+
+async def test_a_captive_portal_is_called_one() -> None:
+    """When all targets that were reached answered with something else."""
+    rig = Rig()
+    target = Request("latency", "http://a/", 5.0, 65536)
+    rig.latency.error = NoData("transfer: the status is not the one expected")
+    answers = [failure(target, "transfer", "wrong_status"), failure(target, "transfer", "wrong_body")]
+    unreached = failure(target, "socks", "timeout")
+    for probes, captive in (
+        (answers, True),
+        ([*answers, unreached], True),
+        ([unreached], False),
+        ([*answers, success(target)], False),
+    ):
+        rig.latency.told = msgspec.structs.replace(rig.round, probes=tuple(probes))
+        verdict = (await rig.status()).verdict
+        assert ("captive portal" in verdict.message) == captive
+
+
+async def test_refused_settings_are_shown() -> None:
+    """What runs is not what the file says; the page and the terminal show why."""
+    rig = Rig()
+    assert "settings" not in terminal.render(await rig.status(), colour=False)
+    rig.reloads.successful, rig.reloads.fault = False, "proxywatch.yaml:3 latency.interval: expected more"
+    status = await rig.status()
+    assert status.settings_fault == rig.reloads.fault
+    text = terminal.render(status, colour=False)
+    assert "The settings that were read last were refused" in text
+    assert "proxywatch.yaml:3 latency.interval" in text
 
 
 async def test_what_all_requests_came_to() -> None:
@@ -208,7 +235,7 @@ async def test_what_all_requests_came_to() -> None:
         "b:25",
     ]
     assert (requests.unparsed, requests.unparsed_example) == (2, "what is this")
-    rig.sessions.told = Log(REPORT | {"lines": 0})
+    rig.sessions.told = log(msgspec.structs.replace(REPORT, lines=0))
     assert (await rig.status()).requests is None
 
 
@@ -218,11 +245,11 @@ async def test_the_tunnel_comes_before_what_follows_from_it() -> None:
     rig.wireguard.families.update({STATE: {"dead": 1}, UP: 0})
     rig.exit.families.update({CHECK: {"not_direct": 0, "no_leak": 0}})
     verdict = (await rig.status()).verdict
-    assert verdict.words == "The VPN is down"
+    assert verdict.message == "The VPN is down"
     assert "another way" in verdict.detail
     rig.latency.error = NoData("no answer")
     verdict = (await rig.status()).verdict
-    assert verdict.words == "The VPN is down"
+    assert verdict.message == "The VPN is down"
     assert "another way" not in verdict.detail
 
 
@@ -238,7 +265,7 @@ async def test_what_is_missing_says_why() -> None:
     figures = {figure.key: figure for figure in status.figures}
     assert (figures["speed"].value, figures["speed"].reason) == (None, "speed is switched off")
     assert (figures["success_rate"].grade, figures["success_rate"].reason) == ("unknown", "no such log")
-    assert (status.vpn.up, status.vpn.words) == (None, "no device wg0")
+    assert (status.vpn.up, status.vpn.message) == (None, "no device wg0")
     states = {collector.name: collector.state for collector in status.collectors}
     assert (states["sessions"], states["wireguard"]) == ("failing", "nothing")
     assert valid(Rig().board.status()).collectors[0].state == "waiting"
@@ -306,8 +333,8 @@ def test_destinations_are_written_as_people_do(told: str, shown: str) -> None:
 
 
 def test_the_published_schema_is_fresh() -> None:
-    """docs/status.schema.json is what the code says; PROXYWATCH_GOLDEN=write renews it."""
-    if os.environ.get("PROXYWATCH_GOLDEN") == "write":
+    """docs/status.schema.json is what the code says; TEST_GOLDEN=write renews it."""
+    if os.environ.get("TEST_GOLDEN") == "write":
         SCHEMA.write_text(json.dumps(schema(), indent=2) + "\n")
     assert json.loads(SCHEMA.read_text()) == schema()
 
@@ -334,6 +361,26 @@ async def test_a_terminal_shows_the_same() -> None:
     assert re.sub(r"\033\[\d+m", "", terminal.render(status, colour=True)) == text
 
 
+async def test_a_terminal_is_shown_text_alone() -> None:
+    """An exporter that is asked may be hostile; so may a client that chooses its destination."""
+    evil = "\x1b]0;x\x07\x9b2J\r\u202e\n"
+    rig = Rig()
+    hostile = Failure(rig.clock.now(), "refused", "destination", "c.1", f"{evil}.25", evil)
+    report = msgspec.structs.replace(
+        REPORT,
+        recent_failures=[hostile],
+        top_by_bytes=[Destination(f"{evil}.443", 1, 0)],
+        unparsed_example=evil,
+    )
+    rig.sessions.told = log(report)
+    rig.reloads.fault = f"x.yaml:1 {evil}"
+    status = msgspec.structs.replace(await rig.status(), name=evil)
+    for line in terminal.render(status, colour=False).splitlines():
+        assert line.isprintable()
+    huge = msgspec.structs.replace(status, trends={"latency": Points(5.0, [-1.7e308, 1.7e308, None])})
+    assert terminal.render(huge, colour=False)
+
+
 async def test_a_terminal_is_coloured_where_colour_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a terminal, unless its owner wants none; not in a file."""
     status = await Rig().status()
@@ -356,7 +403,7 @@ async def test_a_terminal_bears_an_empty_status() -> None:
     """A moment after the start, with everything switched off."""
     clock = FakeClock()
     registry = Registry({"proxy_name": "empty"})
-    board = Board(registry, Scrape(registry, ScrapeSettings(), clock), clock)
+    board = Board(registry, Scrape(registry, ScrapeSettings(), clock), clock, History(), Reloads())
     text = terminal.render(valid(board.status()), colour=False)
     assert "latency is switched off" in text
     assert "not watched" in text

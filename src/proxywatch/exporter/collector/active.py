@@ -1,7 +1,7 @@
 """How many client connections Dante is serving, from the best source at hand, and whether the sources agree.
 
-It measures nothing itself: it is handed the counts of other collectors, and asks for them when the metrics
-are rendered, so that the number is as fresh as theirs. Every ten seconds it compares them.
+It measures nothing itself: it takes the counts of other collectors, and reads them when the metrics are
+rendered, so that the number is as fresh as theirs. Every ten seconds it compares them.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -59,7 +59,7 @@ class ActiveCollector:
     timeout = 5.0
 
     def __init__(self, choice: str, counts: Mapping[str, Count], clock: Clock) -> None:
-        """Be handed the counts.
+        """Take the counts.
 
         Args:
             choice: A key of `counts`, or `auto`.
@@ -85,7 +85,7 @@ class ActiveCollector:
         """Compare the sources.
 
         Raises:
-            NoData: The number cannot be told.
+            NoData: No source can be read.
         """
         counts = self._counts()
         self._disagreement.observe(self._clock.monotonic(), counts)
@@ -111,8 +111,8 @@ class ActiveCollector:
         status = self.status()
         if status.connections is None:
             text = f"active connections cannot be counted from {', '.join(self._choices)}"
-            mend = "Mend what `sockets`, `children` or `sessions` lack, or choose another `children.active`."
-            return [Finding.fault(text, mend)]
+            fix = "Fix what `sockets`, `children` or `sessions` lack, or choose another `children.active`."
+            return [Finding.fault(text, fix)]
         others = [
             f"{name} {count}"
             for name, count in status.counts.items()
@@ -130,5 +130,5 @@ class ActiveCollector:
 
 
 def build(choice: str, counts: Mapping[str, Count], clock: Clock) -> ActiveCollector:
-    """The collector on the counts that it is handed."""
+    """The collector on these counts."""
     return ActiveCollector(choice, counts, clock)

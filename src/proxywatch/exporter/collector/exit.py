@@ -7,23 +7,22 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from random import Random
-from typing import Annotated, Protocol
+from typing import Annotated
 
 import msgspec
 
-from proxywatch.clock import Clock
+from proxywatch.clock import Clock, Moment
 from proxywatch.errors import NoData, SourceError
 from proxywatch.finding import Finding
 from proxywatch.metrics import family as metric
 from proxywatch.metrics.family import Family, Metric
 from proxywatch.probe import exit_check
 from proxywatch.probe import identity as exit_identity
-from proxywatch.probe.exchange import Request
 from proxywatch.probe.exit_check import Verdict
 from proxywatch.probe.identity import Identity
-from proxywatch.probe.outcome import Transfer
-from proxywatch.probe.proxy import Proxy
-from proxywatch.probe.schedule import Schedule
+from proxywatch.probe.prober import Prober
+from proxywatch.probe.request import Request
+from proxywatch.probe.schedule import Interval, Schedule, refuse_haste
 from proxywatch.quantity import Duration, Url
 
 INFO = metric.gauge(
@@ -72,28 +71,29 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         timeout: The longest that one service may take.
         urls: Services that say who is asking, in JSON, lines of key=value, or with the bare address; the one
             that knows most goes first.
-        direct: Whether to ask them without the proxy too, which the checks for leaks need; they then see this
-            host's own address if something leaks.
+        direct: Whether to ask them without the proxy too, which `not_direct` and the checks for leaks need.
+            The services then see this host's own address, moments after the exit's, unless it is firewalled.
         leaks: Whether what gets out beside the tunnel is a leak; false where the proxy alone is to use it.
         expect: Where traffic should come out.
     """
 
     enabled: bool = True
-    interval: Positive = Duration(300)
+    interval: Interval = Duration(300)
     timeout: Positive = Duration(10)
     urls: tuple[Url, ...] = (
         Url("https://am.i.mullvad.net/json"),
         Url("https://www.cloudflare.com/cdn-cgi/trace"),
         Url("https://api64.ipify.org/?format=json"),
     )
-    direct: bool = True
+    direct: bool = False
     leaks: bool = True
     expect: Expect = Expect()
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be asked."""
+        """Refuse an empty list, and haste."""
         if not self.urls:
             raise ValueError("urls: expected at least one")
+        refuse_haste(self.interval, self.urls)
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -122,22 +122,6 @@ class Status(msgspec.Struct, frozen=True):
     changes: int
 
 
-class Prober(Protocol):
-    """What is needed of a prober.Prober."""
-
-    @property
-    def proxy(self) -> Proxy:
-        """The proxy."""
-
-    async def ask(
-        self, request: Request, read: Callable[[bytes], Identity], /
-    ) -> tuple[Transfer, Identity | None]:
-        """Ask through the proxy."""
-
-    async def ask_directly(self, request: Request, read: Callable[[bytes], Identity], /) -> Identity | None:
-        """Ask without it."""
-
-
 class ExitCollector:
     """A watching collector."""
 
@@ -152,7 +136,7 @@ class ExitCollector:
         schedule: Schedule,
         clock: Clock,
     ) -> None:
-        """Be handed all that it needs.
+        """Prepare; nothing is sent before the first round.
 
         Args:
             settings: Its section.
@@ -168,6 +152,7 @@ class ExitCollector:
         self._schedule = schedule
         self._clock = clock
         self._seen: Status | None = None
+        self._seen_at: Moment | None = None
         self._fresh = False
         self._changes = 0
 
@@ -192,6 +177,7 @@ class ExitCollector:
             if self._seen and self._seen.identity.address != seen.identity.address:
                 self._changes += 1
             self._seen = msgspec.structs.replace(seen, changes=self._changes)
+            self._seen_at = Moment(seen.at, self._clock.monotonic())
             fresh = True
         finally:
             self._fresh = fresh
@@ -202,7 +188,7 @@ class ExitCollector:
         )
         identities = [identity for _, identity in answers if identity is not None]
         if not identities:
-            raise NoData("; ".join(dict.fromkeys(transfer.words() for transfer, _ in answers)))
+            raise NoData("; ".join(dict.fromkeys(transfer.message() for transfer, _ in answers)))
         identity = exit_identity.agree(identities)
         agreed = sum(each.address == identity.address for each in identities)
         checks = await self._check(identity)
@@ -216,15 +202,15 @@ class ExitCollector:
         return Request("exit", url, self._settings.timeout, _LIMIT, keep=True, family=family)
 
     async def _check(self, seen: Identity) -> tuple[Check, ...]:
-        asked, tunnel = self._settings.direct, self._tunnel()
+        tried, tunnel = self._settings.direct, self._tunnel()
         direct, direct6 = await asyncio.gather(self._directly(4), self._directly(6))
         six = ":" in seen.address
-        leak = partial(exit_check.leak, seen, asked=asked, barred=self._settings.leaks, tunnel=tunnel)
+        leak = partial(exit_check.leak, seen, tried=tried, barred=self._settings.leaks, tunnel=tunnel)
         expect = self._settings.expect
         verdicts: dict[str, Verdict] = {
             "vpn": exit_check.vpn(seen, expected=expect.mullvad),
             "country": exit_check.country(seen, expect.country),
-            "not_direct": exit_check.not_direct(seen, direct6 if six else direct, asked=asked),
+            "not_direct": exit_check.not_direct(seen, direct6 if six else direct, tried=tried),
             "no_leak": leak(direct, same_family=not six),
             "no_leak_ipv6": leak(direct6, same_family=six),
             "dns": exit_check.dns(self._prober.proxy.scheme),
@@ -250,7 +236,7 @@ class ExitCollector:
             {check.name: check.passed for check in seen.checks if check.passed is not None} if seen else {}
         )
         yield CHANGES.value(self._changes)
-        yield LAST_SUCCESS.value(self._seen.at if self._seen else None)
+        yield LAST_SUCCESS.value(self._seen_at.shown(self._clock) if self._seen_at else None)
 
     async def examine(self) -> Sequence[Finding]:
         """Where does traffic come out, and is that right?"""
@@ -264,7 +250,7 @@ class ExitCollector:
                 )
             ]
         except SourceError as error:
-            return [Finding.fault(str(error), "Mend `proxy.password_file`.")]
+            return [Finding.fault(str(error), _PASSWORD_FIX)]
         where = ", ".join(filter(None, (seen.identity.city, seen.identity.country, seen.identity.server)))
         exit_ = Finding.ok(f"traffic comes out at {seen.identity.address} ({where or 'somewhere'})")
         return [exit_, *map(_finding, seen.checks)]
@@ -281,13 +267,14 @@ def _labels(identity: Identity) -> tuple[str, str, str, str]:
 def _finding(check: Check) -> Finding:
     text = f"{check.name}: {check.reason}"
     if check.passed is None:
-        return Finding.ok(f"{text} (not judged)")
-    return Finding.ok(text) if check.passed else Finding.fault(text, _MENDS[check.name])
+        return Finding.unknown(f"not judged, {text}")
+    return Finding.ok(text) if check.passed else Finding.fault(text, _FIXES[check.name])
 
 
-_MENDS = {
+_PASSWORD_FIX = "Correct `proxy.password_file`, or the file's permissions."  # noqa: S105 - a hint
+_FIXES = {
     "vpn": "Look at the tunnel: the proxy must dial through the VPN's device (`external:` in danted.conf).",
-    "country": "Choose a relay in that country, or mend `exit.expect.country`.",
+    "country": "Choose a relay in that country, or correct `exit.expect.country`.",
     "not_direct": "Have the proxy dial through the VPN's device (`external:` in danted.conf).",
     "no_leak": "Add a kill switch: allow nothing but WireGuard's own packets to leave beside the device.",
     "no_leak_ipv6": "Route IPv6 into the tunnel as well, or disable it.",

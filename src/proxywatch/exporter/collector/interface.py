@@ -53,6 +53,12 @@ _ORPHANED_HINT = (
 )
 
 
+_FIX = (
+    "Bring the tunnel up in this network namespace, or name another device in `interface.name`; where there "
+    "is no VPN, set `interface: {enabled: false}` and `wireguard: {enabled: false}`."
+)
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Counters of the VPN device.
 
@@ -185,8 +191,7 @@ class InterfaceCollector:
         try:
             await self.update()
         except ProxywatchError as error:
-            mend = "Bring the tunnel up in this network namespace, or name another in `interface.name`."
-            return [Finding.fault(str(error), mend)]
+            return [Finding.fault(str(error), _FIX)]
         return [
             Finding.ok(
                 f"device {name} has moved {device.receive_bytes} bytes in, {device.transmit_bytes} out"

@@ -4,21 +4,22 @@ A round says whose fault a failure is: when other targets answered, it is the ta
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from random import Random
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal
 
 import msgspec
 
-from proxywatch.clock import Clock
+from proxywatch.clock import Clock, Moment
 from proxywatch.distribution import Distribution, Exemplar
 from proxywatch.errors import NoData, SourceError
 from proxywatch.finding import Finding
 from proxywatch.metrics import family
 from proxywatch.metrics.family import Family, Metric
-from proxywatch.probe.exchange import Request
-from proxywatch.probe.outcome import REASONS, STAGES, Transfer
-from proxywatch.probe.schedule import Schedule
+from proxywatch.probe.outcome import STAGES, USUAL, Transfer
+from proxywatch.probe.prober import Prober
+from proxywatch.probe.request import Request
+from proxywatch.probe.schedule import Interval, Schedule, refuse_haste
 from proxywatch.quantity import Duration, Url
 
 LATENCY = family.gauge(
@@ -29,16 +30,17 @@ LATENCY = family.gauge(
 DURATION = family.histogram(
     "proxy_probe_duration_seconds", "Time of successful probes from start to last byte.", ["target"]
 )
-PHASE = family.histogram(
+PHASE = family.summary(
     "proxy_probe_phase_duration_seconds",
-    "Time of each phase of successful probes; tls for https targets only.",
-    ["target", "phase"],
+    "Time of each phase of successful probes to all targets; tls for https targets only.",
+    ["phase"],
 )
 ATTEMPTS = family.counter("proxy_probe_attempts_total", "Probes made.", ["target"])
 FAILURES = family.counter(
     "proxy_probe_failures_total",
-    "Probes failed, by the phase in which and the reason for which they did.",
-    ["target", "stage", "reason"],
+    "Probes of all targets failed, by the phase in which and the reason for which they did. Usual reasons "
+    "are there from the start at 0, the others once they happen.",
+    ["stage", "reason"],
 )
 SUCCESS = family.gauge("proxy_probe_success", "Whether the last probe of the target succeeded.", ["target"])
 LAST_SUCCESS = family.gauge(
@@ -53,25 +55,26 @@ ROUNDS = family.counter(
 _FAMILIES = (LATENCY, DURATION, PHASE, ATTEMPTS, FAILURES, SUCCESS, LAST_SUCCESS, ROUNDS)
 
 _BUCKETS = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0)
-_PHASE_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _FIRST = 3.0
 _SLACK = 5.0
 _LIMIT = 64 << 10
-_BODY_IS_READ = ("transfer", "wrong_body")
 
 Positive = Annotated[Duration, msgspec.Meta(gt=0)]
 Verdict = Literal["ok", "target", "proxy"]
 
 
-class Prober(Protocol):
-    """What is needed of a prober.Prober."""
+class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a probe fetches, and the answer that it expects.
 
-    @property
-    def bundle(self) -> str | None:
-        """The file of trusted certificate authorities."""
+    Attributes:
+        url: http or https; redirects are not followed.
+        status: The HTTP status; 0 expects any success, 200 to 299.
+        body: The whole body, without white space around it; left out, any body will do.
+    """
 
-    async def probe(self, request: Request, /) -> Transfer:
-        """Make one transfer through the proxy."""
+    url: Url
+    status: Annotated[int, msgspec.Meta(ge=0, le=599)] = 0
+    body: str | None = None
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -81,23 +84,34 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         enabled: Whether to make them.
         interval: From one round to the next.
         timeout: The longest that one probe may take.
-        targets: URLs, http or https, that answer a GET with a status of 200 to 299 and at most 64 KiB;
-            redirects are not followed. Each gets its own series.
+        targets: What to fetch by GET, at most 64 KiB each: a URL, whose answer is any success, or a mapping
+            of `url`, `status` and `body` with the answer that is expected. Each gets its own series.
     """
 
     enabled: bool = True
-    interval: Positive = Duration(30)
+    interval: Interval = Duration(30)
     timeout: Positive = Duration(10)
-    targets: tuple[Url, ...] = (
-        Url("http://cp.cloudflare.com/generate_204"),
-        Url("http://detectportal.firefox.com/success.txt"),
-        Url("https://www.gstatic.com/generate_204"),
+    targets: tuple[Url | Target, ...] = (
+        Target(Url("http://cp.cloudflare.com/generate_204"), status=204),
+        Target(Url("http://detectportal.firefox.com/success.txt"), status=200, body="success"),
+        Target(Url("https://www.gstatic.com/generate_204"), status=204),
     )
 
     def __post_init__(self) -> None:
         """Refuse what cannot be probed."""
-        if not self.targets or len(set(self.targets)) != len(self.targets):
+        if not self.targets or len(set(self.urls)) != len(self.targets):
             raise ValueError("targets: expected at least one, each once")
+        refuse_haste(self.interval, self.urls)
+
+    @property
+    def expected(self) -> tuple[Target, ...]:
+        """The targets with the answers that they are to give."""
+        return tuple(each if isinstance(each, Target) else Target(each) for each in self.targets)
+
+    @property
+    def urls(self) -> tuple[Url, ...]:
+        """The targets' URLs."""
+        return tuple(target.url for target in self.expected)
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -117,6 +131,12 @@ class Status(msgspec.Struct, frozen=True):
     probes: tuple[Transfer, ...]
     skipped: int
 
+    @property
+    def captive(self) -> bool:
+        """Whether all targets that were reached gave other answers than theirs."""
+        answers = [probe for probe in self.probes if probe.ok or probe.wrong_answer]
+        return bool(answers) and all(probe.wrong_answer for probe in answers)
+
 
 class LatencyCollector:
     """A watching collector."""
@@ -126,7 +146,7 @@ class LatencyCollector:
     def __init__(
         self, settings: Settings, prober: Prober, *, schedule: Schedule, clock: Clock, quiet: asyncio.Lock
     ) -> None:
-        """Be handed all that it needs.
+        """Prepare; nothing is sent before the first probe is due.
 
         Args:
             settings: Its section.
@@ -143,7 +163,10 @@ class LatencyCollector:
         self._quiet = quiet
         self._round: Status | None = None
         self._rounds: dict[family.Labels, float] = dict.fromkeys(("ok", "target", "proxy"), 0)
-        self._targets = {target: _Target() for target in settings.targets}
+        self._targets = {url: _Counts() for url in settings.urls}
+        stages = [stage for stage in STAGES if stage != "tls" or any(map(_tls, settings.urls))]
+        self._phases: dict[family.Labels, Distribution] = {stage: Distribution(()) for stage in stages}
+        self._failures: dict[family.Labels, float] = dict.fromkeys(USUAL, 0)
 
     def describe(self) -> Sequence[Family]:
         """The gauge of the last round, and what was counted since the start per target."""
@@ -165,8 +188,8 @@ class LatencyCollector:
         at = self._clock.now()
         async with self._quiet:
             probes = await self._probe_all()
-        for target, probe in zip(self._settings.targets, probes, strict=True):
-            self._targets[target].count(probe)
+        for url, probe in zip(self._settings.urls, probes, strict=True):
+            self._count(url, probe)
         successes = [probe.duration for probe in probes if probe.ok]
         verdict: Verdict = "ok" if len(successes) == len(probes) else "target" if successes else "proxy"
         self._rounds[verdict] += 1
@@ -174,11 +197,23 @@ class LatencyCollector:
             at, verdict, _median(successes) if successes else None, tuple(probes), self._schedule.skipped
         )
         if not successes:
-            raise NoData(_words(probes))
+            raise NoData(_messages(probes))
+
+    def _count(self, url: Url, probe: Transfer) -> None:
+        self._targets[url].count(probe, self._clock)
+        if probe.stage and probe.reason:
+            self._failures[probe.stage, probe.reason] = self._failures.get((probe.stage, probe.reason), 0) + 1
+            return
+        for stage, seconds in probe.phases.items():
+            self._phases[stage].observe(seconds)
 
     async def _probe_all(self) -> list[Transfer]:
-        requests = [Request("latency", url, self._settings.timeout, _LIMIT) for url in self._settings.targets]
+        requests = [self._request(target) for target in self._settings.expected]
         return await asyncio.gather(*map(self._prober.probe, requests))
+
+    def _request(self, target: Target) -> Request:
+        body = None if target.body is None else target.body.encode()
+        return Request("latency", target.url, self._settings.timeout, _LIMIT, status=target.status, body=body)
 
     def collect(self) -> Iterator[Metric]:
         """The last round's median and successes, and the counts since the start."""
@@ -186,24 +221,12 @@ class LatencyCollector:
         targets = self._targets
         yield LATENCY.value(None if latency is None else latency * 1000)
         yield DURATION.distributions({name: target.duration for name, target in targets.items()})
-        yield PHASE.distributions(
-            {
-                (name, phase): each
-                for name, target in targets.items()
-                for phase, each in target.phases(name).items()
-            }
-        )
+        yield PHASE.totals(self._phases)
         yield ATTEMPTS.values({name: target.attempts for name, target in targets.items()})
-        yield FAILURES.values(
-            {
-                (name, *pair): count
-                for name, target in targets.items()
-                for pair, count in target.failures(name).items()
-            }
-        )
+        yield FAILURES.values(self._failures)
         yield SUCCESS.values({name: target.last.ok for name, target in targets.items() if target.last})
         yield LAST_SUCCESS.values(
-            {name: target.succeeded for name, target in targets.items() if target.succeeded}
+            {name: it.succeeded.shown(self._clock) for name, it in targets.items() if it.succeeded}
         )
         yield ROUNDS.values(self._rounds | {"skipped": self._schedule.skipped})
 
@@ -212,12 +235,12 @@ class LatencyCollector:
         try:
             probes = await self._probe_all()
         except SourceError as error:
-            return [Finding.fault(str(error), "Mend `proxy.password_file`.")]
+            return [Finding.fault(str(error), _PASSWORD_FIX)]
         alone = any(probe.ok for probe in probes)
         return [*self._authorities(), *(_finding(probe, alone=alone) for probe in probes)]
 
     def _authorities(self) -> list[Finding]:
-        if self._prober.bundle or not any(map(_tls, self._settings.targets)):
+        if self._prober.bundle or not any(map(_tls, self._settings.urls)):
             return []
         text = "no file of trusted certificate authorities: no https target can be verified"
         return [Finding.fault(text, "Install ca-certificates, or name the file in SSL_CERT_FILE.")]
@@ -227,36 +250,23 @@ class LatencyCollector:
         return self._round
 
 
-class _Target:
+class _Counts:
     """What was counted of one target."""
 
     def __init__(self) -> None:
         self.attempts = 0
         self.last: Transfer | None = None
-        self.succeeded: float | None = None
+        self.succeeded: Moment | None = None
         self.duration = Distribution(_BUCKETS)
-        self._phases = {stage: Distribution(_PHASE_BUCKETS) for stage in STAGES}
-        self._failures = {pair: 0 for pair in REASONS if pair != _BODY_IS_READ}
 
-    def count(self, probe: Transfer) -> None:
+    def count(self, probe: Transfer, clock: Clock) -> None:
         self.attempts += 1
         self.last = probe
-        if probe.stage and probe.reason:
-            self._failures[probe.stage, probe.reason] += 1
+        if not probe.ok:
             return
-        self.succeeded = probe.at + probe.duration
+        self.succeeded = Moment(probe.at + probe.duration, clock.monotonic())
         exemplar = Exemplar({"probe_id": probe.id}, probe.duration, probe.at)
         self.duration.observe(probe.duration, exemplar)
-        for stage, seconds in probe.phases.items():
-            self._phases[stage].observe(seconds)
-
-    def phases(self, url: str) -> Mapping[str, Distribution]:
-        """By phase, tls for https alone."""
-        return {stage: each for stage, each in self._phases.items() if stage != "tls" or _tls(url)}
-
-    def failures(self, url: str) -> Mapping[tuple[str, str], int]:
-        """By stage and reason, tls for https alone."""
-        return {pair: count for pair, count in self._failures.items() if pair[0] != "tls" or _tls(url)}
 
 
 def _tls(url: str) -> bool:
@@ -269,23 +279,25 @@ def _median(values: Sequence[float]) -> float:
     return ordered[half] if len(values) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
-def _words(probes: Sequence[Transfer]) -> str:
+def _messages(probes: Sequence[Transfer]) -> str:
     """One sentence for a round without an answer: the reasons, each once."""
-    return "; ".join(dict.fromkeys(probe.words() for probe in probes))
+    return "; ".join(dict.fromkeys(probe.message() for probe in probes))
 
 
 def _finding(probe: Transfer, *, alone: bool) -> Finding:
     if probe.ok:
         return Finding.ok(f"{probe.target} answers through the proxy in {probe.duration * 1000:.0f} ms")
-    text = f"{probe.target}: {probe.words()}"
+    text = f"{probe.target}: {probe.message()}"
     if alone:
         return Finding.hint(text, "Other targets answer: take another one in `latency.targets`.")
-    return Finding.fault(text, _MENDS.get(probe.stage or "", "Look at the target in `latency.targets`."))
+    return Finding.fault(text, _FIXES.get(probe.stage or "", "Look at the target in `latency.targets`."))
 
 
-_MENDS = {
+_PASSWORD_FIX = "Correct `proxy.password_file`, or the file's permissions."  # noqa: S105 - a hint
+_FIXES = {
     "proxy_connect": "Start the proxy, or name where it listens in `proxy.url`.",
     "socks": "Look into the proxy's own log: it got the request and did not open the connection.",
+    "transfer": "Something on the way may answer in the target's place: open its URL through the proxy.",
     "tls": "Look at the target's certificate, and at this machine's trusted authorities (ca-certificates).",
 }
 

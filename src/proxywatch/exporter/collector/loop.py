@@ -13,7 +13,7 @@ from proxywatch.metrics.family import Family, Metric
 LAG = family.histogram(
     "proxywatch_event_loop_lag_seconds", "How late the exporter's event loop woke up, sampled once a second."
 )
-BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
 _PERIOD = 1.0
 
 

@@ -66,11 +66,12 @@ class ProcessCollector:
         Args:
             reloads: The state of the settings.
             read: The `process_*` families.
-            now: Unix time in seconds.
+            now: Seconds of a clock that never steps.
         """
         self._reloads = reloads
         self._read = read
         self._now = now
+        self._started = now()
         self._families: Sequence[Metric] = ()
 
     def describe(self) -> Sequence[Family]:
@@ -96,11 +97,10 @@ class ProcessCollector:
     def status(self) -> Status:
         """The exporter itself."""
         used = {family.name: family.samples[0].value for family in self._families}
-        now = self._now()
         return Status(
             proxywatch.__version__,
             platform.python_version(),
-            max(0.0, now - used.get("process_start_time_seconds", now)),
+            self._now() - self._started,
             used.get("process_resident_memory_bytes", 0.0),
             used.get("process_cpu_seconds", 0.0),
             self._reloads.fault,
@@ -109,4 +109,4 @@ class ProcessCollector:
 
 def build(reloads: Reloads) -> ProcessCollector:
     """The collector on the real /proc/self."""
-    return ProcessCollector(reloads, ClientCollector(registry=None).collect, time.time)
+    return ProcessCollector(reloads, ClientCollector(registry=None).collect, time.monotonic)

@@ -65,7 +65,8 @@ _MEND_SOURCE = (
 _MEND_STATE = "Check the peer's endpoint, both public keys, and that UDP gets there (see docs/tunnel.md)."
 _MEND_DEVICE = (
     "Bring the tunnel up in this network namespace, or name its device in `wireguard.name`; "
-    "where there is no VPN, say `wireguard: {enabled: false}`."
+    "where there is no VPN, set `wireguard: {enabled: false}` and "
+    "`interface: {enabled: false}`."
 )
 
 Ask = Callable[[bytearray], Awaitable[Device]]

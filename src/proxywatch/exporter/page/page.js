@@ -1,6 +1,6 @@
 "use strict";
 
-// Shows /api/v1/status, and asks for it again every few seconds while somebody looks.
+// Shows /api/v1/status, fetched every few seconds; the history and the settings when they are opened.
 
 const PERIOD = 3000;
 const RANKS = 5;
@@ -25,10 +25,11 @@ const SCALES = {
 };
 
 const byId = (id) => document.getElementById(id);
+const FAULTS = 5;
 let answered = null;
-let said = null;
+let current = null;
 
-// Words.
+// Texts.
 
 function number(value, digits = 3) {
   if (value >= 1000) return counted(Math.round(value));
@@ -56,10 +57,10 @@ function bytes(value) {
 const sized = (value) => bytes(value).join(" ");
 const counted = (value) => value.toLocaleString("en");
 
-// Begun with a capital, unless the first word is a name such as wg0; a phase before a colon is in words.
+// Begun with a capital, unless the first word is a name such as wg0; a phase before a colon loses its underscores.
 const sentence = (text) => {
-  const words = text.replace(/^[a-z]+(_[a-z]+)+(?=: )/, (phase) => phase.replaceAll("_", " "));
-  return /^[a-z]+(?= |$)/.test(words) ? words[0].toUpperCase() + words.slice(1) : words;
+  const plain = text.replace(/^[a-z]+(_[a-z]+)+(?=: )/, (phase) => phase.replaceAll("_", " "));
+  return /^[a-z]+(?= |$)/.test(plain) ? plain[0].toUpperCase() + plain.slice(1) : plain;
 };
 
 const clock = (at) => new Date(at * 1000).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
@@ -101,15 +102,25 @@ function element(name, kind, text) {
   return made;
 }
 
+// Text that may be broken behind the punctuation of addresses and names, and nowhere within a word.
+function soft(made, text) {
+  made.replaceChildren();
+  text.split(/(?<=[:./_,@-])(?=\w)/).forEach((part, index) => {
+    if (index) made.append(document.createElement("wbr"));
+    if (part) made.append(part);
+  });
+  return made;
+}
+
 function svg(name, attributes) {
   const made = document.createElementNS("http://www.w3.org/2000/svg", name);
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
   return made;
 }
 
-// Text, set only when it is another: whoever has the page read aloud hears of changes alone.
+// Text, set only when it is another: a screen reader announces changes alone.
 function say(where, text) {
-  if (where.textContent !== text) where.textContent = text;
+  if (where.textContent !== text) soft(where, text);
 }
 
 function moment(at, now) {
@@ -119,8 +130,8 @@ function moment(at, now) {
   return made;
 }
 
-function lines(words) {
-  return words.filter(Boolean).map((word) => element("i", "", sentence(word)));
+function lines(texts) {
+  return texts.filter(Boolean).map((text) => soft(element("i"), sentence(text)));
 }
 
 function none(text) {
@@ -174,9 +185,9 @@ function point(card, share) {
   const value = points.values[index];
   const seconds = (points.values.length - 1 - index) * points.step_seconds;
   const kind = TREND[figure.key] ? "traffic" : figure.key;
-  let words = "not measured";
-  if (value !== null) words = kind === "traffic" ? `${sized(value)}/s` : shown({ ...figure, value }).join(" ");
-  say(card.querySelector(".note"), `${words}, ${ago(seconds)} (${clock(said.time - seconds)})`);
+  let text = "not measured";
+  if (value !== null) text = kind === "traffic" ? `${sized(value)}/s` : shown({ ...figure, value }).join(" ");
+  say(card.querySelector(".note"), `${text}, ${ago(seconds)} (${clock(current.time - seconds)})`);
   canvas.querySelector(".mark")?.remove();
   const x = share * 180;
   canvas.append(svg("line", { class: "mark", x1: x, x2: x, y1: 0, y2: 40 }));
@@ -186,16 +197,16 @@ function point(card, share) {
 
 function showVerdict(status) {
   document.body.dataset.level = status.verdict.level;
-  say(byId("words"), status.verdict.words);
+  say(byId("message"), status.verdict.message);
   say(byId("detail"), sentence(status.verdict.detail));
   say(byId("advice"), status.verdict.advice);
-  document.title = `${status.verdict.words} · ${status.name}`;
+  document.title = `${status.verdict.message} · ${status.name}`;
   const { vpn, exit } = status;
   const box = byId("vpn");
   box.dataset.level = vpn.up === null ? "unknown" : vpn.up ? "good" : "bad";
   box.querySelector("b").textContent = vpn.up === null ? "Not watched" : vpn.up ? "Up" : "Down";
-  const handshake = vpn.last_handshake && !vpn.words.includes("handshake") ? `last handshake ${ago(status.time - vpn.last_handshake)}` : "";
-  box.querySelector("span").replaceChildren(...lines([vpn.words, handshake]));
+  const handshake = vpn.last_handshake && !vpn.message.includes("handshake") ? `last handshake ${ago(status.time - vpn.last_handshake)}` : "";
+  box.querySelector("span").replaceChildren(...lines([vpn.message, handshake]));
   if (vpn.last_handshake) box.title = `last handshake ${clock(vpn.last_handshake)}`;
   showExit(exit, status);
 }
@@ -207,15 +218,15 @@ function showExit(exit, status) {
   box.querySelector("b").textContent = exit
     ? flag + ([exit.city, country].filter(Boolean).join(", ") || exit.ip)
     : "Not known";
-  const asked = status.collectors.find((collector) => collector.name === "exit");
-  const words = exit ? [[exit.ip, exit.server].filter(Boolean).join(" · ")] : [asked?.message || "not measured"];
+  const collector = status.collectors.find(({ name }) => name === "exit");
+  const texts = exit ? [[exit.ip, exit.server].filter(Boolean).join(" · ")] : [collector?.message || "not measured"];
   const marks = element("i", "marks");
   for (const [name, ok] of checks) {
     marks.append(element("i", ok ? "yes" : "no", (ok ? CHECKS[name] : FAILED[name]) ?? name));
   }
   const when = element("i");
-  if (exit && asked?.last_success) when.append("seen ", moment(asked.last_success, status.time));
-  box.querySelector("span").replaceChildren(...lines(words), marks, when);
+  if (exit && collector?.last_success) when.append("seen ", moment(collector.last_success, status.time));
+  box.querySelector("span").replaceChildren(...lines(texts), marks, when);
 }
 
 function showFigures(status) {
@@ -243,9 +254,9 @@ function note(figure, points) {
   if (known.length < 2) return "";
   if (figure.key !== "transferred" && figure.value !== null) known.push(figure.value);
   if (figure.key === "transferred") return `${sized(known.at(-1))}/s now`;
-  const words = (value) => shown({ ...figure, value }).join(" ").trim();
+  const format = (value) => shown({ ...figure, value }).join(" ").trim();
   const span = duration((points.values.length - 1) * points.step_seconds);
-  const [low, high] = [words(Math.min(...known)), words(Math.max(...known))];
+  const [low, high] = [format(Math.min(...known)), format(Math.max(...known))];
   if (low === high) return `${low} for ${span}`;
   const unit = high.includes(" ") ? high.slice(high.indexOf(" ")) : "";
   return `${unit && low.endsWith(unit) ? low.slice(0, -unit.length) : low} to ${high} in ${span}`;
@@ -310,11 +321,11 @@ function showFailures(status) {
   const items = status.failures.map((failure) => {
     const item = element("li");
     const where = failure.target.replace(/^https?:\/\//, "").replace(/\/.*$/, "");
-    const blame = [failure.blame, failure.words].filter(Boolean).join(": ");
+    const blame = [failure.blame, failure.message].filter(Boolean).join(": ");
     item.append(
       moment(failure.at, status.time),
       element("span", "what", `${failure.stage.replace("_", " ")} ${failure.reason.replaceAll("_", " ")}`.trim()),
-      element("span", "text", [blame, where && `(${failure.kind} of ${where})`].filter(Boolean).join(" ")),
+      soft(element("span", "text"), [blame, where && `(${failure.kind} of ${where})`].filter(Boolean).join(" ")),
     );
     return item;
   });
@@ -326,8 +337,8 @@ function showRequests(status) {
   const { requests } = status;
   byId("requests").hidden = requests === null;
   if (requests === null) return;
-  const named = (destinations, words) => destinations.map(({ target, weight, error }) =>
-    [target, weight, error ? `or up to ${words(error)} more` : ""]);
+  const named = (destinations, format) => destinations.map(({ target, weight, error }) =>
+    [target, weight, error ? `or up to ${format(error)} more` : ""]);
   rank(byId("causes"), requests.causes.map(({ reason, blame, count }) => [reason.replaceAll("_", " "), count, blame]), counted);
   rank(byId("most-bytes"), named(requests.most_bytes, sized), sized);
   rank(byId("most-failures"), named(requests.most_failures, counted), counted);
@@ -338,12 +349,12 @@ function showRequests(status) {
 }
 
 // Names with their weights, the heaviest first, each with its share of the heaviest as a bar.
-function rank(list, ranks, words) {
+function rank(list, ranks, format) {
   const items = ranks.slice(0, RANKS).map(([name, weight, note]) => {
     const item = element("li");
     const share = element("i", "share");
     share.style.width = `${(100 * weight) / ranks[0][1]}%`;
-    item.append(element("b", "", name), element("span", "", words(weight)), share, element("span", "aside", note));
+    item.append(soft(element("b"), name), element("span", "", format(weight)), share, element("span", "aside", note));
     return item;
   });
   list.replaceChildren(...(items.length ? items : none("None yet.")));
@@ -363,18 +374,38 @@ function showCollectors(status) {
     const aside = element("span", "aside");
     aside.append(seen);
     item.append(dot, element("b", "", collector.name), aside);
-    if (collector.message) item.append(element("span", "text", sentence(collector.message)));
+    if (collector.message) item.append(soft(element("span", "text"), sentence(collector.message)));
     return item;
   });
   byId("collectors").replaceChildren(...(items.length ? items : none("Nothing: every collector is switched off.")));
 }
 
+// Where the health port is, as seen from here; a unix socket cannot be reached.
+function showHealth(status) {
+  const port = status.health.map((address) => address.match(/^[^/]*:(\d+)$/)?.[1]).find(Boolean);
+  byId("health").hidden = !port;
+  if (!port) return;
+  const url = new URL("/healthz?verbose", location.href);
+  url.protocol = "http";
+  url.port = port;
+  byId("health").href = url;
+}
+
+function showNotice(status) {
+  const faults = status.settings_fault.split("\n");
+  const more = faults.length > FAULTS ? `\nand ${faults.length - FAULTS} more` : "";
+  byId("notice").hidden = !status.settings_fault;
+  say(byId("notice"), `The settings that were read last were refused; the ones before are in force.\n${faults.slice(0, FAULTS).join("\n")}${more}`);
+}
+
 function show(status) {
-  said = status;
+  current = status;
   say(byId("name"), status.name);
   byId("version").textContent = `proxywatch ${status.version}`;
   byId("uptime").title = `since ${clock(status.started)}`;
   byId("uptime").textContent = `watching for ${duration(Math.max(Math.round(status.time - status.started), 1))}`;
+  showNotice(status);
+  showHealth(status);
   showVerdict(status);
   showFigures(status);
   showFailures(status);
@@ -382,30 +413,109 @@ function show(status) {
   showCollectors(status);
 }
 
+// What is fetched when it is opened.
+
+async function fetched(path) {
+  const response = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(PERIOD * 3) });
+  if (!response.ok) throw new Error(String(response.status));
+  return response.json();
+}
+
+// A failure of the network, of the server or of a deadline; any other error is one of this page.
+const expected = (error) => error instanceof DOMException || error instanceof TypeError || /^\d+$/.test(error.message);
+
+async function showHistory() {
+  const { probes } = await fetched("api/v1/history");
+  const now = current?.time ?? Date.now() / 1000;
+  byId("history").querySelector("tbody").replaceChildren(...probes.map((probe) => {
+    const row = element("tr");
+    const result = probe.reason ? `${probe.stage} ${probe.reason}`.replaceAll("_", " ") : measured(probe);
+    const when = element("td");
+    when.append(moment(probe.at, now));
+    const phases = Object.entries(probe.phases).filter(([, seconds]) => seconds !== null);
+    row.append(
+      when,
+      element("td", "", probe.kind),
+      soft(element("td", "target"), probe.target.replace(/^https?:\/\//, "")),
+      element("td", probe.reason ? "no" : "yes", result),
+      element("td", "number", duration(probe.duration)),
+      element("td", "", phases.map(([name, seconds]) => `${PHASES[name] ?? name} ${duration(seconds)}`).join(", ")),
+    );
+    return row;
+  }));
+}
+
+function measured(probe) {
+  return probe.speed === null ? `ok ${probe.status}` : `${number((probe.speed * 8) / 1e6)} Mbps`;
+}
+
+async function showSettings() {
+  const { in_force: settings, defaults } = await fetched("api/v1/settings");
+  const sections = Object.entries(settings).map(([name, keys]) => {
+    const section = element("dl");
+    section.append(element("h3", "", name));
+    for (const [key, value] of flat(keys)) {
+      const changed = JSON.stringify(value) !== JSON.stringify(Object.fromEntries(flat(defaults[name]))[key]);
+      section.append(element("dt", "", key), soft(element("dd", changed ? "changed" : ""), written(value)));
+    }
+    return section;
+  });
+  byId("settings").querySelector(".sections").replaceChildren(...sections);
+}
+
+// The keys of a section with their values; those of a mapping within it behind its name.
+function flat(keys, prefix = "") {
+  return Object.entries(keys).flatMap(([key, value]) => (
+    value !== null && typeof value === "object" && !Array.isArray(value)
+      ? flat(value, `${prefix}${key}.`)
+      : [[prefix + key, value]]));
+}
+
+function written(value) {
+  if (Array.isArray(value)) return value.map(written).join("\n") || "none";
+  if (value !== null && typeof value === "object") {
+    return flat(value).filter(([, item]) => item !== null).map(([key, item]) => `${key}: ${item}`).join(", ");
+  }
+  return value === null || value === "" ? "not set" : String(value);
+}
+
+for (const [id, fill] of [["history", showHistory], ["settings", showSettings]]) {
+  const details = byId(id);
+  details.addEventListener("toggle", () => {
+    if (details.open) fill().catch((error) => { if (!expected(error)) throw error; });
+  });
+}
+
+// A link to one of them opens it.
+function unfold() {
+  const details = document.querySelector("details:target");
+  if (details) details.open = true;
+}
+
 // Life.
 
 async function poll() {
   try {
-    const response = await fetch("api/v1/status", { cache: "no-store", signal: AbortSignal.timeout(PERIOD * 3) });
-    if (!response.ok) throw new Error(String(response.status));
-    show(await response.json());
+    show(await fetched("api/v1/status"));
     answered = Date.now();
   } catch (error) {
-    if (!(error instanceof DOMException || error instanceof TypeError || error.message.match(/^\d+$/))) throw error;
+    if (!expected(error)) throw error;
   } finally {
-    tell();
+    showAge();
     setTimeout(poll, PERIOD);
   }
 }
 
-function tell() {
+function showAge() {
   const seconds = answered === null ? null : (Date.now() - answered) / 1000;
   const stale = seconds === null || seconds > (3 * PERIOD) / 1000;
-  document.documentElement.classList.toggle("stale", stale && said !== null);
+  document.documentElement.classList.toggle("stale", stale && current !== null);
   say(byId("age"), stale
-    ? said === null ? "no answer yet" : `no answer for ${duration(Math.round(seconds))}`
+    ? current === null ? "no answer yet" : `no answer for ${duration(Math.round(seconds))}`
     : "live");
 }
 
+addEventListener("hashchange", unfold);
+unfold();
 poll();
-setInterval(tell, 1000);
+setInterval(showAge, 1000);

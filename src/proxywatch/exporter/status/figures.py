@@ -25,7 +25,7 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How a figure is made: its series, the collector that it comes from, its words and its scale."""
+    """How a figure is made: its series, the collector that it comes from, its title and its scale."""
 
     key: str
     metric: str
@@ -72,7 +72,7 @@ def figure(kind: Kind, found: Samples, outcomes: Mapping[str, Outcome], names: I
 
 
 def missing(collector: str, outcomes: Mapping[str, Outcome], names: Iterable[str]) -> str:
-    """Why a collector has nothing to tell."""
+    """Why a collector has no number."""
     if collector not in names:
         return f"{collector} is switched off"
     outcome = outcomes.get(collector)

@@ -10,17 +10,17 @@ Grade = Literal["good", "fair", "poor", "bad", "unknown"]
 
 
 class Verdict(Struct, frozen=True):
-    """The whole in a line.
+    """The verdict in a line.
 
     Attributes:
         level: How it is.
-        words: What is so, in a sentence.
+        message: What is so, in a sentence.
         detail: What follows from it or stands behind it; may be empty.
         advice: What to do about it; empty when nothing has to be done.
     """
 
     level: Level
-    words: str
+    message: str
     detail: str = ""
     advice: str = ""
 
@@ -60,13 +60,13 @@ class Vpn(Struct, frozen=True):
     Attributes:
         state: As in `vpn_tunnel_state`; None when nobody watches it.
         up: Whether it carries traffic.
-        words: In a sentence.
+        message: In a sentence.
         last_handshake: Unix time; None before the first.
     """
 
     state: str | None
     up: bool | None
-    words: str
+    message: str
     last_handshake: float | None = None
 
 
@@ -99,7 +99,7 @@ class CollectorState(Struct, frozen=True):
         duration_seconds: Of its last update.
         last_success: Unix time; None before the first.
         failures: In a row.
-        facts: What it saw last, in its own shape.
+        seen: What it saw last, in its own shape; null before the first time.
     """
 
     name: str
@@ -108,7 +108,7 @@ class CollectorState(Struct, frozen=True):
     duration_seconds: float | None
     last_success: float | None
     failures: int
-    facts: Any
+    seen: Any
 
 
 class Failure(Struct, frozen=True):
@@ -117,10 +117,10 @@ class Failure(Struct, frozen=True):
     Attributes:
         at: Unix time.
         kind: Of what: `latency`, `speed`, `exit`, or `request` for a client's own.
-        target: What was asked for; empty when unknown.
+        target: What was requested; empty when unknown.
         stage: Where it broke.
-        reason: Why, in one of a few known words.
-        words: Why, in a sentence.
+        reason: Why, from a closed list.
+        message: Why, in a sentence.
         blame: Whose fault: `client`, `policy`, `proxy`, `tunnel` or `destination`; empty when unknown.
     """
 
@@ -129,7 +129,7 @@ class Failure(Struct, frozen=True):
     target: str
     stage: str
     reason: str
-    words: str
+    message: str
     blame: str
 
 
@@ -168,7 +168,7 @@ class Requests(Struct, frozen=True):
         successful, failed: How many; None where the log's settings hide some.
         causes: Why they failed, the most frequent first.
         most_bytes, most_failures: The heaviest destinations, 20 at most.
-        cannot_tell: What the log's settings hide, in words.
+        cannot_tell: What the log's settings hide.
         unparsed: Lines in the log that are none of Dante's.
         unparsed_example: The last of them; empty without any.
     """
@@ -198,7 +198,7 @@ class Status(Struct, frozen=True):
         version: Of proxywatch.
         time: Unix time of this answer.
         started: Unix time at which the exporter started.
-        verdict: The whole in a line.
+        verdict: The verdict in a line.
         vpn: The tunnel.
         exit: Where the traffic comes out; None when that is not known.
         figures: The numbers, in the order of the page.
@@ -207,6 +207,8 @@ class Status(Struct, frozen=True):
         failures: The most recent first.
         requests: What all of them came to; None before a line of Dante's log was read.
         trends: By a figure's key.
+        health: Where the health port listens, as the settings write addresses.
+        settings_fault: Why the settings that were read last are not in force; empty when they are.
     """
 
     name: str
@@ -222,3 +224,5 @@ class Status(Struct, frozen=True):
     failures: list[Failure]
     requests: Requests | None
     trends: dict[str, Points]
+    settings_fault: str = ""
+    health: list[str] = []
