@@ -14,13 +14,12 @@ from proxywatch import logs
 from proxywatch.config import Config, load
 from proxywatch.errors import ConfigError, Fault
 from proxywatch.exporter import runner, server
-from proxywatch.exporter.collector.wireguard import WireguardCollector
 from proxywatch.exporter.readiness import TunnelState, allowance, readiness, tunnel_check
 from proxywatch.exporter.runner import Scrape
 from proxywatch.exporter.server import Exposition
 from proxywatch.exporter.settings import SCHEMA
 from proxywatch.exporter.status import Board
-from proxywatch.exporter.table import COLLECTORS, Context, Entry
+from proxywatch.exporter.table import COLLECTORS, Context, Entry, Peers
 from proxywatch.health import settings as health
 from proxywatch.health.checks import Check, Checks
 from proxywatch.health.server import HealthServer
@@ -155,10 +154,7 @@ def tunnel(registry: Registry) -> TunnelState | None:
 
     What cannot be read is no reason to have the VPN's container restarted.
     """
-    collector = registry.collectors.get("wireguard")
-    if not isinstance(collector, WireguardCollector):
-        return None
-    snapshot = collector.tunnel()
+    snapshot = Peers(registry.collectors).tunnel()
     return TunnelState(snapshot.state.value, snapshot.sentence, snapshot.up) if snapshot else None
 
 
