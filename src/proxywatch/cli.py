@@ -39,12 +39,14 @@ def run(path: str | None) -> None:
 
     logs.install(logs.Settings())
     faults: list[Fault] = []
+    status = 0
     try:
-        _run(daemon.run(reader(path)))
+        status = _run(daemon.run(reader(path)))
     except* ConfigError as group:  # a task group may have wrapped it
         faults = [fault for error in _leaves(group) for fault in error.faults]
     if faults:
         _refuse(ConfigError(*faults))
+    sys.exit(status)
 
 
 @main.command()

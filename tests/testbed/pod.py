@@ -17,7 +17,7 @@ Each side has its own network, mount and pid namespaces; nothing outside them is
 them ends with `close()` or with this process, whichever comes first. Pods stand side by side, each with an N
 of its own; `Pod(beside=other)` shares the client of another one. Files are in `pod.directory`, seen alike
 from inside and outside: `log` (Dante's), `uapi` (WireGuard's socket), `keys` (every secret of this pod),
-`www` (served by the web). `pod.read("/proc/net/dev")` reads /proc and /sys as the pod sees them.
+`www` (served by the web). `pod.read("/proc/self/net/dev")` reads /proc and /sys as the pod sees them.
 
 Names that fail: nx.test, servfail.test, slow.test (no answer), dead.test (an address that never answers).
 Needs root, /dev/net/tun and the programs in `NEEDS`. Start-up takes half a second, and at most 30 s.
@@ -253,8 +253,8 @@ class Pod(AbstractContextManager["Pod"]):
         Raises:
             OSError: It cannot be read.
         """
-        if path.startswith("/proc/net/"):
-            return Path(f"/proc/{self.pid('pod')}/net/{path.removeprefix('/proc/net/')}").read_bytes()
+        if path.startswith("/proc/self/net/"):
+            return Path(f"/proc/{self.pid('pod')}/net/{path.removeprefix('/proc/self/net/')}").read_bytes()
         return Path(f"/proc/{self.pid('pod')}/root{path}").read_bytes()
 
     def get(self, path: str, *, host: str = "web.test", timeout: float = 5) -> str:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxywatch.errors import ParseError, ProxywatchError, SourceError
-from proxywatch.wireguard.device import Device, Peer, parse_dump, parse_uapi
+from proxywatch.wireguard.device import Device, Peer, dated, parse_dump, parse_uapi
 
 _RECORDED = Path(__file__).parents[1] / "fixtures/wireguard"
 _SECRET = bytes(range(0xC0, 0xE0))
@@ -126,3 +126,38 @@ def test_any_bytes_are_a_device_or_an_error_of_ours(content: bytes, form: str) -
     except ProxywatchError as error:
         message = str(error)
     assert len(message) < 100
+
+
+@pytest.mark.parametrize("head", ["", f"own_public_key={'cd' * 32}\n"])
+@pytest.mark.parametrize(
+    ("age", "fraction"), [(0, 400_000_000), (0, 0), (1, 0), (10, 5), (130, 0), (400, 999_999_999)]
+)
+def test_an_age_instead_of_a_time_is_known_as_one(head: str, age: int, fraction: int) -> None:
+    """As boringtun writes it, whose answer has a head of its own; the handshake was that long ago."""
+    if not (head or age or fraction):
+        return  # without the head this is how wireguard-go says never; the next test but one
+    content = (
+        f"{head}public_key={'ab' * 32}\nlast_handshake_time_sec={age}\n"
+        f"last_handshake_time_nsec={fraction}\nrx_bytes=92\nerrno=0\n\n"
+    )
+    now = 1_795_264_112.0
+    (peer,) = dated(parse_uapi(memoryview(bytearray(content.encode()))), now).peers
+    assert peer.handshake_age == pytest.approx(age + fraction / 1e9)
+    assert peer.last_handshake == pytest.approx(now - age, abs=1)
+
+
+def test_a_time_stays_a_time_where_the_clock_was_never_set() -> None:
+    """A machine that thinks it is 1970 has handshakes of 1970."""
+    content = f"public_key={'ab' * 32}\nlast_handshake_time_sec=95\nlast_handshake_time_nsec=0\nerrno=0\n\n"
+    (peer,) = dated(parse_uapi(memoryview(bytearray(content.encode()))), 100.0).peers
+    assert (peer.last_handshake, peer.handshake_age) == (95, None)
+
+
+def test_never_is_no_age() -> None:
+    """0 in both fields, whatever was received meanwhile: an unanswered handshake is bytes as well."""
+    content = (
+        f"public_key={'ab' * 32}\nlast_handshake_time_sec=0\nlast_handshake_time_nsec=0\nrx_bytes=148\n"
+        "errno=0\n\n"
+    )
+    (peer,) = dated(parse_uapi(memoryview(bytearray(content.encode()))), 1_795_264_112.0).peers
+    assert (peer.last_handshake, peer.handshake_age) == (0, None)

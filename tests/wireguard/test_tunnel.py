@@ -20,7 +20,9 @@ _EPOCH = 1_795_264_000.0
 class Bench:
     """A tunnel whose readings come every five seconds, with a far end that is told what to do."""
 
-    def __init__(self, *, keepalive: int = 0, handshake: bool = True, peers: bool = True) -> None:
+    def __init__(
+        self, *, keepalive: int = 0, handshake: bool = True, peers: bool = True, tells_ages: bool = False
+    ) -> None:
         self.tunnel = Tunnel("wg0")
         self.at = 1000.0
         self.step = 5.0
@@ -33,12 +35,16 @@ class Bench:
         if not peers:
             self.handshake = None
         self.states: list[State] = []
+        self.tells_ages = tells_ages
+        self.wall = 0.0  # by how much the wall clock was stepped
         self.last = self._read()
 
     def _read(self) -> Snapshot:
-        now = _EPOCH + self.at - 1000.0
+        now = _EPOCH + self.at - 1000.0 + self.wall
+        age = float(int(self._age())) if self.tells_ages and self.handshake else None
+        handshake = round(now - age) if age is not None else self.handshake
         reading = Reading(
-            self.at, now, self.up, self.index, self.sent, self.heard, self.handshake, self.keepalive
+            self.at, now, self.up, self.index, self.sent, self.heard, handshake, self.keepalive, age=age
         )
         snapshot = self.tunnel.observe(reading)
         if not self.states or self.states[-1] is not snapshot.state:
@@ -455,3 +461,27 @@ def test_the_picture_in_the_documentation_is_drawn_from_the_table() -> None:
     draw = runpy.run_path(str(_ROOT / "scripts/draw_tunnel.py"))
     page = (_ROOT / "docs/tunnel.md").read_text()
     assert draw["redrawn"](page) == page
+
+
+@pytest.mark.parametrize("keepalive", [0, 25])
+def test_ages_instead_of_times_give_the_same_states(keepalive: int) -> None:
+    """Fresh and idle as with times; cut under traffic, dead as soon; also when the wall clock is stepped."""
+    for tells_ages in (False, True):
+        bench = Bench(keepalive=keepalive, tells_ages=tells_ages)
+        bench.run(300, rekeys=True, sends=2, hears=1000)
+        assert bench.states == [State.FRESH]
+        bench.wall += 3600
+        bench.run(20, sends=2, hears=1000)
+        bench.run(30, sends=2)
+        assert bench.states == [State.FRESH, State.DEAD]
+        bench.run(600, sends=2)
+        assert bench.last.state is State.DEAD
+        bench.shake()
+        assert bench.run(5).state is State.FRESH
+
+
+def test_an_idle_tunnel_that_tells_ages_grows_old() -> None:
+    """Its key expires, and that is no fault."""
+    bench = Bench(tells_ages=True)
+    assert bench.run(600).state is State.IDLE
+    assert "last handshake 600 s ago" in bench.last.sentence

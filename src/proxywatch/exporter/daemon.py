@@ -44,12 +44,15 @@ class Faces:
     health: list[str]
 
 
-async def run(read: Callable[[], Config], announce: Callable[[Faces], None] = lambda _: None) -> None:
+async def run(read: Callable[[], Config], announce: Callable[[Faces], None] = lambda _: None) -> int:
     """The exporter, from its settings to its end by SIGTERM or SIGINT.
 
     Args:
         read: Reads the settings; raises ConfigError. Called again for each reload.
         announce: Called with the addresses, once it listens on them.
+
+    Returns:
+        The exit status: 0, or 1 when it ended by itself, for a reason that it has logged.
 
     Raises:
         ConfigError: The settings have faults at the start, or an address cannot be listened on; it may be
@@ -58,7 +61,7 @@ async def run(read: Callable[[], Config], announce: Callable[[Faces], None] = la
     config = read()
     logs.install(config[logs.Settings])
     signals = Signals.install()
-    context = new_context(config)
+    context = replace(new_context(config), fail=signals.fail)
     registry = Registry(labels(config))
     scrape = Scrape(registry, config[runner.Settings], context.clock)
     registry.register(scrape)
@@ -91,8 +94,9 @@ async def run(read: Callable[[], Config], announce: Callable[[Faces], None] = la
         log.info("listening", extra={"http": " ".join(faces.http), "health": " ".join(faces.health)})
         announce(faces)
         await signals.stop.wait()
-        log.info("stopping")
+        log.info("stopping", extra={"reason": signals.failure} if signals.failure else {})
         watchdog.start()
+    return 1 if signals.failure else 0
 
 
 def labels(config: Config) -> dict[str, str]:

@@ -111,6 +111,7 @@ class Context:
         transfers: Makes the probes; the daemon closes it at the end.
         history: The last probes.
         quiet: Keeps the speed test and the latency probes apart.
+        fail: Ends the daemon for a reason that only a restart of its container can cure.
     """
 
     clock: Clock = field(default_factory=SystemClock)
@@ -122,6 +123,7 @@ class Context:
     transfers: Transfers = field(default_factory=Transfers)
     history: History = field(default_factory=History)
     quiet: asyncio.Lock = field(default_factory=asyncio.Lock)
+    fail: Callable[[str], None] = lambda _: None
 
     def among(self, collectors: Mapping[str, Collector]) -> Self:
         """The same, with the collectors that are to find each other."""
@@ -170,7 +172,7 @@ COLLECTORS: tuple[Entry, ...] = (
     Entry(
         "exit", exit_.Settings, lambda s, c: exit_.build(s, c.prober, tunnel=c.peers.on_this_host, **c.pace)
     ),
-    Entry("interface", interface.Settings, lambda settings, _: interface.build(settings)),
+    Entry("interface", interface.Settings, lambda s, c: interface.build(s, c.clock, c.fail)),
     Entry("wireguard", wireguard.Settings, lambda s, c: wireguard.build(s, c.clock)),
     Entry("sessions", sessions.Settings, lambda s, c: sessions.build(s, c.clock, c.own_traffic)),
     Entry("sockets", sockets.Settings, lambda settings, context: sockets.build(settings, context.clock)),

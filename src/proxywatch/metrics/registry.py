@@ -2,8 +2,8 @@
 
 A collector is what Prometheus's client library calls one: `collect()` returns metric families, `describe()`
 the same without samples. Ours are also updated by the runner, and come in two kinds. A reading one asks the
-kernel when somebody wants to know: the runner calls `update()`. A watching one also has `due()`, and a task
-of its own that waits for `due()` and then updates.
+kernel when somebody wants to know: the runner calls `update()`. A watching one also has `due()`: it has a
+task of its own that waits for `due()` and then updates.
 """
 
 import logging

@@ -1,6 +1,6 @@
 """What the kernel tells about network devices, in /proc/net and /sys/class/net.
 
-/proc/net/dev: one line per device after two lines of titles (proc(5); net/core/net-procfs.c).
+/proc/self/net/dev: one line per device after two lines of titles (proc(5); net/core/net-procfs.c).
 
     Inter-|   Receive                                                |  Transmit
      face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo ...
@@ -50,7 +50,7 @@ def parse(content: bytes) -> dict[str, Device]:
         name, colon, counters = line.rpartition(b":")
         columns = counters.split()
         if not colon or len(columns) != _COLUMNS or not all(map(_is_counter, columns)):
-            raise ParseError("/proc/net/dev: a line that names no device with sixteen counters")
+            raise ParseError("/proc/self/net/dev: a line that names no device with sixteen counters")
         values = [int(column) for column in columns]
         device = Device(name.strip().decode(errors="backslashreplace"), *values[0:4], *values[8:12])
         devices[device.name] = device
@@ -70,7 +70,7 @@ def attribute(content: bytes) -> int:
 
 
 def multicast6(content: bytes) -> int:
-    """IPv6 multicast packets that a device has sent, from /proc/net/dev_snmp6/DEVICE.
+    """IPv6 multicast packets that a device has sent, from /proc/self/net/dev_snmp6/DEVICE.
 
     The kernel's own router solicitations and group reports are among a device's transmitted packets, and
     nobody answers them.
@@ -80,7 +80,7 @@ def multicast6(content: bytes) -> int:
     """
     match = _MULTICAST.search(content)
     if not match:
-        raise ParseError("/proc/net/dev_snmp6: no counter Ip6OutMcastPkts")
+        raise ParseError("/proc/self/net/dev_snmp6: no counter Ip6OutMcastPkts")
     return int(match[1])
 
 

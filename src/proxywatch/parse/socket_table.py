@@ -1,4 +1,4 @@
-"""/proc/net/tcp and tcp6: one line per socket after a line of titles (proc(5); net/ipv4/tcp_ipv4.c).
+"""/proc/self/net/tcp and tcp6: one line per socket after a line of titles (proc(5); net/ipv4/tcp_ipv4.c).
 
       sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ...
        0: 0100007F:0438 00000000:0000 0A 00000000:00000000 00:00000000 00000000 65534        0 26753 1 ...
@@ -36,7 +36,7 @@ def parse(lines: Iterable[bytes], port: int) -> Iterator[Socket]:
             continue
         columns = line.split(None, 4)
         if len(columns) < 5:  # noqa: PLR2004 - number, local, remote, state, the rest
-            raise ParseError("/proc/net/tcp: a line that is cut off")
+            raise ParseError("/proc/self/net/tcp: a line that is cut off")
         _, local, remote, state, rest = columns
         if local.endswith(end) and state != _TIME_WAIT and (local, remote) not in seen:
             seen.add((local, remote))
@@ -46,5 +46,5 @@ def parse(lines: Iterable[bytes], port: int) -> Iterator[Socket]:
 def _socket(state: bytes, rest: bytes) -> Socket:
     match = _REST.match(rest)
     if match is None or not _STATE.fullmatch(state):
-        raise ParseError("/proc/net/tcp: a line without state, queue and inode")
+        raise ParseError("/proc/self/net/tcp: a line without state, queue and inode")
     return Socket(tcp_socket.state(int(state, 16)), int(match[2]), int(match[1], 16))

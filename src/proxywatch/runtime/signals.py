@@ -1,4 +1,4 @@
-"""The signals that a daemon obeys."""
+"""What ends a daemon or makes it reload: signals, and a failure that only a restart can cure."""
 
 import asyncio
 import signal
@@ -6,17 +6,24 @@ from dataclasses import dataclass, field
 from typing import Self
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Signals:
     """Events that signals set.
 
     Attributes:
-        stop: SIGTERM or SIGINT: end in order.
+        stop: SIGTERM, SIGINT or a failure: end in order.
         reload: SIGHUP: read the settings again.
+        failure: Why the daemon ends by itself; empty when it does not.
     """
 
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     reload: asyncio.Event = field(default_factory=asyncio.Event)
+    failure: str = ""
+
+    def fail(self, reason: str) -> None:
+        """End in order, with a status that a restart policy acts on."""
+        self.failure = self.failure or reason
+        self.stop.set()
 
     @classmethod
     def install(cls) -> Self:

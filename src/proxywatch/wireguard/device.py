@@ -6,6 +6,10 @@ UAPI, the answer to `get=1` (wireguard.com/xplatform); keys in hexadecimal; a pe
     public_key=...  preshared_key=...  endpoint=192.0.2.1:51820  last_handshake_time_sec=1795264112
     last_handshake_time_nsec=254412946  tx_bytes=180  rx_bytes=92  persistent_keepalive_interval=5  errno=0
 
+boringtun, whose answer begins with own_public_key, writes the age of the handshake there, not its time. From
+others, too, a time before 1973 is taken for an age, unless the clock itself stands there. For "never"
+wireguard-go writes 0 in both fields; boringtun leaves both out.
+
 `dump` (wg(8)): tabs between fields, keys in base64, the device's line first:
 
     PRIVATE-KEY  PUBLIC-KEY  LISTEN-PORT  FWMARK
@@ -18,7 +22,7 @@ no copy of them comes to be, whatever happens next.
 import re
 from binascii import b2a_base64
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from proxywatch.errors import ParseError, SourceError
 
@@ -28,8 +32,10 @@ _BASE64_KEY = re.compile(r"[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=")
 _HEX_KEY = re.compile(r"[0-9a-f]{64}")
 _LONGEST_NUMBER = 20
 _DEVICE_FIELDS, _PEER_FIELDS = 4, 8
+_OLDEST_TIME = 10**8  # Unix time in 1973: as an age it would be three years
 _PEER_KEYS = {
-    "last_handshake_time_sec", "rx_bytes", "tx_bytes", "persistent_keepalive_interval", "endpoint",
+    "last_handshake_time_sec", "last_handshake_time_nsec", "rx_bytes", "tx_bytes",
+    "persistent_keepalive_interval", "endpoint",
 }  # fmt: skip
 
 
@@ -40,10 +46,11 @@ class Peer:
     Attributes:
         public_key: In base64.
         endpoint: `ADDRESS:PORT`, an IPv6 address in brackets; None when it is not known.
-        last_handshake: Unix time in whole seconds; 0 for never.
+        last_handshake: Unix time in whole seconds; 0 for never, or where only its age is known.
         receive_bytes: From the peer, all of WireGuard's own packets included.
         transmit_bytes: To the peer, the same.
         keepalive: Seconds between keepalives that we send; 0 for none.
+        handshake_age: Seconds since the last handshake, from an implementation that tells no time.
     """
 
     public_key: str
@@ -52,6 +59,7 @@ class Peer:
     receive_bytes: int = 0
     transmit_bytes: int = 0
     keepalive: int = 0
+    handshake_age: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +91,15 @@ def parse_uapi(content: memoryview) -> Device:
             if not peers:
                 raise ParseError("UAPI: a peer without a key")
             peers[-1][key] = value
-        elif key in ("listen_port", "errno"):
+        elif key in ("listen_port", "errno", "own_public_key"):
             device[key] = value
         elif line and not equals:
             raise ParseError("UAPI: a line without `=`")
     if _number(device.get("errno", "").removeprefix("-")):
         raise SourceError("the UAPI socket refused to tell (errno is not 0)")
-    return Device(_number(device.get("listen_port", "0")), _sorted(_uapi_peer(peer) for peer in peers))
+    ages = "own_public_key" in device
+    known = _sorted(_uapi_peer(peer, ages=ages) for peer in peers)
+    return Device(_number(device.get("listen_port", "0")), known)
 
 
 def parse_dump(content: memoryview) -> Device:
@@ -113,18 +123,41 @@ def base64_key(key: bytes | memoryview) -> str:
     return b2a_base64(key, newline=False).decode()
 
 
+def dated(device: Device, now: float) -> Device:
+    """The device with the times of handshakes of which only the age was known.
+
+    Args:
+        device: As it was read.
+        now: Unix time of the reading. A clock that stands before 1973 itself tells no age from a time.
+    """
+    peers = []
+    for peer in device.peers:
+        age = peer.handshake_age
+        if age is None:
+            peers.append(peer)
+        elif now < _OLDEST_TIME:
+            peers.append(replace(peer, last_handshake=int(age), handshake_age=None))
+        else:
+            peers.append(replace(peer, last_handshake=max(1, round(now - age))))
+    return Device(device.listen_port, tuple(peers))
+
+
 def _sorted(peers: Iterable[Peer]) -> tuple[Peer, ...]:
     return tuple(sorted(peers, key=lambda peer: peer.public_key))
 
 
-def _uapi_peer(peer: dict[str, str]) -> Peer:
+def _uapi_peer(peer: dict[str, str], *, ages: bool) -> Peer:
+    seconds = _number(peer.get("last_handshake_time_sec", "0"))
+    age = seconds + _number(peer.get("last_handshake_time_nsec", "0")) / 1e9
+    is_age = "last_handshake_time_sec" in peer if ages else 0 < age < _OLDEST_TIME
     return Peer(
         peer["public_key"],
         peer.get("endpoint"),
-        _number(peer.get("last_handshake_time_sec", "0")),
+        0 if is_age else seconds,
         _number(peer.get("rx_bytes", "0")),
         _number(peer.get("tx_bytes", "0")),
         _number(peer.get("persistent_keepalive_interval", "0")),
+        age if is_age else None,
     )
 
 

@@ -34,6 +34,7 @@ _GIVES_UP = 90.0  # REKEY_ATTEMPT_TIME
 _SURE, _DEVICE_SURE = 3, 10  # packets without an answer; fewer may be a stray
 _FORGIVEN = 60.0
 _LONGEST_GAP = 5.0  # between readings, for telling when something happened
+_AGE_MARGIN = 1.5  # ages are told in seconds; no two handshakes are made within five
 
 
 class State(StrEnum):
@@ -98,6 +99,7 @@ class Reading:
         handshake: Unix time of the last handshake, 0 for never; None where the peers cannot be read.
         keepalive: Seconds between keepalives; 0 for none.
         peers: How many there are.
+        age: Seconds since the last handshake, from an implementation that tells no time of it.
     """
 
     at: float
@@ -109,6 +111,7 @@ class Reading:
     handshake: int | None = None
     keepalive: int = 0
     peers: int = 1
+    age: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,9 +208,9 @@ class Tunnel:
         """
         last = self._previous
         known = last is not None and last.handshake is not None
-        same = last is not None and last.handshake == reading.handshake and not _made_anew(last, reading)
+        same = last is not None and self._is_same_key(last, reading) and not _made_anew(last, reading)
         if reading.handshake and not same:
-            age = max(0.0, reading.now - reading.handshake)
+            age = max(0.0, reading.now - reading.handshake) if reading.age is None else reading.age
             self._key_at = reading.at - (min(age, reading.at - self._last_at) if known else age)
             self._key_is_older = not known
             if known:
@@ -215,6 +218,12 @@ class Tunnel:
         if previous is None or reading.heard <= previous.heard:
             return False
         return reading.handshake is None or self._key_age(reading) <= _limit(reading)
+
+    def _is_same_key(self, last: Reading, reading: Reading) -> bool:
+        """Whether the last handshake is the one that was known; an age is compared on the monotonic clock."""
+        if reading.age is None or last.age is None:
+            return last.handshake == reading.handshake
+        return reading.at - reading.age <= self._key_at + _AGE_MARGIN
 
     def _note_sent(self, previous: Reading | None, reading: Reading) -> None:
         if previous is None:
@@ -250,6 +259,8 @@ class Tunnel:
 
     def _key_age(self, reading: Reading) -> float:
         age = reading.at - self._key_at
+        if reading.age is not None:
+            return age
         by_wall = reading.now - (reading.handshake or 0)
         return min(age, by_wall) if self._key_is_older and by_wall >= 0 else age
 

@@ -98,7 +98,7 @@ async def _until_dead(collector: WireguardCollector, clock: Hurried, pod: Pod) -
 
 async def test_the_bytes_of_a_transfer_are_the_devices_own_and_never_fall(pod: Pod) -> None:
     """Ten megabytes through the proxy, before and after the device is made anew."""
-    collector = InterfaceCollector(["wg0"], lambda path: read_in(pod, path))
+    collector = InterfaceCollector(["wg0"], lambda path: read_in(pod, path), SystemClock())
     first, size = await _read(collector, pod), 10_000_000
     assert pod.get(f"/bytes/{size}", timeout=20).startswith(f"200 {size} ")
     moved = await _read(collector, pod) - first

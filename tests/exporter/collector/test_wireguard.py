@@ -37,12 +37,12 @@ class Machine:
     def read(self, path: str) -> bytes:
         row = f"wg0: {self.received} 1 0 0 0 0 0 0 7 {self.packets} 0 0 0 0 0 0" if self.present else ""
         files = {
-            "/proc/net/dev": f"title\ntitle\neth0: {'1 ' * 16}\n{row}",
-            "/proc/net/dev_snmp6/wg0": f"Ip6OutMcastPkts {self.multicast}\n",
+            "/proc/self/net/dev": f"title\ntitle\neth0: {'1 ' * 16}\n{row}",
+            "/proc/self/net/dev_snmp6/wg0": f"Ip6OutMcastPkts {self.multicast}\n",
             "/sys/class/net/wg0/ifindex": f"{self.index}\n",
             "/sys/class/net/wg0/flags": f"{self.flags:#x}\n",
         }
-        if path != "/proc/net/dev" and not self.present:
+        if path != "/proc/self/net/dev" and not self.present:
             raise SourceError(f"{path}: No such file or directory")
         return files[path].encode()
 
@@ -224,7 +224,7 @@ async def test_without_sys_and_without_ipv6_it_works(machine: Machine) -> None:
     """Some sandboxes have neither."""
 
     def read(path: str) -> bytes:
-        if path != "/proc/net/dev":
+        if path != "/proc/self/net/dev":
             raise SourceError(f"{path}: No such file or directory")
         return machine.read(path)
 

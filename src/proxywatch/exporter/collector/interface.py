@@ -1,14 +1,19 @@
-"""The counters of the VPN's device or devices, from /proc/net/dev.
+"""The counters of the VPN's device or devices, from /proc/self/net/dev.
 
 They are the device's own: IP packets of every kind, probes and DNS included, some 4 % above the payload.
 `proxy_bytes_transferred_total` counts on over a re-creation of a device, which starts its counters at 0: told
 by the device's index, and by a counter that fell.
+
+A sidecar that shares a container's network keeps the network namespace when that container is replaced. The
+new container has another one, and the sidecar is left in a namespace without any device to the outside.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
+from proxywatch.clock import Clock
 from proxywatch.errors import NoData, ProxywatchError, SourceError
 from proxywatch.finding import Finding
 from proxywatch.metrics import family as metric
@@ -17,6 +22,8 @@ from proxywatch.metrics.odometer import Odometer
 from proxywatch.parse import netdev
 from proxywatch.parse.netdev import Device
 from proxywatch.source import file
+
+log = logging.getLogger(__name__)
 
 TRANSFERRED = metric.counter(
     "proxy_bytes_transferred_total",
@@ -31,16 +38,34 @@ NETWORK = {
 }
 
 
+ORPHANED = metric.gauge(
+    "proxy_network_orphaned",
+    "1 when every device to the outside that was once here is gone: the container whose network this is was "
+    "replaced. Absent where there never was one.",
+)
+_PATIENCE = 30.0  # seconds: a device that is made anew is back by then
+
+
+_ORPHANED = "the container whose network this is was replaced"
+_ORPHANED_HINT = (
+    "Restart this container, so that it joins the network of the new one; a restart policy and "
+    "`interface.exit_when_orphaned: true` do so by themselves."
+)
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Counters of the VPN device.
 
     Attributes:
         enabled: Whether to read them.
         name: The device, as `ip link` names it, or a list of devices; nothing is matched but the whole name.
+        exit_when_orphaned: Whether to end with status 1 when the container whose network this is was
+            replaced, so that a restart policy starts the exporter again, in the new network.
     """
 
     enabled: bool = True
     name: str | tuple[str, ...] = "wg0"
+    exit_when_orphaned: bool = False
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -49,6 +74,7 @@ class Status(msgspec.Struct, frozen=True):
     present: list[str]
     missing: list[str]
     transferred_bytes: int
+    orphaned: bool = False
 
 
 class InterfaceCollector:
@@ -57,31 +83,44 @@ class InterfaceCollector:
     name = "interface"
     timeout = 2.0
 
-    def __init__(self, devices: Sequence[str], read: Callable[[str], bytes]) -> None:
-        """Be handed the source.
+    def __init__(
+        self,
+        devices: Sequence[str],
+        read: Callable[[str], bytes],
+        clock: Clock,
+        fail: Callable[[str], None] | None = None,
+    ) -> None:
+        """Take the source.
 
         Args:
             devices: The devices' names.
             read: Returns the content of a file below /proc or /sys; SourceError when it cannot.
+            clock: For how long the way out has been gone.
+            fail: Ends the daemon; None to stay in an orphaned namespace.
         """
         self._read = read
+        self._clock = clock
+        self._fail = fail
+        self._had_uplink = False
+        self._gone_since: float | None = None
+        self._orphaned = False
         self._devices: Mapping[str, Device] = {}
         self._odometers = {name: (Odometer(), Odometer()) for name in devices}
         self._looked = False
 
     def describe(self) -> Sequence[Family]:
         """Two directions of four counters, and their bytes together."""
-        return (TRANSFERRED, *NETWORK.values())
+        return (TRANSFERRED, *NETWORK.values(), ORPHANED)
 
     async def update(self) -> None:
         """Read the devices' counters.
 
         Raises:
             NoData: A device is missing; what the others tell is published all the same.
-            SourceError: /proc/net/dev cannot be read.
+            SourceError: /proc/self/net/dev cannot be read.
             ParseError: It does not follow its format.
         """
-        present = netdev.parse(self._read("/proc/net/dev"))
+        present = netdev.parse(self._read("/proc/self/net/dev"))
         self._devices = {name: present[name] for name in self._odometers if name in present}
         for name, (received, transmitted) in self._odometers.items():
             device = self._devices.get(name)
@@ -93,8 +132,23 @@ class InterfaceCollector:
                 received.read(device.receive_bytes, index)
                 transmitted.read(device.transmit_bytes, index)
         self._looked = True
+        self._look_for_uplink(present)
         if self._missing():
             raise NoData(f"no device {', '.join(self._missing())} (there are: {', '.join(present)})")
+
+    def _look_for_uplink(self, present: Mapping[str, Device]) -> None:
+        now = self._clock.monotonic()
+        if present.keys() - self._odometers.keys() - {"lo"}:
+            self._had_uplink = True
+            self._gone_since = None
+        elif self._had_uplink and self._gone_since is None:
+            self._gone_since = now
+        gone = self._gone_since is not None and now - self._gone_since >= _PATIENCE
+        if gone and not self._orphaned:
+            log.error("network namespace orphaned", extra={"hint": _ORPHANED_HINT})
+            if self._fail is not None:
+                self._fail(_ORPHANED)
+        self._orphaned = gone
 
     def _index(self, name: str) -> int | None:
         try:
@@ -112,16 +166,17 @@ class InterfaceCollector:
         """Bytes that the devices have received, read now; None when none of them is there.
 
         Raises:
-            SourceError: /proc/net/dev cannot be read.
+            SourceError: /proc/self/net/dev cannot be read.
             ParseError: It does not follow its format.
         """
-        present = netdev.parse(self._read("/proc/net/dev"))
+        present = netdev.parse(self._read("/proc/self/net/dev"))
         counts = [present[name].receive_bytes for name in self._odometers if name in present]
         return sum(counts) if counts else None
 
     def collect(self) -> Iterator[Metric]:
         """The counters of the devices that are there, and our own sum from the first reading on."""
         yield TRANSFERRED.value(self._transferred() if self._looked else None)
+        yield ORPHANED.value(float(self._orphaned) if self._had_uplink else None)
         for attribute, family in NETWORK.items():
             yield family.values({name: getattr(device, attribute) for name, device in self._devices.items()})
 
@@ -141,10 +196,10 @@ class InterfaceCollector:
 
     def status(self) -> Status:
         """Which devices are there and which are not, and the bytes counted."""
-        return Status(list(self._devices), self._missing(), self._transferred())
+        return Status(list(self._devices), self._missing(), self._transferred(), self._orphaned)
 
 
-def build(settings: Settings) -> InterfaceCollector:
+def build(settings: Settings, clock: Clock, fail: Callable[[str], None]) -> InterfaceCollector:
     """The collector on the real /proc and /sys."""
     names = (settings.name,) if isinstance(settings.name, str) else settings.name
-    return InterfaceCollector(names, file.read)
+    return InterfaceCollector(names, file.read, clock, fail if settings.exit_when_orphaned else None)

@@ -1,7 +1,7 @@
 """The connections of the SOCKS port, as the kernel has them: exact, whatever Dante was doing with each.
 
-Asked for by inet_diag where that is allowed, else read from /proc/net/tcp and tcp6; both show our own network
-namespace, which is Dante's in a pod, and need no right beyond being there.
+Asked for by inet_diag where that is allowed, else read from /proc/self/net/tcp and tcp6; both show our own
+network namespace, which is Dante's in a pod, and need no right beyond being there.
 """
 
 import asyncio
@@ -147,7 +147,7 @@ class SocketsCollector:
         except NoData as error:
             return [Finding.fault(str(error), "Start Dante, or give its port in `sockets.port`.")]
         except ProxywatchError as error:
-            return [Finding.fault(str(error), "Let us read /proc/net/tcp, or use inet_diag.")]
+            return [Finding.fault(str(error), "Let us read /proc/self/net/tcp, or use inet_diag.")]
         return [self._found(), *self._slower()]
 
     def _found(self) -> Finding:
@@ -208,12 +208,12 @@ async def from_table(port: int) -> list[Socket]:
         lambda: [
             socket
             for table in ("tcp", "tcp6")
-            for socket in socket_table.parse(procfs.lines(f"/proc/net/{table}"), port)
+            for socket in socket_table.parse(procfs.lines(f"/proc/self/net/{table}"), port)
         ]
     )
 
 
 def build(settings: Settings, clock: Clock) -> SocketsCollector:
     """The collector on the real kernel."""
-    sources = {"inet_diag": from_inet_diag, "/proc/net/tcp": from_table}
+    sources = {"inet_diag": from_inet_diag, "/proc/self/net/tcp": from_table}
     return SocketsCollector(settings.port, sources, clock)

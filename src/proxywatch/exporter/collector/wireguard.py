@@ -140,7 +140,7 @@ class WireguardCollector:
         """Take a reading and conclude; a missing device is a state, no error.
 
         Raises:
-            SourceError: /proc/net/dev cannot be read.
+            SourceError: /proc/self/net/dev cannot be read.
             ParseError: A file of /proc or /sys does not follow its format.
         """
         try:
@@ -151,7 +151,7 @@ class WireguardCollector:
 
     async def _look(self, refusals: dict[str, str]) -> _Read:
         """One reading; why a source could not be used is left in `refusals`."""
-        counters = netdev.parse(self._read_file("/proc/net/dev")).get(self._device)
+        counters = netdev.parse(self._read_file("/proc/self/net/dev")).get(self._device)
         if counters is None or not self._is_up():
             return _Read(self._conclude(self._reading(None, None)), "", ())
         source, device = await self._ask(refusals)
@@ -175,6 +175,7 @@ class WireguardCollector:
             handshake=latest.last_handshake,
             keepalive=latest.keepalive,
             peers=len(device.peers),
+            age=latest.handshake_age,
         )
 
     def _conclude(self, reading: Reading) -> Snapshot:
@@ -191,7 +192,7 @@ class WireguardCollector:
             if self._clock.monotonic() < self._not_before.get(name, 0.0):
                 continue
             try:
-                return name, await ask(self._buffer)
+                return name, wireguard.dated(await ask(self._buffer), self._clock.now())
             except (SourceError, ParseError) as error:
                 refusals[name] = str(error)
                 if name in _COSTLY:
@@ -212,7 +213,7 @@ class WireguardCollector:
 
     def _multicast(self) -> int:
         try:
-            return netdev.multicast6(self._read_file(f"/proc/net/dev_snmp6/{self._device}"))
+            return netdev.multicast6(self._read_file(f"/proc/self/net/dev_snmp6/{self._device}"))
         except SourceError:  # no IPv6 here
             return 0
 
@@ -241,7 +242,7 @@ class WireguardCollector:
         try:
             last = self._last = await self._look(refusals)
         except ProxywatchError as error:
-            return [Finding.fault(str(error), "Let this process read /proc/net/dev.")]
+            return [Finding.fault(str(error), "Let this process read /proc/self/net/dev.")]
         if not last.source:
             down = self._attribute("ifindex") is not None
             mend = f"Bring it up: `ip link set {self._device} up`." if down else _MEND_DEVICE
