@@ -63,7 +63,8 @@ async def run(read: Callable[[], Config], announce: Callable[[Faces], None] = la
     signals = Signals.install()
     context = replace(new_context(config), fail=signals.fail)
     registry = Registry(labels(config))
-    scrape = Scrape(registry, config[runner.Settings], context.clock)
+    steady = [entry.name for entry in COLLECTORS if entry.steady]
+    scrape = Scrape(registry, config[runner.Settings], context.clock, steady)
     registry.register(scrape)
     board = Board(registry, scrape, context.clock, context.history.snapshot)
     async with AsyncExitStack() as stack:
@@ -135,9 +136,10 @@ def wanted(config: Config) -> dict[str, tuple[Entry, msgspec.Struct | None]]:
 def required(config: Config) -> dict[str, float]:
     """The collectors that readiness asks for, with the age that their last success may have, in seconds."""
     ages = {}
-    for name, (_, settings) in wanted(config).items():
+    for name, (entry, settings) in wanted(config).items():
         if name in config[health.Settings].require:
-            interval = getattr(settings, "interval", config[runner.Settings].interval)
+            reading = config[runner.Settings].interval * (1 if entry.steady else runner.RARELY)
+            interval = getattr(settings, "interval", reading)
             ages[name] = allowance(interval, getattr(settings, "timeout", 0.0))
     return ages
 

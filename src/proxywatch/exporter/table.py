@@ -149,6 +149,7 @@ class Entry:
         settings: The section's struct; None for a collector that has no settings, whose `build` gets None.
         build: Makes the collector; does no I/O.
         section: The section, where it is not called as the collector is.
+        steady: It concludes from a course of readings, so it is read also when nobody asks.
         derived: It measures nothing itself but concludes from the other collectors: so it runs also where
             its section says `enabled: false`, and is examined after them.
     """
@@ -157,6 +158,7 @@ class Entry:
     settings: type[msgspec.Struct] | None
     build: Callable[[Any, Context], Collector]
     section: str = ""
+    steady: bool = False
     derived: bool = False
 
 
@@ -172,8 +174,8 @@ COLLECTORS: tuple[Entry, ...] = (
     Entry(
         "exit", exit_.Settings, lambda s, c: exit_.build(s, c.prober, tunnel=c.peers.on_this_host, **c.pace)
     ),
-    Entry("interface", interface.Settings, lambda s, c: interface.build(s, c.clock, c.fail)),
-    Entry("wireguard", wireguard.Settings, lambda s, c: wireguard.build(s, c.clock)),
+    Entry("interface", interface.Settings, lambda s, c: interface.build(s, c.clock, c.fail), steady=True),
+    Entry("wireguard", wireguard.Settings, lambda s, c: wireguard.build(s, c.clock), steady=True),
     Entry("sessions", sessions.Settings, lambda s, c: sessions.build(s, c.clock, c.own_traffic)),
     Entry("sockets", sockets.Settings, lambda settings, context: sockets.build(settings, context.clock)),
     Entry(

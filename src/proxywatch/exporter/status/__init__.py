@@ -16,7 +16,10 @@ from proxywatch.exporter.status.verdict import conclude
 from proxywatch.metrics.registry import Registry
 
 _SAMPLING = 5.0
-_SAMPLED = frozenset(kind.collector for kind in KINDS)
+_SAMPLED = {
+    name: {kind.metric for kind in KINDS if kind.collector == name}
+    for name in {kind.collector for kind in KINDS}
+}
 _TRENDS = {kind.key: kind.metric for kind in KINDS if kind.key != "transferred"}
 
 
@@ -45,7 +48,7 @@ class Board:
     async def sample(self) -> None:
         """Note the figures every few seconds for the trends; a task of the daemon."""
         while True:
-            self.note(samples(self._registry.published(_SAMPLED)))
+            self.note(samples(self._registry.found(_SAMPLED)))
             # The middle of the trends' next step: however late the loop is, none is left out or taken twice.
             steps = self._clock.monotonic() // _SAMPLING
             await self._clock.sleep_until((steps + 1.5) * _SAMPLING)
