@@ -182,8 +182,7 @@ class SessionsCollector:
         self._lines: Lines | None = None
         self._at_end = settings.start == "end"
         self._more = True
-        self._updated = 0.0
-        self._busy = False
+        self._updated, self._busy = 0.0, False
         self._saved = float("-inf")
         self._base = (0, 0, 0, 0)
         self._resumed: _Resumed | None = None
