@@ -2,7 +2,7 @@
 
 Reading collectors are refreshed together when somebody wants to know: at most once per `max_age`, in one
 flight that all who ask share. When nobody asks, those that conclude from a course of readings are read every
-`interval`, the others every third time. Watching collectors have a task each.
+`interval`, the others every fourth time. Watching collectors have a task each.
 Whatever an update does, it ends within its timeout and touches nothing but its own outcome. An update that
 hung or broke is left alone for a while that doubles each time; one that said in good order that there is
 nothing to read is cheap, and is asked again as before.
@@ -44,7 +44,7 @@ FAILURES = family.counter(
 REASONS = ("no_data", "source", "parse", "timeout", "error")
 _FIRST_BACK_OFF = 2.0
 _LONGEST_BACK_OFF = 300.0
-RARELY = 3  # intervals between two readings of what is not steady, when nobody asks
+RARELY = 4  # intervals between two readings of what is not steady, when nobody asks
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,7 +54,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         timeout: The longest that a scrape waits for fresh readings before it is answered with what there is.
         max_age: Readings younger than this are served again.
         interval: The tunnel and its device are read at least this often, also when nobody asks; everything
-            else every third time.
+            else every fourth time.
     """
 
     timeout: Duration = Duration(5)
