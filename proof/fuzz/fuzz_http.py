@@ -16,9 +16,9 @@ from mutate import fuzz
 
 from proxywatch.clock import SystemClock
 from proxywatch.net.limits import Limits
-from proxywatch.web.connection import Connection
-from proxywatch.web.message import Request, Response
-from proxywatch.web.server import Server
+from proxywatch.web.connection import HttpConnection
+from proxywatch.web.message import HttpRequest, Response
+from proxywatch.web.server import WebServer
 
 REQUESTS = (
     b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n",
@@ -78,7 +78,7 @@ class Wire:
     resume_reading = pause_reading
 
 
-def answer(request: Request) -> Response:
+def answer(request: HttpRequest) -> Response:
     """What the handler of the real server does first with a request."""
     size = len(request.path) + sum(len(name) + len(value) for name, value in request.headers.items())
     assert size <= _LIMITS.request_size
@@ -90,7 +90,7 @@ def answer(request: Request) -> Response:
     return Response.make(200, "ok\n")
 
 
-class Turns(Server):
+class Turns(WebServer):
     """A server without a loop: whoever waits for a turn gets it when asked to."""
 
     def __init__(self) -> None:
@@ -105,7 +105,7 @@ class Turns(Server):
 def told(pieces: Iterable[bytes]) -> bytes:
     """The answers to what comes in these pieces."""
     server = Turns()
-    connection, wire = Connection(server), Wire()
+    connection, wire = HttpConnection(server), Wire()
     connection.connection_made(cast("Any", wire))
     step = len(server.buffer)
     for piece in pieces:

@@ -23,7 +23,7 @@ from proxywatch.health.server import HealthServer
 from proxywatch.metrics import family
 from proxywatch.metrics.registry import Registry
 from proxywatch.net.addresses import Addresses
-from proxywatch.web.message import Request
+from proxywatch.web.message import HttpRequest
 from support.fakes import FakeClock, settle
 from support.publishers import Puppet
 from support.wire import Wire
@@ -149,7 +149,7 @@ async def test_waits_no_longer_than_the_scraper(header: str, longest: float) -> 
 )
 def test_leaves_the_scraper_a_margin(header: bytes, patience: float | None) -> None:
     """Half a second for the way, or half of the time where that is less."""
-    request = Request("GET", b"/", {b"x-prometheus-scrape-timeout-seconds": header})
+    request = HttpRequest("GET", b"/", {b"x-prometheus-scrape-timeout-seconds": header})
     assert server._patience(request) == pytest.approx(patience)
 
 
@@ -180,11 +180,36 @@ async def test_refuses_politely() -> None:
         assert (await wire.ask("/nothing"))[0] == 404
         assert (await wire.ask("//metrics"))[0] == 404
         status, headers, _ = await wire.ask("/metrics", method="DELETE")
-        assert (status, headers["allow"]) == (405, "GET, HEAD")
+        assert (status, headers["allow"]) == (405, "GET, HEAD, OPTIONS")
         status, headers, _ = await wire.ask("/-/reload")
-        assert (status, headers["allow"]) == (405, "POST, PUT")
+        assert (status, headers["allow"]) == (405, "POST, PUT, OPTIONS")
         assert (await wire.ask("/page.css", method="POST"))[0] == 405
         assert (await wire.ask("/-/healthy"))[0] == 200
+
+
+async def test_options_as_a_load_balancer_sends_it() -> None:
+    """HAProxy's plain `option httpchk` is `OPTIONS / HTTP/1.0`: 200 with the methods, for `*` too."""
+    async with rigged() as (_, wire):
+        for target, allowed in (
+            ("/", "GET, HEAD, OPTIONS"),
+            ("/metrics", "GET, HEAD, OPTIONS"),
+            ("*", "GET, HEAD, OPTIONS"),
+            ("/-/reload", "POST, PUT, OPTIONS"),
+        ):
+            status, headers, body = await wire.ask(target, method="OPTIONS")
+            assert (status, headers["allow"], body) == (200, allowed, b"")
+        assert (await wire.ask("/nothing", method="OPTIONS"))[0] == 404
+        await wire.send(b"OPTIONS / HTTP/1.0\r\n\r\n")
+        assert (await wire.rest()).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_reloads_are_limited() -> None:
+    """Ten at once, then one a second."""
+    async with rigged() as (rig, wire):
+        answers = [(await wire.ask("/-/reload", method="POST"))[0] for _ in range(12)]
+        assert answers == [200] * 10 + [429] * 2
+        await rig.clock.advance(1)
+        assert [(await wire.ask("/-/reload", method="POST"))[0] for _ in range(2)] == [200, 429]
 
 
 async def test_documents() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from proxywatch.exporter.readiness import TunnelState, allowance, readiness, tunnel_check
 from proxywatch.exporter.runner import Outcome
-from proxywatch.health.checks import Health, conclude
+from proxywatch.health.checks import Check, Health, conclude
 from proxywatch.health.server import HealthServer
 from proxywatch.health.settings import Settings
 from proxywatch.net.addresses import Addresses
@@ -133,6 +133,26 @@ async def test_methods(newline: bytes) -> None:
         assert (await ask(address, b"POST / HTTP/1.1" + newline * 2))[0] == 405
 
 
+async def test_options_as_a_load_balancer_sends_it() -> None:
+    """HAProxy's plain `option httpchk`: the status of GET, and the methods."""
+    async with face({}, DOWN) as (server, address):
+        assert (await ask(address, b"OPTIONS / HTTP/1.0\r\n\r\n"))[0] == 200
+        assert (await ask(address, b"OPTIONS /vpnz HTTP/1.0\r\n\r\n"))[0] == 503
+        assert b"\r\nallow: GET, HEAD, OPTIONS\r\n" in server.respond(b"OPTIONS / HTTP/1.0\r\n\r\n")
+
+
+async def test_a_check_that_fails_is_an_answer() -> None:
+    """500, and the port goes on."""
+
+    def fail() -> list[Check]:
+        raise RuntimeError("broken")
+
+    listen = Addresses.parse("127.0.0.1:0")
+    async with HealthServer(Settings(listen=listen), {"/readyz": fail}, FakeClock()) as server:
+        assert (await ask(server.addresses[0], b"GET /readyz HTTP/1.1\r\n\r\n"))[0] == 500
+        assert (await ask(server.addresses[0], b"GET /livez HTTP/1.1\r\n\r\n"))[0] == 200
+
+
 async def test_a_silent_client_is_answered_and_closed() -> None:
     """After the moment of silence as if it had asked for `/`; then it has a moment to go by itself."""
     clock = FakeClock()
@@ -207,13 +227,13 @@ async def test_real_probers() -> None:
     ],
 )
 async def test_the_cuts_between_packets_do_not_matter(request_: bytes, status: int) -> None:
-    """Whole, byte by byte, in two: what counts is the first 4 KiB, to the first empty line."""
+    """Whole, byte by byte, in two: what counts is the first 1 KiB, to the first empty line."""
     async with face({}, DOWN) as (server, address):
         assert (await ask(address, request_))[0] == status
-        assert int(server.respond(request_[:4096]).split()[1]) == status
+        assert int(server.respond(request_[:1024]).split()[1]) == status
         for pieces in (
             [bytes([byte]) for byte in request_],
-            *([request_[:place], request_[place:]] for place in (1, 3, 4, 18, 19, 4095, 4096)),
+            *([request_[:place], request_[place:]] for place in (1, 3, 4, 18, 19, 1023, 1024)),
         ):
             wire = await Wire.to(address)
             for piece in pieces:

@@ -7,8 +7,8 @@ from typing import Any
 
 from proxywatch.net.limits import Limits
 from proxywatch.quantity import Address
-from proxywatch.web.message import Request, Response
-from proxywatch.web.server import Answer, Server
+from proxywatch.web.message import HttpRequest, Response
+from proxywatch.web.server import Answer, WebServer
 from support.fakes import FakeClock
 
 
@@ -55,19 +55,19 @@ class Wire:
             await self.writer.wait_closed()
 
 
-def hello(_: Request) -> Response:
+def hello(_: HttpRequest) -> Response:
     """The least handler."""
     return Response.make(200, "hello\n")
 
 
 @asynccontextmanager
 async def serving(
-    handler: Callable[[Request], Answer] = hello,
+    handler: Callable[[HttpRequest], Answer] = hello,
     limits: Limits | None = None,
     clock: FakeClock | None = None,
-) -> AsyncIterator[tuple[Server, str]]:
+) -> AsyncIterator[tuple[WebServer, str]]:
     """A server on a free port, with a clock that stands still unless moved."""
-    async with Server("http", handler, limits or Limits(), clock or FakeClock()) as server:
+    async with WebServer("http", handler, limits or Limits(), clock or FakeClock()) as server:
         await server.listen([Address.parse("127.0.0.1:0")])
         yield server, server.addresses[0]
 

@@ -15,7 +15,7 @@ from proxywatch.errors import ConfigError
 from proxywatch.net.limits import Limits
 from proxywatch.quantity import Address
 from proxywatch.web.guard import Guard
-from proxywatch.web.server import Server
+from proxywatch.web.server import WebServer
 from support.fakes import FakeClock
 from support.wire import Wire, hello, until
 
@@ -45,11 +45,11 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @asynccontextmanager
-async def guarded(path: Path, clock: FakeClock | None = None) -> AsyncIterator[tuple[Server, Guard, str]]:
+async def guarded(path: Path, clock: FakeClock | None = None) -> AsyncIterator[tuple[WebServer, Guard, str]]:
     """A server under the terms of a file."""
     clock = clock or FakeClock()
     guard = Guard(str(path), clock.monotonic)
-    async with Server("http", lambda request: guard.admit(request, hello), Limits(), clock) as server:
+    async with WebServer("http", lambda request: guard.admit(request, hello), Limits(), clock) as server:
 
         def enforce() -> None:
             guard.refresh()

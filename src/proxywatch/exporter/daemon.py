@@ -5,6 +5,8 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from proxywatch import logs
 from proxywatch.config import Config, load
 from proxywatch.errors import ConfigError, Fault
@@ -20,6 +22,7 @@ from proxywatch.health import settings as health
 from proxywatch.health.checks import Check, Checks
 from proxywatch.health.server import HealthServer
 from proxywatch.metrics.registry import Publisher, Registry
+from proxywatch.net import files
 from proxywatch.runtime.reload import Reload
 from proxywatch.runtime.signals import Signals
 from proxywatch.runtime.watchdog import Watchdog
@@ -72,9 +75,10 @@ async def run(read: Callable[[], Config], announce: Callable[[Faces], None] = la
         )
         exporter.supervisor.start(sample=board.sample(), reload=reload.on(signals.reload))
         sources = server.Sources(registry, scrape, board.status, context.history.snapshot, reload)
-        http = await stack.enter_async_context(Exposition(config[server.Settings], sources, context.clock))
+        http_settings, health_settings = within_open_files(config)
+        http = await stack.enter_async_context(Exposition(http_settings, sources, context.clock))
         checks = health_checks(lambda: reload.config, registry, scrape, context)
-        probed = await stack.enter_async_context(HealthServer(config[health.Settings], checks, context.clock))
+        probed = await stack.enter_async_context(HealthServer(health_settings, checks, context.clock))
         faces = Faces(http.addresses, probed.addresses)
         log.info("listening", extra={"http": " ".join(faces.http), "health": " ".join(faces.health)})
         announce(faces)
@@ -82,6 +86,18 @@ async def run(read: Callable[[], Config], announce: Callable[[Faces], None] = la
         log.info("stopping", extra={"reason": signals.failure} if signals.failure else {})
         watchdog.start()
     return 1 if signals.failure else 0
+
+
+def within_open_files(config: Config) -> tuple[server.Settings, health.Settings]:
+    """The settings of both ports, with as many connections as the limit of open files allows; raises that."""
+    http, probed = config[server.Settings], config[health.Settings]
+    limit = files.raise_limit()
+    shares = files.share(limit, http.max_connections, probed.max_connections)
+    if shares != (http.max_connections, probed.max_connections):
+        text = "fewer connections than the settings allow"
+        log.info(text, extra={"http": shares[0], "health": shares[1], "open_files": limit})
+    replaced = msgspec.structs.replace
+    return replaced(http, max_connections=shares[0]), replaced(probed, max_connections=shares[1])
 
 
 def check(config: Config) -> None:

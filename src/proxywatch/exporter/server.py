@@ -15,10 +15,11 @@ from proxywatch.exporter.status import schema
 from proxywatch.metrics.registry import Registry
 from proxywatch.metrics.rendering import TYPES, Format, Rendering, accepts_gzip, compress, negotiate
 from proxywatch.net.addresses import Addresses
+from proxywatch.net.bucket import Bucket
 from proxywatch.net.limits import Limits
 from proxywatch.quantity import Duration, Size
-from proxywatch.web.message import JSON, Request, Response, refuse
-from proxywatch.web.server import Answer, Server
+from proxywatch.web.message import JSON, HttpRequest, Response, refuse
+from proxywatch.web.server import Answer, WebServer
 
 if TYPE_CHECKING:
     from proxywatch.web.guard import Guard
@@ -27,6 +28,8 @@ _MARGIN = 0.5
 _GET = ("GET", "HEAD")
 _NO_STORE = "no-store"
 _MOST_BODIES = 32
+_RELOAD_INTERVAL, _RELOAD_BURST = 1.0, 10
+_TOO_MANY_RELOADS = refuse(429, "reloads are limited to one a second", retry_after="1")
 
 Reload = Callable[[], Awaitable[Sequence[Fault] | ConfigError | None]]
 Variant = tuple[Format, frozenset[str] | None, bool]  # format, collectors, whether gzip
@@ -38,7 +41,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         listen: Where: an address, a unix socket, or several of them with commas between.
         web_config: A file with TLS and users, in the format of Prometheus's exporters; empty for none.
-        max_connections: Connections that may be open at once; the idlest makes room.
+        max_connections: Connections that may be open at once; the idlest makes room. The limit of open files
+            lowers it.
+        max_memory: The most that all connections together may hold; the costliest is closed beyond it.
         max_request: The largest request that is read.
         request_timeout: The longest that a request may take to arrive.
         idle_timeout: How long a connection may stay open between requests.
@@ -48,6 +53,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     listen: Addresses = Addresses.parse(":9090")
     web_config: str = ""
     max_connections: Annotated[int, msgspec.Meta(ge=1)] = 12_000
+    max_memory: Size = Size(32 << 20)
     max_request: Size = Size(16 << 10)
     request_timeout: Duration = Duration(10)
     idle_timeout: Duration = Duration(300)
@@ -57,11 +63,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def limits(self) -> Limits:
         """The same as the server takes them."""
         return Limits(
-            self.max_connections,
-            self.max_request,
-            self.request_timeout,
-            self.idle_timeout,
-            self.write_timeout,
+            connections=self.max_connections,
+            memory=int(self.max_memory),
+            request_size=int(self.max_request),
+            request_time=self.request_timeout,
+            idle_time=self.idle_timeout,
+            write_time=self.write_timeout,
         )
 
 
@@ -97,11 +104,12 @@ class Exposition:
         self._checked = float("-inf")
         self._documents: dict[tuple[str, bool], tuple[float, Response]] = {}
         self._assets = Assets.load()
+        self._reloads = Bucket(_RELOAD_INTERVAL, _RELOAD_BURST, clock.monotonic)
         self._guard = _guard(settings.web_config, clock) if settings.web_config else None
-        self.server = Server("http", self._admit if self._guard else self._handle, settings.limits, clock)
+        self.server = WebServer("http", self._admit if self._guard else self._handle, settings.limits, clock)
         self._enforce()
         self.server.before_tick = self._enforce
-        self._routes: dict[str, tuple[tuple[str, ...], Callable[[Request], Answer]]] = {
+        self._routes: dict[str, tuple[tuple[str, ...], Callable[[HttpRequest], Answer]]] = {
             "/metrics": (_GET, self._metrics),
             "/api/v1/status": (_GET, lambda request: self._document(request, sources.status)),
             "/api/v1/status/schema": (_GET, lambda request: self._document(request, schema)),
@@ -136,21 +144,25 @@ class Exposition:
         self.server.tls = (terms.context, terms.names) if terms.context else None
         self.server.own_headers = terms.headers
 
-    def _admit(self, request: Request) -> Answer:
+    def _admit(self, request: HttpRequest) -> Answer:
         return self._guard.admit(request, self._handle) if self._guard else self._handle(request)
 
-    def _handle(self, request: Request) -> Answer:
-        route = self._routes.get(request.path)
-        if route is None:
-            return self._assets.get(request) or refuse(404, "nothing here; try / or /metrics")
-        methods, serve = route
+    def _handle(self, request: HttpRequest) -> Answer:
+        methods, serve = self._routes.get(request.path) or (_GET, self._assets.get)
+        if not self._known(request.path):
+            return refuse(404, "nothing here; try / or /metrics")
+        if request.method == "OPTIONS":
+            return Response.make(200, b"", allow=_allow(methods))
         if request.method not in methods:
-            return refuse(405, f"this is for {' and '.join(methods)}", allow=", ".join(methods))
+            return refuse(405, f"this is for {' and '.join(methods)}", allow=_allow(methods))
         return serve(request)
+
+    def _known(self, path: str) -> bool:
+        return path in self._routes or path in self._assets or path == "*"  # which OPTIONS alone can have
 
     # Metrics.
 
-    def _metrics(self, request: Request) -> Answer:
+    def _metrics(self, request: HttpRequest) -> Answer:
         try:
             names = self._filter(request)
         except ValueError as error:
@@ -161,7 +173,7 @@ class Exposition:
             return ready
         return self._rendered(request, variant)
 
-    async def _rendered(self, request: Request, variant: Variant) -> Response:
+    async def _rendered(self, request: HttpRequest, variant: Variant) -> Response:
         await self._refresh(request)
         shape, names, gzip = variant
         bodies = self._bodies  # those of this generation, whatever happens meanwhile
@@ -177,7 +189,7 @@ class Exposition:
         bodies[variant] = Response.make(200, body, TYPES[shape], **headers)
         return bodies[variant]
 
-    def _filter(self, request: Request) -> frozenset[str] | None:
+    def _filter(self, request: HttpRequest) -> frozenset[str] | None:
         wanted = frozenset(request.values("collect[]"))
         if not wanted:
             return None
@@ -193,7 +205,7 @@ class Exposition:
     def _fresh(self) -> bool:
         return self._clock.monotonic() - self._checked < self._sources.scrape.settings.max_age
 
-    async def _refresh(self, request: Request) -> None:
+    async def _refresh(self, request: HttpRequest) -> None:
         if not self._fresh:
             await self._sources.scrape.refresh(_patience(request))
             now, refreshed = self._clock.monotonic(), self._sources.scrape.refreshed
@@ -204,14 +216,14 @@ class Exposition:
 
     # Documents.
 
-    def _document(self, request: Request, content: Callable[[], Any]) -> Answer:
+    def _document(self, request: HttpRequest, content: Callable[[], Any]) -> Answer:
         gzip = accepts_gzip(request.header(b"accept-encoding"))
         stamp, response = self._documents.get((request.path, gzip), (None, None))
         if response is not None and stamp == self._checked and self._fresh:
             return response
         return self._written(request, content, gzip=gzip)
 
-    async def _written(self, request: Request, content: Callable[[], Any], *, gzip: bool) -> Response:
+    async def _written(self, request: HttpRequest, content: Callable[[], Any], *, gzip: bool) -> Response:
         await self._refresh(request)
         body = msgspec.json.encode(content())
         headers = {"cache-control": _NO_STORE, "vary": "accept-encoding"}
@@ -224,11 +236,11 @@ class Exposition:
 
     # Reload.
 
-    def _reload(self, request: Request) -> Answer:
+    def _reload(self, request: HttpRequest) -> Answer:
         # Only browsers say where a request comes from, and our page makes none: it is another's, or rebound.
         if b"origin" in request.headers or b"sec-fetch-site" in request.headers:
             return refuse(403, "no page in a browser may do this")
-        return self._reloaded()
+        return self._reloaded() if self._reloads.take() else _TOO_MANY_RELOADS
 
     async def _reloaded(self) -> Response:
         try:
@@ -242,7 +254,11 @@ class Exposition:
         return Response.make(200, "reloaded\n")
 
 
-def _patience(request: Request) -> float | None:
+def _allow(methods: Sequence[str]) -> str:
+    return ", ".join((*methods, "OPTIONS"))
+
+
+def _patience(request: HttpRequest) -> float | None:
     """The seconds that the scraper leaves us, less a margin for the way."""
     try:
         timeout = float(request.header(b"x-prometheus-scrape-timeout-seconds"))

@@ -1,4 +1,4 @@
-"""Asking the face of a running exporter, as a container's health check does."""
+"""Asks the health port of a running daemon, as a container's health check does."""
 
 import socket
 import time
@@ -10,25 +10,25 @@ _LONGEST_ANSWER = 8 << 10
 
 
 def ask(address: Address, path: str = "/livez") -> tuple[bool, str]:
-    """Ask, and wait five seconds at the most.
+    """Ask, and wait at most five seconds.
 
     Args:
-        address: Where the face listens.
+        address: Where the health port listens.
         path: What to ask for: /livez, /readyz, /vpnz.
 
     Returns:
-        Whether it answered 200, and what it said.
+        Whether it answered 200, and the body of the answer.
 
     Raises:
         OSError: Nobody answered there in time.
     """
     deadline = time.monotonic() + _PATIENCE
     answer = b""
-    with _connect(address) as face:
-        face.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+    with _connect(address) as connection:
+        connection.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
         while len(answer) < _LONGEST_ANSWER:
-            face.settimeout(max(deadline - time.monotonic(), 0.001))
-            piece = face.recv(_LONGEST_ANSWER)
+            connection.settimeout(max(deadline - time.monotonic(), 0.001))
+            piece = connection.recv(_LONGEST_ANSWER)
             if not piece:
                 break
             answer += piece
@@ -40,11 +40,11 @@ def _connect(address: Address) -> socket.socket:
     if not address.path:
         host = "localhost" if address.host in (None, "0.0.0.0", "::") else address.host
         return socket.create_connection((host, address.port), _PATIENCE)
-    face = socket.socket(socket.AF_UNIX)
-    face.settimeout(_PATIENCE)
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(_PATIENCE)
     try:
-        face.connect(address.path)
+        connection.connect(address.path)
     except BaseException:
-        face.close()
+        connection.close()
         raise
-    return face
+    return connection

@@ -12,12 +12,12 @@ from proxywatch.quantity import Duration
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The health face.
+    """The health port.
 
     Attributes:
         listen: Where: an address, a unix socket, or several of them with commas between.
         require: Collectors without whose recent success the pod is not ready.
-        max_connections: Connections that may be open at once; one more makes the oldest be answered at once.
+        max_connections: Connections that may be open at once; for one more the oldest is answered at once.
         silence: How long a client may be silent before it is answered as if it had asked for `/`.
     """
 

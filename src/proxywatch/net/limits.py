@@ -1,10 +1,10 @@
-"""What a client may cost, and the books of who has been waiting for how long."""
+"""What a client may cost, and who has been waiting for how long."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-Client = TypeVar("Client")
+ClientT = TypeVar("ClientT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,73 +13,57 @@ class Limits:
 
     Attributes:
         connections: Open at once; one more closes the one that has been idle for longest.
+        memory: Bytes that all connections together may hold; the costliest is closed beyond it.
         request_size: Bytes of a request: line, headers, and a body that no route reads.
+        headers: Headers of a request.
         request_time: Seconds from a request's first byte to its last.
         idle_time: Seconds between requests.
         write_time: Seconds for a client to take what was written to it.
+        leave_time: Seconds for a client that was refused to close.
     """
 
     connections: int = 12_000
+    memory: int = 32 << 20
     request_size: int = 16 << 10
+    headers: int = 100
     request_time: float = 10.0
     idle_time: float = 300.0
     write_time: float = 30.0
+    leave_time: float = 2.0
 
 
-class Waiting(Generic[Client]):
+class Waiting(Generic[ClientT]):
     """Who waits, in the order of beginning; as all may wait equally long, the first in is the first late."""
 
     def __init__(self, longest: float) -> None:
         """Nobody waits yet; `longest` is in seconds."""
         self._longest = longest
-        self._since: dict[Client, float] = {}
+        self._since: dict[ClientT, float] = {}
 
     def __len__(self) -> int:
         return len(self._since)
 
-    def __iter__(self) -> Iterator[Client]:
+    def __iter__(self) -> Iterator[ClientT]:
         return iter(self._since)
 
-    def add(self, client: Client, now: float) -> None:
-        """From now on; whoever waits already begins anew."""
+    def add(self, client: ClientT, now: float) -> None:
+        """Start the time of a client; one that waits already starts again."""
         self._since.pop(client, None)
         self._since[client] = now
 
-    def discard(self, client: Client) -> None:
-        """Waits no longer."""
+    def discard(self, client: ClientT) -> None:
+        """Remove a client, if it waits here."""
         self._since.pop(client, None)
 
-    def first(self) -> Client | None:
-        """Who has waited for longest."""
+    def first(self) -> ClientT | None:
+        """The client that has waited for longest."""
         return next(iter(self._since), None)
 
-    def late(self, now: float) -> Iterator[Client]:
-        """Take out whoever has waited too long."""
+    def late(self, now: float) -> Iterator[ClientT]:
+        """Remove and yield each client that has waited too long."""
         while self._since:
             client, since = next(iter(self._since.items()))
             if now - since < self._longest:
                 return
             del self._since[client]
             yield client
-
-
-class Books(Generic[Client]):
-    """The four states in which a connection waits for its client; in a fifth the client waits for us."""
-
-    def __init__(self, limits: Limits) -> None:
-        self.idle: Waiting[Client] = Waiting(limits.idle_time)
-        self.reading: Waiting[Client] = Waiting(limits.request_time)
-        self.writing: Waiting[Client] = Waiting(limits.write_time)
-        self.leaving: Waiting[Client] = Waiting(2.0)
-
-    def late(self, now: float) -> Iterator[Client]:
-        """Take out whoever has waited too long in any of them."""
-        for book in (self.idle, self.reading, self.writing, self.leaving):
-            yield from book.late(now)
-
-    def least(self) -> Client | None:
-        """Who is missed least when a place is needed."""
-        for book in (self.leaving, self.idle, self.reading, self.writing):
-            if (client := book.first()) is not None:
-                return client
-        return None

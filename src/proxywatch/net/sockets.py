@@ -9,8 +9,8 @@ from proxywatch.quantity import Address
 
 BACKLOG = 4096
 _FIRST_INHERITED = 3
-_RECEIVE_BUFFER = 64 << 10
-_SEND_BUFFER = 256 << 10
+_RECEIVE_BUFFER = 16 << 10  # the largest request; the kernel doubles both for its own use
+_SEND_BUFFER = 128 << 10  # a whole scrape
 _KEEP_ALIVE = 60
 
 

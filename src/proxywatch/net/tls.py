@@ -30,6 +30,11 @@ class Channel:
         self._outgoing = ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
 
+    @property
+    def buffered(self) -> int:
+        """Bytes that wait in either direction."""
+        return self._incoming.pending + self._outgoing.pending
+
     def receive(self, data: bytes) -> bytes:
         """What the client said, in clear.
 

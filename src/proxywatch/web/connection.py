@@ -1,153 +1,193 @@
-"""One client's connection: bytes to requests by httptools, responses to bytes, bounds on both.
+"""One client's connection as a table of states.
 
-Requests are answered one at a time. What one client can make us hold: the head of one request, one read of
-the server's buffer (4 KiB) that is not taken apart yet, and the one response that went over the transport's
-own mark. However the bytes arrive, the parser is given none of a request beyond the limit, and none of the
-next request together with it; so the size of each is known to the byte.
+    state       reads  until                 then    means
+    LEAVING     yes    leave_time            drop    refused; what still comes is discarded, up to 512 KiB
+    CLOSING     no     write_time            drop    closed; the transport writes what is left
+    IDLE        yes    idle_time             drop    nothing of a request is here
+    HANDSHAKE   yes    request_time          drop    TLS is not established
+    HEAD        yes    request_time          408     a part of a head is here
+    BODY        yes    request_time          408     the head is here, a part of its body is missing
+    WRITING     no     write_time            drop    the client reads more slowly than we write
+    ANSWERING   no     -                     -       the handler works on the request
+    CLOSED      no     -                     -       gone
+
+Rules:
+
+- When there are too many connections, one goes: of the first state in the table that has any, the oldest.
+- Bytes that arrive are only stored. All work on them (TLS, parsing, answering) is done in `work()`, one step
+  at a time, while the server's present turn has room; a connection that waits for a turn does not read.
+- Requests are answered one at a time, in order. A state is entered by `_settle()`, after the work of a turn.
+- A head is stored as it came and parsed once, when it is complete. So an unfinished request holds its bytes
+  and nothing else. A body is skipped as it arrives.
+- Entering a state starts its time; staying in it does not start it again, so a request that trickles in is
+  late whatever trickles.
+- After a refusal the client closes first, as unread input would make the kernel drop our response.
+- What the connection holds is charged to the server's budget whenever it settles.
 """
 
 import asyncio
 import logging
 import ssl
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Any, cast
+from enum import Enum, auto
+from typing import TYPE_CHECKING, NamedTuple, cast
 
-from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
-
-from proxywatch.net.limits import Waiting
 from proxywatch.net.tls import Channel
-from proxywatch.web.message import Request, Response, refuse
+from proxywatch.web import head, held
+from proxywatch.web.message import HttpRequest, Response, refuse
 
 if TYPE_CHECKING:
-    from proxywatch.web.server import Server
+    from proxywatch.web.server import WebServer
 
 log = logging.getLogger(__name__)
 
+
+class State(Enum):
+    """Where a connection stands."""
+
+    LEAVING = auto()
+    CLOSING = auto()
+    IDLE = auto()
+    HANDSHAKE = auto()
+    HEAD = auto()
+    BODY = auto()
+    WRITING = auto()
+    ANSWERING = auto()
+    CLOSED = auto()
+
+
+class Rule(NamedTuple):
+    """What holds in a state: whether we read, which of the limits ends it, whether with a response."""
+
+    reads: bool
+    time: str = ""
+    refuses: bool = False
+
+
+RULES = {
+    State.LEAVING: Rule(reads=True, time="leave_time"),
+    State.CLOSING: Rule(reads=False, time="write_time"),
+    State.IDLE: Rule(reads=True, time="idle_time"),
+    State.HANDSHAKE: Rule(reads=True, time="request_time"),
+    State.HEAD: Rule(reads=True, time="request_time", refuses=True),
+    State.BODY: Rule(reads=True, time="request_time", refuses=True),
+    State.WRITING: Rule(reads=False, time="write_time"),
+    State.ANSWERING: Rule(reads=False),
+    State.CLOSED: Rule(reads=False),
+}
+
 _CLOSE = b"connection: close\r\n"
+_KEEP = b"connection: keep-alive\r\n"
 _END = b"\r\n"
-_END_OF_HEAD = b"\n\r\n"  # its own "\r\n", after that of a line or, in HTTP/0.9, a bare "\n"
-_HEARD = 512 << 10  # what is swallowed of a client that goes on after a refusal
-_TURN = 16  # requests of one client in a row; then the others have a turn
-_MALFORMED = refuse(400, "this is not a request of HTTP/1.1 or 1.0")
-_LONG_LINE = refuse(414, "the address is longer than this server reads")
-_LARGE_HEAD = refuse(431, "the request is larger than this server reads")
-_LARGE_BODY = refuse(413, "the body is larger than this server reads")
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_DISCARDED = 512 << 10  # of a client that goes on after a refusal
+_IN_A_ROW = 16  # requests of one client; then the others have a turn
+_SOCKET = 128 << 10  # bytes that the kernel may hold for a client that does not read
+
 _TOO_SLOW = refuse(408, "the request took too long to arrive")
-_FAILED = refuse(500, "an error of this server; its log says more")
+_FAILED = refuse(500, "an error of this server; its log has details")
 
 
-class Connection(asyncio.BufferedProtocol):
+class HttpConnection(asyncio.BufferedProtocol):
     """One client; its server keeps the time, and calls `expire` when it is up."""
 
     __slots__ = (
-        "_body", "_book", "_busy", "_closing", "_excess", "_fed", "_headers", "_parser", "_partial",
-        "_paused", "_refusal", "_request", "_rest", "_server", "_target", "_tls", "_transport",
+        "_arrived", "_blank", "_last", "_missing", "_paused", "_queued", "_reading", "_request",
+        "_rest", "_scanned", "_server", "_tls", "_transport", "_unread", "state",
     )  # fmt: skip
 
-    def __init__(self, server: "Server") -> None:
+    def __init__(self, server: "WebServer") -> None:
         self._server = server
-        self._book: Waiting[Connection] | None = None
         self._tls: Channel | None = None
-        self._parser: Any = None
-        self._rest = self._target = b""
-        self._request: Request | None = None
-        self._headers: dict[bytes, bytes] = {}
-        self._fed = self._body = 0
-        self._excess = _LARGE_HEAD
-        self._refusal: Response | None = None
-        self._partial = self._busy = self._paused = self._closing = False
+        self._arrived = self._rest = b""  # as it came, and as it reads after TLS
+        self._request: HttpRequest | None = None  # the one whose body or answer is due
+        self._blank = self._scanned = self._missing = self._unread = 0
+        self._last = self._paused = self._queued = False
+        self._reading = True
+        self.state = State.CLOSED
 
     # The transport's calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client has come."""
+        """Start with a new client."""
         self._transport = cast("asyncio.Transport", transport)
         self._tls = self._server.channel()
         self._server.opened(self)
         self._settle()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - whatever the reason
-        """It has gone."""
-        self._closing = True
-        self._parser = self._tls = None
-        self._rest = b""
-        self._wait(None)
+        """Forget everything."""
+        self._enter(State.CLOSED)
+        self._tls = self._request = None
+        self._arrived = self._rest = b""
         self._server.closed(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - as much as we want at once
-        """Where to put what has come: one place for all, as it is taken out at once."""
+        """Return the buffer that all connections share, as it is emptied at once."""
         return self._server.buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take in what has come, then answer what is complete."""
-        if self._closing:
-            self._fed += nbytes
-            if self._fed > _HEARD:
+        """Store what has come, and work on it if there is room in this turn."""
+        if self.state is State.LEAVING:
+            self._scanned += nbytes
+            if self._scanned > _DISCARDED:
                 self.drop()
-            return
-        data = bytes(self._server.buffer[:nbytes])
-        if self._tls is not None:
-            data = self._decrypt(self._tls, data)
-            self._closing |= self._tls.ended
-        self._rest = self._rest + data if self._rest else data
-        self._advance()
+        elif self.state is not State.CLOSED:
+            data = bytes(self._server.buffer[:nbytes])
+            self._arrived = self._arrived + data if self._arrived else data
+        if not self._queued and not self._server.turns.offer(self):
+            self._wait_for_turn()
 
-    def eof_received(self) -> None:
-        """The client sends no more; what it had asked for is answered, as we read on only after that."""
-        self._closing = True
+    def eof_received(self) -> bool:
+        """The client sends no more; what it asked for before is answered."""
+        self._last = True
+        if self.state is State.LEAVING:
+            self._enter(State.CLOSING)
+            self._close()
+        elif not self._queued:
+            self._settle()
+        return True
 
     def pause_writing(self) -> None:
         """The client takes more slowly than we write."""
         self._paused = True
 
     def resume_writing(self) -> None:
-        """It has caught up."""
+        """The client has caught up."""
         self._paused = False
-        self._advance()
+        if self.state is State.WRITING and not self._queued and not self._server.turns.offer(self):
+            self._wait_for_turn()
 
-    # The parser's calls.
+    # The work of a turn.
 
-    def on_message_begin(self) -> None:
-        """The first byte of a request."""
-        self._partial = True
-        self._target = b""
-        self._headers = {}
-        self._excess = _LONG_LINE
+    def work(self) -> None:
+        """Make one step after the other while there is room in the turn."""
+        self._queued = False
+        if self.state in (State.CLOSED, State.CLOSING):
+            return
+        if self.state is not State.LEAVING:
+            self._receive()
+            steps = 0
+            while self._step():
+                steps += 1
+                if not self._server.turns.step() or steps == _IN_A_ROW:
+                    self._server.turns.wait(self)
+                    self._wait_for_turn()
+                    break
+        self._settle()
 
-    def on_url(self, url: bytes) -> None:
-        """A piece of the target."""
-        self._target += url
+    def _wait_for_turn(self) -> None:
+        self._queued = True
+        self._read(wanted=False)
+        self._account()
 
-    def on_header(self, name: bytes, value: bytes | None) -> None:
-        """One header, whole."""
-        name = name.lower()
-        before = self._headers.get(name)
-        self._headers[name] = (value or b"") if before is None else before + b", " + (value or b"")
-
-    def on_headers_complete(self) -> None:
-        """The last byte of a head."""
-        self._excess = _LARGE_BODY
-        self._body = int(self._headers.get(b"content-length", 0))
-
-    def on_message_complete(self) -> None:
-        """The last byte of a request."""
-        parser = self._parser
-        request = Request(
-            parser.get_method().decode("latin-1"),
-            self._target,
-            self._headers,
-            keep_alive=parser.should_keep_alive(),
-        )
-        self._request = request
-        self._partial = False
-        self._fed = self._body = 0
-        self._excess = _LARGE_HEAD
-        self._wait(None)
-        if not request.keep_alive:
-            self._closing = True
-            self._rest = b""
-
-    # The way of a request.
+    def _receive(self) -> None:
+        """Take what has arrived out of TLS, where there is any."""
+        data, self._arrived = self._arrived, b""
+        if self._tls is not None and data:
+            data = self._decrypt(self._tls, data)
+            self._last |= self._tls.ended
+        self._rest = self._rest + data if self._rest else data
 
     def _decrypt(self, tls: Channel, data: bytes) -> bytes:
         try:
@@ -155,175 +195,212 @@ class Connection(asyncio.BufferedProtocol):
         except ssl.SSLError as error:
             log.debug("TLS refused", extra={"reason": error.reason or str(error)})
             clear = b""
-            self._closing = True
+            self._last = True
         if answer := tls.pending():
             self._transport.write(answer)
         return clear
 
-    def _advance(self) -> None:
-        """Answer what is complete, one request after the other."""
-        for _ in range(_TURN):
-            request = None if self._busy or self._paused else self._next()
-            if request is None:
-                break
-            answer = self._server.answer(request)
-            if isinstance(answer, Response):
-                self._send(request, answer)
-            else:
-                self._busy = True
-                self._server.spawn(self._finish(request, answer))
-        else:
-            self._busy = True
-            self._server.later(self._take_turn)
-        self._settle()
-
-    def _take_turn(self) -> None:
-        self._busy = False
-        self._advance()
-
-    def _next(self) -> Request | None:
-        """Take the rest apart up to the end of a request; None when that is still to come."""
-        while self._rest and self._request is None:
-            if self._fed >= self._server.limits.request_size:
-                self._refuse(self._excess)
-            else:
-                self._parse(self._piece())
+    def _step(self) -> bool:
+        """Answer one request, if it is complete; returns whether there may be another."""
+        if self._paused or self.state in (State.ANSWERING, State.LEAVING):
+            return False
+        if self._request is None and not self._find_head():
+            return False
+        if self._missing:
+            skipped = min(self._missing, len(self._rest))
+            self._rest = self._rest[skipped:]
+            self._missing -= skipped
+            if self._missing:
+                return False
         request, self._request = self._request, None
-        return request
+        if request is not None:
+            self._answer(request)
+        return not self._transport.is_closing()
 
-    def _piece(self) -> bytes:
-        """What may be parsed next: nothing beyond the limit, nor beyond the end of a request.
-
-        That is the end of a line, or of a body whose length was told.
-        """
+    def _find_head(self) -> bool:
+        """Parse the head if its end is here; else refuse what cannot become one that is served."""
         rest = self._rest
-        room = self._server.limits.request_size - self._fed
-        if not self._fed and rest.find(_END_OF_HEAD) + len(_END_OF_HEAD) == len(rest) <= room:
-            length = len(rest)  # one whole head, as nearly always
-        elif self._body:
-            length = min(self._body, room)
-        else:
-            length = min(rest.find(b"\n") + 1 or len(rest), room)
-        piece, self._rest = rest[:length], rest[length:]
-        return piece
-
-    def _parse(self, piece: bytes) -> None:
-        if self._parser is None:
-            self._parser = HttpRequestParser(self)
-        self._fed += len(piece)
-        self._body = max(self._body - len(piece), 0)
+        if not self._scanned and rest[:1] in (b"\r", b"\n"):
+            self._rest = rest.lstrip(b"\r\n")  # empty lines before a request are allowed
+            self._blank += len(rest) - len(self._rest)
+            rest = self._rest
+        room = self._server.limits.request_size - self._blank
+        end = head.END.search(rest, max(self._scanned - 2, 0), max(room, 0))
+        if end is None:
+            self._scanned = len(rest)
+            self._check_beginning(rest, room)
+            return False
+        self._rest = rest[end.end() :]
+        self._scanned = 0
         try:
-            self._parser.feed_data(piece)
-        except HttpParserUpgrade:
-            self._closing = True
+            request = head.parse(rest[: end.end()], self._server.limits.headers)
+        except head.RefusedError as refused:
+            self._refuse(refused.response)
+            return False
+        if request.body > room - end.end():
+            self._refuse(head.LARGE_BODY)
+            return False
+        self._begin(request)
+        return True
+
+    def _check_beginning(self, rest: bytes, room: int) -> None:
+        line = rest.find(b"\n")
+        if (rest and not head.START.match(rest)) or (line > 0 and rest[line - 1] != ord("\r")):
+            self._refuse(head.MALFORMED)
+        elif len(rest) >= room:
+            self._refuse(head.LONG_LINE if rest and not 0 <= line < room else head.LARGE_HEAD)
+
+    def _begin(self, request: HttpRequest) -> None:
+        self._blank = 0
+        self._request = request
+        self._missing = request.body
+        if not request.keep_alive:
+            self._last = True
+        if request.expects:
+            self._write(_CONTINUE)
+
+    # Responses.
+
+    def _answer(self, request: HttpRequest) -> None:
+        self._enter(State.ANSWERING)
+        if not request.keep_alive:
             self._rest = b""
-        except HttpParserError:
-            self._refuse(_MALFORMED)
-        if self._excess is _LONG_LINE and piece.endswith(b"\n"):
-            self._excess = _LARGE_HEAD
-        elif self._body > self._server.limits.request_size - self._fed:
-            self._refuse(_LARGE_BODY)
+        answer = self._server.answer(request)
+        if isinstance(answer, Response):
+            self._send(request, answer)
+            self._enter(State.IDLE)
+        else:
+            self._request = request
+            self._server.spawn(self._finish(request, answer))
 
-    def _refuse(self, response: Response) -> None:
-        self._rest = b""
-        if self._refusal is None:
-            self._closing = True
-            self._partial = False
-            self._body = 0
-            self._refusal = response
-
-    async def _finish(self, request: Request, answer: Awaitable[Response]) -> None:
+    async def _finish(self, request: HttpRequest, answer: Awaitable[Response]) -> None:
         try:
             response = await answer
         except Exception:
             log.exception("request failed", extra={"path": request.path})
             response = _FAILED
-        self._busy = False
-        if not self._transport.is_closing():
+        self._request = None
+        if self.state is State.ANSWERING:
             self._send(request, response)
-            self._advance()
+            self._enter(State.IDLE)
+            if not self._server.turns.offer(self):
+                self._wait_for_turn()
 
-    def _send(self, request: Request, response: Response) -> None:
-        last = self._closing and not self._rest
-        server = self._server
-        head = b"".join((response.head, server.headers, _CLOSE if last else b"", _END))
+    def _send(self, request: HttpRequest, response: Response) -> None:
+        ends = self._last and not self._rest
+        connection = _CLOSE if ends else _KEEP if request.old else b""
+        start = b"".join((response.head, self._server.headers, connection, _END))
         if request.method == "HEAD":
-            self._write(head)
+            self._write(start)
         elif self._tls is None:
-            self._transport.writelines((head, response.body))
+            self._note(len(start) + len(response.body))
+            self._transport.writelines((start, response.body))
         else:
-            self._write(head + response.body)
+            self._write(start + response.body)
 
     def _write(self, data: bytes) -> None:
+        self._note(len(data))
         self._transport.write(data if self._tls is None else self._tls.send(data))
+
+    def _note(self, written: int) -> None:
+        self._unread = min(self._unread, _SOCKET) + written
+        self._server.turns.wrote(written)
+
+    def _refuse(self, response: Response) -> None:
+        """Respond and serve no further; `_settle` then closes what can be closed at once."""
+        self._rest = b""
+        self._request = None
+        self._last = True
+        if self._tls is None or self._tls.established:
+            self._write(response.head + self._server.headers + _CLOSE + _END + response.body)
+        if self._tls is None and not self._transport.is_closing():
+            self._transport.write_eof()
+            self._scanned = 0
+            self._enter(State.LEAVING)
 
     # Where it stands, and until when.
 
     def _settle(self) -> None:
-        """Enter the book of the state that the connection is in now."""
-        books = self._server.books
-        if self._transport.is_closing():
-            self._wait(None)
-        elif self._busy or self._rest:
-            self._transport.pause_reading()
-            self._wait(books.writing if self._paused else None)
-        elif self._closing:
-            self._leave()
-        else:
-            self._transport.resume_reading()
-            tls = self._tls
-            partial = self._partial or (tls is not None and not tls.established)
-            if not partial:
-                # Half of the objects, which the garbage collector would visit while the client is idle.
-                self._parser = None
-            self._wait(books.writing if self._paused else books.reading if partial else books.idle)
-
-    def _leave(self) -> None:
-        """Close; after a refusal the client does so first, as unread input would make the kernel drop it."""
-        refusal, self._refusal = self._refusal, None
-        if refusal is not None:
-            self._write(refusal.head + self._server.headers + _CLOSE + _END + refusal.body)
-        if self._tls is not None:
-            if self._tls.established:
-                self._transport.write(self._tls.farewell())
-            self._transport.close()
-        elif refusal is not None:
-            self._transport.write_eof()
-            self._wait(self._server.books.leaving)
-        elif self._book is not self._server.books.leaving:
-            self._transport.close()
-
-    def _wait(self, book: "Waiting[Connection] | None") -> None:
-        if book is self._book:
+        """Enter the state that the connection is in now."""
+        if self.state is State.CLOSED and self._transport.is_closing():
             return
-        if self._book is not None:
-            self._book.discard(self)
-        self._book = book
-        if book is not None:
-            book.add(self, self._server.now())
+        if not self._queued and self.state not in (State.ANSWERING, State.LEAVING):
+            self._enter(self._present())
+            if self.state is State.CLOSING:
+                self._close()
+        self._read(wanted=RULES[self.state].reads and not self._queued)
+        self._account()
+
+    def _present(self) -> State:
+        if self._transport.is_closing():
+            return State.CLOSING
+        if self._paused:
+            return State.WRITING
+        if self._last:
+            return State.CLOSING
+        if self._tls is not None and not self._tls.established:
+            return State.HANDSHAKE
+        if self._request is not None:
+            return State.BODY
+        return State.HEAD if self._rest or self._blank else State.IDLE
+
+    def _enter(self, state: State) -> None:
+        before, self.state = self.state, state
+        if before is not state:
+            self._server.moved(self, before, state)
+
+    def _read(self, *, wanted: bool) -> None:
+        if wanted is not self._reading:
+            self._reading = wanted
+            if wanted:
+                self._transport.resume_reading()
+            elif not self._transport.is_closing():
+                self._transport.pause_reading()
+
+    def _close(self) -> None:
+        self._rest = self._arrived = b""
+        if self._tls is not None and self._tls.established and not self._transport.is_closing():
+            self._transport.write(self._tls.farewell())
+        self._transport.close()
 
     def expire(self) -> None:
-        """The time of the present state is up, or its place is needed."""
-        book, self._book = self._book, None
-        if book is self._server.books.reading and self._tls is None:
+        """End the present state, as its time is up."""
+        if RULES[self.state].refuses:
             self._refuse(_TOO_SLOW)
             self._settle()
         else:
             self.drop()
 
     def finish(self) -> None:
-        """The server ends: close once the requests that are here have their answers."""
-        self._closing = True
+        """Close as soon as the requests that are here have their answers, as the server ends."""
+        self._last = True
         self._settle()
 
     def drop(self) -> None:
         """Close without waiting for anything."""
-        if self._book is not None:
-            self._book.discard(self)
-            self._book = None
-        self._closing = True
-        self._rest = b""
+        self._enter(State.CLOSED)
+        self._rest = self._arrived = b""
+        self._server.closed(self)
         if self._transport.get_write_buffer_size():
             self._transport.abort()
         else:
             self._transport.close()
+
+    # What it holds.
+
+    def _account(self) -> None:
+        if self.state is not State.CLOSED:
+            self._server.budget.charge(self, self._held())
+
+    def _held(self) -> int:
+        size = held.PLAIN + len(self._rest) + len(self._arrived) + self._unread
+        if self._tls is not None:
+            size += held.by_tls(self._tls)
+        if self._request is not None:
+            size += held.by_request(self._request)
+        return size
+
+    def remeasure(self) -> int:
+        """Return what it holds now that what the client has read is known."""
+        self._unread = held.unread(self._transport)
+        return self._held()

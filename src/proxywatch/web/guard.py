@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from proxywatch.errors import ConfigError, Fault, ParseError
+from proxywatch.net.bucket import Bucket
 from proxywatch.quantity import Duration
 from proxywatch.web import tls_context, web_config
-from proxywatch.web.message import Request, Response, refuse
+from proxywatch.web.message import HttpRequest, Response, refuse
 from proxywatch.web.server import Answer
 from proxywatch.web.users import BusyError, Users
 from proxywatch.web.web_config import RateLimit, WebConfig
@@ -37,7 +38,7 @@ class Terms:
     names: frozenset[str]
     headers: bytes
     users: Users | None
-    bucket: "Bucket | None"
+    bucket: Bucket | None
 
 
 class Guard:
@@ -81,7 +82,7 @@ class Guard:
     def _signature(self) -> list[object]:
         return [_stat(path) for path in self._files]
 
-    def admit(self, request: Request, serve: Callable[[Request], Answer]) -> Answer:
+    def admit(self, request: HttpRequest, serve: Callable[[HttpRequest], Answer]) -> Answer:
         """Serve the request if its sender may come in."""
         terms = self.terms
         if terms.bucket is not None and not terms.bucket.take():
@@ -96,7 +97,7 @@ class Guard:
 
 
 async def _check(
-    users: Users, credentials: bytes, request: Request, serve: Callable[[Request], Answer]
+    users: Users, credentials: bytes, request: HttpRequest, serve: Callable[[HttpRequest], Answer]
 ) -> Response:
     try:
         admitted = await users.check(credentials)
@@ -106,27 +107,6 @@ async def _check(
         return _UNAUTHORIZED
     answer = serve(request)
     return answer if isinstance(answer, Response) else await answer
-
-
-class Bucket:
-    """A bucket of tokens: `burst` at most, one more every `interval` seconds."""
-
-    def __init__(self, interval: float, burst: int, now: Callable[[], float]) -> None:
-        self._interval = interval
-        self._burst = max(burst, 1)
-        self._now = now
-        self._tokens = float(self._burst)
-        self._at = now()
-
-    def take(self) -> bool:
-        """Whether there was a token left."""
-        now = self._now()
-        self._tokens = min(self._burst, self._tokens + (now - self._at) / self._interval)
-        self._at = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
 
 
 def _terms(config: WebConfig, path: str, now: Callable[[], float]) -> Terms:

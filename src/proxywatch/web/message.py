@@ -10,7 +10,7 @@ JSON = "application/json"
 _LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
 
-class Request:
+class HttpRequest:
     """One request without its body, which no route of ours reads.
 
     Attributes:
@@ -19,18 +19,29 @@ class Request:
         query: As sent.
         headers: By lower-case name; repeated ones joined by a comma.
         keep_alive: Whether the client wants to go on using the connection.
+        old: Whether the client speaks HTTP/1.0.
+        body: Bytes of the body that follows.
+        expects: Whether the client waits for `100 Continue`.
     """
 
-    __slots__ = ("headers", "keep_alive", "method", "path", "query")
+    __slots__ = ("body", "expects", "headers", "keep_alive", "method", "old", "path", "query")
 
     def __init__(
-        self, method: str, target: bytes, headers: Mapping[bytes, bytes], *, keep_alive: bool = True
+        self,
+        method: str,
+        target: bytes,
+        headers: Mapping[bytes, bytes],
+        *,
+        keep_alive: bool = True,
+        old: bool = False,
     ) -> None:
         self.method = method
-        path, _, self.query = target.decode("latin-1").partition("?")
-        self.path = path
+        self.path, _, self.query = target.decode("latin-1").partition("?")
         self.headers = headers
         self.keep_alive = keep_alive
+        self.old = old
+        self.body = 0
+        self.expects = False
 
     def header(self, name: bytes) -> str:
         """The header's value; empty when absent."""
@@ -74,5 +85,5 @@ class Response:
 
 
 def refuse(status: int, message: str, **headers: str) -> Response:
-    """A response that says in a line what is wrong."""
+    """A response that states in one line what is wrong."""
     return Response.make(status, message + "\n", PLAIN, **headers)

@@ -5,7 +5,7 @@ from typing import Self
 
 from proxywatch.metrics.rendering import accepts_gzip, compress
 from proxywatch.source import file
-from proxywatch.web.message import Request, Response, refuse
+from proxywatch.web.message import HttpRequest, Response
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -47,9 +47,9 @@ class Assets:
             responses[path, True] = Response.make(200, compress(body), kind, **headers)
         return cls(responses)
 
-    def get(self, request: Request) -> Response | None:
-        """The file of that path; None when there is none."""
-        response = self._responses.get((request.path, accepts_gzip(request.header(b"accept-encoding"))))
-        if response is not None and request.method not in ("GET", "HEAD"):
-            return refuse(405, "this is for GET and HEAD", allow="GET, HEAD")
-        return response
+    def __contains__(self, path: str) -> bool:
+        return (path, False) in self._responses
+
+    def get(self, request: HttpRequest) -> Response:
+        """Return the file of a path that there is."""
+        return self._responses[request.path, accepts_gzip(request.header(b"accept-encoding"))]
