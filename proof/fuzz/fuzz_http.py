@@ -90,7 +90,7 @@ def answer(request: HttpRequest) -> Response:
     return Response.make(200, "ok\n")
 
 
-class Turns(WebServer):
+class Turns(Server):
     """A server without a loop: whoever waits for a turn gets it when asked to."""
 
     def __init__(self) -> None:
