@@ -1,4 +1,4 @@
-"""Invariant of the health face: whatever bytes come, the answer is one whole response of a known status.
+"""Invariant of the health port: whatever bytes come, the answer is one whole response of a known status.
 
 python proof/fuzz/fuzz_health.py [SECONDS] [SEED]
 """
@@ -19,14 +19,15 @@ REQUESTS = (
     b"GET /healthz?verbose HTTP/1.1\r\n\r\n",
     b"HEAD /vpnz HTTP/1.1\r\n\r\n",
     b"POST / HTTP/1.1\r\n\r\n",
+    b"OPTIONS / HTTP/1.0\r\n\r\n",
     b"PING\n\n",
     b"\x05\x01\x00",
 )
 _ANSWER = re.compile(
     rb"HTTP/1\.1 (200|404|405|503) [A-Za-z ]+\r\ncontent-type: [^\r\n]+\r\ncontent-length: (\d+)\r\n"
-    rb"cache-control: no-store\r\nconnection: close\r\n\r\n(.*)", re.DOTALL,
+    rb"cache-control: no-store\r\n(?:allow: GET, HEAD, OPTIONS\r\n)?connection: close\r\n\r\n(.*)", re.DOTALL,
 )  # fmt: skip
-_FACE = HealthServer(
+_SERVER = HealthServer(
     Settings(),
     {path: lambda: [Check("tunnel", ok=False, reason="dead")] for path in ("/readyz", "/vpnz", "/healthz")},
     SystemClock(),
@@ -35,7 +36,7 @@ _FACE = HealthServer(
 
 def one(request: bytes) -> None:
     """Hold one input against the invariant."""
-    match = _ANSWER.fullmatch(_FACE.respond(request))
+    match = _ANSWER.fullmatch(_SERVER.respond(request))
     assert match
     assert len(match[3]) in (0, int(match[2]))
 

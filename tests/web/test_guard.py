@@ -4,7 +4,6 @@ import asyncio
 import base64
 import shutil
 import ssl
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,28 +19,6 @@ from support.fakes import FakeClock
 from support.wire import Wire, hello, until
 
 ALICE = "$2b$04$wzTVQ7rWQzFqzv8yVYc0gOeFnjkN1lM0BxXcZrLQXW4ZQAcTHuIbK"
-
-
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An authority, a server's and a client's certificate of it, and a stranger's."""
-    folder = tmp_path_factory.mktemp("tls")
-    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "3650"]
-
-    def run(*words: str) -> None:
-        subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
-
-    for name in ("ca", "stranger"):
-        run("req", "-x509", *key, "-keyout", f"{name}.key", "-out", f"{name}.pem", "-subj", f"/CN={name}")
-    for name, subject in (("server", "DNS:localhost"), ("client", "DNS:prometheus")):
-        extension = folder / f"{name}.ext"
-        extension.write_text(f"subjectAltName={subject}\n")
-        run("req", *key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
-        run(
-            "x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-days", "3650",
-            "-CAcreateserial", "-extfile", extension.name, "-out", f"{name}.pem",
-        )  # fmt: skip
-    return folder
 
 
 @asynccontextmanager
@@ -204,7 +181,8 @@ async def test_refuses_old_versions(tmp_path: Path, certificates: Path) -> None:
     path = write(
         tmp_path,
         f"tls_server_config: {{cert_file: {certificates}/server.pem, key_file: {certificates}/server.key, "
-        "min_version: TLS12, max_version: TLS12, cipher_suites: [TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384]}",
+        "min_version: TLS12, max_version: TLS12, cipher_suites: [TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384]}\n"
+        "http_server_config: {http2: false}",
     )
     async with guarded(path) as (_, _, address):
         wire = await Wire.to(address, ssl=client(certificates), server_hostname="localhost")
@@ -278,7 +256,7 @@ async def test_takes_a_new_certificate(tmp_path: Path, certificates: Path) -> No
         ("basic_auth_users: {bob: secret}", "basic_auth_users", "bcrypt"),
         ("basic_auth_user: {}", "", "unknown field `basic_auth_user`"),
         ("tls_server_config: {min_version: TLS14}", "min_version", "TLS14"),
-        ("tls_server_config: {}", "tls_server_config", "both cert_file and key_file"),
+        ("tls_server_config: {min_version: TLS13}", "tls_server_config", "both cert_file and key_file"),
         (
             "tls_server_config: {cert_file: nowhere.pem, key_file: nowhere.key}",
             "tls_server_config",

@@ -1,5 +1,6 @@
 """TLS between bytes and bytes: no socket, so that the limits of a connection hold from its first byte on."""
 
+import socket
 import ssl
 from contextlib import suppress
 from typing import Any
@@ -11,11 +12,12 @@ class Channel:
     """The server's side of one TLS connection.
 
     Attributes:
+        begun: Whether the client has sent anything.
         established: Whether the handshake is done.
-        ended: Whether the client has said that it sends no more.
+        ended: Whether the client has declared that it sends no more.
     """
 
-    __slots__ = ("_allowed", "_incoming", "_object", "_outgoing", "ended", "established")
+    __slots__ = ("_allowed", "_incoming", "_object", "_outgoing", "begun", "ended", "established")
 
     def __init__(self, context: ssl.SSLContext, allowed: frozenset[str] = frozenset()) -> None:
         """Await the client's hello.
@@ -25,7 +27,7 @@ class Channel:
             allowed: Names of which the client's certificate must carry one; empty for any.
         """
         self._allowed = allowed
-        self.established = self.ended = False
+        self.begun = self.established = self.ended = False
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
@@ -41,6 +43,7 @@ class Channel:
         Raises:
             ssl.SSLError: Not TLS, or not a client that we serve.
         """
+        self.begun = True
         self._incoming.write(data)
         clear = []
         try:
@@ -74,6 +77,15 @@ class Channel:
         if not self._allowed:
             return
         certificate: dict[str, Any] = self._object.getpeercert() or {}
-        names = {value for _, value in certificate.get("subjectAltName", ())}
+        if not certificate and self._object.context.verify_mode is ssl.CERT_OPTIONAL:
+            return
+        names = {_plain(kind, value) for kind, value in certificate.get("subjectAltName", ())}
         if not names & self._allowed:
             raise ssl.SSLError("no allowed name in the client's certificate")
+
+
+def _plain(kind: str, value: str) -> str:
+    """A name as people write it: OpenSSL writes IPv6 addresses in full."""
+    if kind == "IP Address" and ":" in value:
+        return socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, value.strip()))
+    return str(value)

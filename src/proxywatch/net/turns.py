@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-_SECONDS = 0.004
+_SECONDS = 0.002
 _STEPS = 512
 _BYTES = 2 << 20
 
@@ -41,6 +41,11 @@ class Turns:
         self._begun = False
         self._until = 0.0
         self._steps = self._bytes = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody waits in line."""
+        return bool(self._line)
 
     def offer(self, worker: Worker) -> bool:
         """Let a client work now if there is room; returns False when it has to wait in line."""

@@ -79,6 +79,7 @@ RULES = {
 _CLOSE = b"connection: close\r\n"
 _KEEP = b"connection: keep-alive\r\n"
 _END = b"\r\n"
+_CR = 13
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _DISCARDED = 512 << 10  # of a client that goes on after a refusal
 _IN_A_ROW = 16  # requests of one client; then the others have a turn
@@ -224,8 +225,8 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._rest = rest.lstrip(b"\r\n")  # empty lines before a request are allowed
             self._blank += len(rest) - len(self._rest)
             rest = self._rest
-        room = self._server.limits.request_size - self._blank
-        end = head.END.search(rest, max(self._scanned - 2, 0), max(room, 0))
+        room = max(self._server.limits.request_size - self._blank, 0)
+        end = head.END.search(rest, max(self._scanned - 2, 0), room)
         if end is None:
             self._scanned = len(rest)
             self._check_beginning(rest, room)
@@ -244,18 +245,16 @@ class HttpConnection(asyncio.BufferedProtocol):
         return True
 
     def _check_beginning(self, rest: bytes, room: int) -> None:
-        line = rest.find(b"\n")
-        if (rest and not head.START.match(rest)) or (line > 0 and rest[line - 1] != ord("\r")):
+        line = rest.find(b"\n", 0, room)
+        if room and ((rest and not head.START.match(rest, 0, room)) or (line > 0 and rest[line - 1] != _CR)):
             self._refuse(head.MALFORMED)
         elif len(rest) >= room:
-            self._refuse(head.LONG_LINE if rest and not 0 <= line < room else head.LARGE_HEAD)
+            self._refuse(head.LONG_LINE if room and line < 0 else head.LARGE_HEAD)
 
     def _begin(self, request: HttpRequest) -> None:
         self._blank = 0
         self._request = request
         self._missing = request.body
-        if not request.keep_alive:
-            self._last = True
         if request.expects:
             self._write(_CONTINUE)
 
@@ -264,6 +263,7 @@ class HttpConnection(asyncio.BufferedProtocol):
     def _answer(self, request: HttpRequest) -> None:
         self._enter(State.ANSWERING)
         if not request.keep_alive:
+            self._last = True
             self._rest = b""
         answer = self._server.answer(request)
         if isinstance(answer, Response):
@@ -287,24 +287,18 @@ class HttpConnection(asyncio.BufferedProtocol):
                 self._wait_for_turn()
 
     def _send(self, request: HttpRequest, response: Response) -> None:
-        ends = self._last and not self._rest
-        connection = _CLOSE if ends else _KEEP if request.old else b""
+        connection = _CLOSE if self._last and not self._rest else _KEEP if request.old else b""
         start = b"".join((response.head, self._server.headers, connection, _END))
-        if request.method == "HEAD":
-            self._write(start)
-        elif self._tls is None:
-            self._note(len(start) + len(response.body))
-            self._transport.writelines((start, response.body))
+        self._write(start, b"" if request.method == "HEAD" else response.body)
+
+    def _write(self, *pieces: bytes) -> None:
+        size = sum(map(len, pieces))
+        self._unread = min(self._unread, _SOCKET) + size
+        self._server.turns.wrote(size)
+        if self._tls is None:
+            self._transport.writelines(pieces)
         else:
-            self._write(start + response.body)
-
-    def _write(self, data: bytes) -> None:
-        self._note(len(data))
-        self._transport.write(data if self._tls is None else self._tls.send(data))
-
-    def _note(self, written: int) -> None:
-        self._unread = min(self._unread, _SOCKET) + written
-        self._server.turns.wrote(written)
+            self._transport.write(self._tls.send(b"".join(pieces)))
 
     def _refuse(self, response: Response) -> None:
         """Respond and serve no further; `_settle` then closes what can be closed at once."""
@@ -345,9 +339,9 @@ class HttpConnection(asyncio.BufferedProtocol):
         return State.HEAD if self._rest or self._blank else State.IDLE
 
     def _enter(self, state: State) -> None:
-        before, self.state = self.state, state
-        if before is not state:
-            self._server.moved(self, before, state)
+        if self.state is not state:
+            self._server.moved(self, self.state, state)
+            self.state = state
 
     def _read(self, *, wanted: bool) -> None:
         if wanted is not self._reading:
@@ -372,7 +366,7 @@ class HttpConnection(asyncio.BufferedProtocol):
             self.drop()
 
     def finish(self) -> None:
-        """Close as soon as the requests that are here have their answers, as the server ends."""
+        """Close once the requests that are here have their answers."""
         self._last = True
         self._settle()
 

@@ -13,12 +13,13 @@ from proxywatch.web import tls_context, web_config
 from proxywatch.web.message import HttpRequest, Response, refuse
 from proxywatch.web.server import Answer
 from proxywatch.web.users import BusyError, Users
-from proxywatch.web.web_config import RateLimit, WebConfig
+from proxywatch.web.web_config import Loaded, RateLimit, WebConfig
 
 log = logging.getLogger(__name__)
 
 _UNAUTHORIZED = refuse(401, "who are you?", www_authenticate='Basic realm="proxywatch", charset="UTF-8"')
 _BUSY = refuse(503, "too many passwords to compare", retry_after="1")
+_LOST = "lacks {}, which is in force; to do without, write it empty, such as `basic_auth_users: {{}}`"
 _TOO_MANY = refuse(429, "more requests than `rate_limit` allows", retry_after="1")
 
 
@@ -42,7 +43,7 @@ class Terms:
 
 
 class Guard:
-    """Holds the terms of a file, and looks at each change of it or of the certificates that it names."""
+    """Holds the terms of a file, and reads it again when it or a certificate that it names has changed."""
 
     def __init__(self, path: str, now: Callable[[], float]) -> None:
         """Read the file.
@@ -58,26 +59,34 @@ class Guard:
         self._now = now
         self._files = [path]
         self._seen: list[object] = []
+        self._loaded: Loaded | None = None
         self.terms = self._read()
 
     def refresh(self) -> None:
-        """Read it again if it has changed; a faulty one is logged, and the terms stay as they were."""
+        """Read it again if it has changed; whatever is wrong with it is logged, and the terms stay."""
         if self._signature() == self._seen:
             return
         try:
             self.terms = self._read()
         except ConfigError as error:
-            log.warning("web configuration not taken", extra={"reason": str(error)})
+            log.warning("web configuration not taken; the terms in force stay", extra={"reason": str(error)})
+        except Exception as error:  # noqa: BLE001 - logged without its text, in which there may be a secret
+            reason = type(error).__name__
+            log.warning("web configuration not taken; the terms in force stay", extra={"reason": reason})
         else:
             log.info("web configuration read again", extra={"path": self._path})
 
     def _read(self) -> Terms:
         self._files = [self._path]
         self._seen = self._signature()
-        config = web_config.load(self._path)
-        self._files += _files(config, self._path)
+        loaded = web_config.load(self._path)
+        self._files += _files(loaded.config, self._path)
         self._seen = self._signature()
-        return _terms(config, self._path, self._now)
+        if self._loaded is not None and (lost := web_config.lost(self._loaded, loaded)):
+            raise ConfigError(Fault(self._path, _LOST.format(", ".join(lost))))
+        terms = _terms(loaded.config, self._path, self._now)
+        self._loaded = loaded
+        return terms
 
     def _signature(self) -> list[object]:
         return [_stat(path) for path in self._files]
@@ -120,7 +129,7 @@ def _terms(config: WebConfig, path: str, now: Callable[[], float]) -> Terms:
     except (ValueError, ParseError) as error:
         raise ConfigError(Fault(path, str(error))) from error
     return Terms(
-        context=tls_context.build(tls, path) if tls else None,
+        context=tls_context.build(tls, path, http2=config.http_server_config.speaks_http2) if tls else None,
         names=frozenset(tls.client_allowed_sans if tls else ()),
         headers=headers,
         users=Users(users) if users else None,
@@ -129,7 +138,7 @@ def _terms(config: WebConfig, path: str, now: Callable[[], float]) -> Terms:
 
 
 def _bucket(limit: RateLimit, now: Callable[[], float]) -> Bucket | None:
-    interval = Duration.parse(limit.interval) if limit.interval != "0" else 0
+    interval = Duration.parse(limit.interval) if limit.interval.strip("0") else 0.0
     return Bucket(interval, limit.burst, now) if interval else None
 
 

@@ -38,7 +38,7 @@ _NO_HOST = refuse(400, "expected one Host header that names a host")
 _NO_TARGET = refuse(400, "expected a path or a URL")
 _NO_BODY = refuse(413, "no body is expected with this method")
 _NO_CHUNKS = refuse(411, "expected a body with a Content-Length")
-_FRAMING = refuse(400, "HTTP/1.0 has no Transfer-Encoding")
+_FRAMING = refuse(400, "a Transfer-Encoding is not part of HTTP/1.0")
 _EXPECTATION = refuse(417, "100-continue is the only expectation that is met here")
 
 

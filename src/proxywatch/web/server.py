@@ -23,7 +23,7 @@ Answer = Response | Awaitable[Response]
 _TICK = 0.5
 _IDLE_TICK = 5.0
 _GRACE = 2.0
-_READ = 4 << 10
+_READ = 16 << 10
 _AT_ONCE = 50  # connections that end before the loop turns
 _FAILED = refuse(500, "an error of this server; its log has details")
 

@@ -1,27 +1,44 @@
 """The web configuration file that Prometheus's exporters share: TLS, users, headers, a rate limit.
 
-Two of its words mean nothing here: HTTP/2 is not spoken, and `prefer_server_cipher_suites` is how it always
-is. What cannot be kept is refused with a sentence rather than ignored.
+Three of its words mean nothing here: HTTP/2 is not spoken, `prefer_server_cipher_suites` is how it always
+is, and RequestClientCert asks for certificates that nobody looks at. What cannot be kept is refused with a
+sentence rather than ignored. No message quotes a value that may be a secret.
 """
 
 import os
 import re
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Annotated, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from proxywatch.errors import ConfigError, Fault, SourceError
-from proxywatch.source import file
+from proxywatch.source.file import unreadable
+from proxywatch.web import web_yaml
 
 Version = Literal["TLS10", "TLS11", "TLS12", "TLS13"]
 ClientAuth = Literal[
-    "", "NoClientCert", "RequestClientCert", "RequireAnyClientCert", "VerifyClientCertIfGiven",
-    "RequireAndVerifyClientCert",
+    "", "NoClientCert", "RequestClientCert", "RequireAnyClientCert", "RequireClientCert",
+    "VerifyClientCertIfGiven", "RequireAndVerifyClientCert",
 ]  # fmt: skip
-_HASH = r"^\$2[abxy]\$\d\d\$[./A-Za-z0-9]{53}$"
+Switch = Literal[
+    "true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON", "y", "Y",
+    "false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF", "n", "N",
+]  # fmt: skip
+_OFF = ("f", "n")
+_HASH = r"^\$2[abxy]?\$\d\d\$[./A-Za-z0-9]{53}$"
 _PLACE = re.compile(r"(.*) - at `(?:key in )?\$\.?(.*?)`")
+_SECRET = re.compile(r"\$2[abxy]?\$\S*")
+_LONGEST_MESSAGE = 200
+_LARGEST_FILE = 1 << 20
+# A key of these that was there once has to be there for ever, if only as an empty one: see `lost`.
+_PROTECTIVE = re.compile(
+    r"basic_auth_users|rate_limit|http_server_config\.headers\.[^.]+|tls_server_config"
+    r"|tls_server_config\.(?:client_auth_type|client_allowed_sans|min_version|cipher_suites)"
+)
 
 
 class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,7 +55,7 @@ class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_version: Version = "TLS12"
     max_version: Version = "TLS13"
     cipher_suites: tuple[str, ...] = ()
-    prefer_server_cipher_suites: bool = True
+    prefer_server_cipher_suites: Switch = "true"
     curve_preferences: tuple[str, ...] = ()
 
 
@@ -55,19 +72,24 @@ class Headers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """As they stand in a response.
 
         Raises:
-            ValueError: One of them has more than one line.
+            ValueError: One of them has more than one line, or is not ASCII.
         """
         named = msgspec.to_builtins(self).items()
-        if any(not value.isprintable() for _, value in named):
-            raise ValueError("expected headers of one line each")
+        if any(not (value.isprintable() and value.isascii()) for _, value in named):
+            raise ValueError("expected headers of one line each, in ASCII")
         return "".join(f"{name.lower()}: {value}\r\n" for name, value in named if value).encode()
 
 
 class Http(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`http_server_config`."""
 
-    http2: bool = True
+    http2: Switch = "true"
     headers: Headers = Headers()
+
+    @property
+    def speaks_http2(self) -> bool:
+        """Whether an exporter that can would speak HTTP/2."""
+        return not (self.http2.lower().startswith(_OFF) or self.http2.lower() == "off")
 
 
 class RateLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -86,38 +108,117 @@ class WebConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rate_limit: RateLimit = RateLimit()
 
 
-def load(path: str) -> WebConfig:
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A file that was read.
+
+    Attributes:
+        config: What it sets.
+        keys: Every key that it names, as `section.key`, with its value.
+    """
+
+    config: WebConfig
+    keys: Mapping[str, Any]
+
+
+def load(path: str) -> Loaded:
     """Read the file.
 
     Raises:
-        ConfigError: It cannot be read, is no YAML, or says something unknown.
+        ConfigError: It cannot be read, is no YAML, or has something unknown in it.
     """
-    import yaml  # noqa: PLC0415 - only those with such a file pay
-
     try:
-        content = yaml.safe_load(file.read(path))
-        return msgspec.convert({} if content is None else content, WebConfig)
+        document = _without_nothing(parse(read_regular(path)))
+        config = msgspec.convert(document, WebConfig, strict=False)
     except SourceError as error:
         raise ConfigError(Fault("http.web_config", str(error))) from error
-    except yaml.YAMLError as error:
-        raise ConfigError(Fault(path, f"not YAML: {error}")) from error
+    except web_yaml.YamlError as error:
+        raise ConfigError(Fault(f"{path}:{error.line}" if error.line else path, str(error))) from error
     except msgspec.ValidationError as error:
-        raise ConfigError(_fault(path, str(error))) from error
+        raise ConfigError(_fault(path, str(error))) from None
+    if config.tls_server_config == Tls():
+        config = msgspec.structs.replace(config, tls_server_config=None)
+    return Loaded(config, dict(web_yaml.paths(document)))
+
+
+def parse(content: bytes) -> Any:  # noqa: ANN401 - whatever the file holds
+    """Read YAML; the one place where this room does.
+
+    Raises:
+        YamlError: With a line and without a word of the content.
+    """
+    return web_yaml.texts(content)
+
+
+def lost(old: Loaded, new: Loaded) -> list[str]:
+    """Return the keys that protect, are in force, and are missing in a new file.
+
+    A file that was emptied or cut off while it was written must not open a port. So a key that protects has
+    to stay; to do without it, write so: `basic_auth_users: {}`, `client_auth_type: NoClientCert`.
+    """
+    emptied = [key for key, value in new.keys.items() if value in ({}, [])]
+    return [
+        key
+        for key, value in old.keys.items()
+        if value and _PROTECTIVE.fullmatch(key) and key not in new.keys
+        if not any(key.startswith(f"{section}.") for section in emptied)
+    ]
+
+
+def _without_nothing(document: Any) -> Any:  # noqa: ANN401
+    """The document without sections and keys that hold nothing, which is as if they were not there."""
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        return document
+    kept = {key: value for key, value in document.items() if value is not None}
+    for key in ("tls_server_config", "http_server_config", "rate_limit"):
+        if isinstance(kept.get(key), dict):
+            kept[key] = _without_nothing(kept[key])
+    http = kept.get("http_server_config")
+    if isinstance(http, dict) and isinstance(http.get("headers"), dict):
+        http["headers"] = _without_nothing(http["headers"])
+    return kept
 
 
 def _fault(path: str, message: str) -> Fault:
-    if "matching regex" in message:
+    if "matching regex" in message or "basic_auth_users" in message:
         return Fault(f"{path} basic_auth_users", "expected a bcrypt hash, as `htpasswd -nBC 10 NAME` prints")
     found = _PLACE.fullmatch(message)
-    return Fault(f"{path} {found[2]}", found[1]) if found else Fault(path, message)
+    place, text = (f"{path} {found[2]}", found[1]) if found else (path, message)
+    return Fault(place, _SECRET.sub("(a hash)", text)[:_LONGEST_MESSAGE])
+
+
+def read_regular(path: str) -> bytes:
+    """Read a file that is one: a pipe or a device in its place would never end.
+
+    Raises:
+        SourceError: It cannot be read, is no regular file, or is larger than such files are.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError as error:
+        raise unreadable(path, error) from error
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise SourceError(f"{path}: not a regular file", temporary=False)
+        with open(descriptor, "rb", closefd=False) as file:
+            content = file.read(_LARGEST_FILE + 1)
+    except OSError as error:
+        raise unreadable(path, error) from error
+    finally:
+        os.close(descriptor)
+    if len(content) > _LARGEST_FILE:
+        raise SourceError(f"{path} is longer than {_LARGEST_FILE} bytes", temporary=False)
+    return content
 
 
 @contextmanager
-def text_as_file(text: str) -> Iterator[str]:
-    """A path, for libraries that read files alone, to a text that never reaches a disk."""
+def as_file(content: bytes) -> Iterator[str]:
+    """A path, for libraries that read files alone, to bytes that never reach a disk."""
     descriptor = os.memfd_create("proxywatch")
     try:
-        os.write(descriptor, text.encode())
+        os.write(descriptor, content)
         yield f"/proc/self/fd/{descriptor}"
     finally:
         os.close(descriptor)
