@@ -43,7 +43,7 @@ def test_what_a_process_uses() -> None:
     after = asyncio.run(processes.usage([os.getpid(), GONE]))
     assert before is not None
     assert after is not None
-    assert after.cpu >= before.cpu + 0.2
+    assert after.cpu >= before.cpu + 0.15  # both are in ticks of 10 ms
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     assert after.resident == pytest.approx(pages * os.sysconf("SC_PAGE_SIZE"), rel=0.2)
 

@@ -169,6 +169,8 @@ async def test_a_wireguard_in_user_space_is_found_by_name() -> None:
     clock = FakeClock()
     named = Named(["sleep"], clock)
     with sleeping() as first:
+        assert await named.pids() == set()
+        await clock.advance(3)
         assert first.pid in await named.pids()
         with sleeping() as second:
             assert second.pid not in await named.pids()
@@ -190,6 +192,6 @@ async def test_time_of_an_ended_process_is_not_lost() -> None:
     before = samples(collector)[name]
     await asyncio.to_thread(subprocess.run, [sys.executable, "-c", busy], check=True)
     await collector.update()
-    assert samples(collector)[name] >= before + 0.1
+    assert samples(collector)[name] >= before + 0.05  # both are in ticks of 10 ms
     rising = Rising()
     assert [rising.read(value) for value in (5, 7, 1, 2)] == [5, 7, 7, 8]

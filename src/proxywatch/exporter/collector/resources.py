@@ -124,7 +124,7 @@ class Named:
         self._clock = clock
         self._pids: frozenset[int] = frozenset()
         self._patience = _FIRST_SEARCH
-        self._next = float("-inf")
+        self._next = clock.monotonic() + _FIRST_SEARCH / 2  # not at the start, when Dante is being sought
 
     async def pids(self) -> frozenset[int]:
         """As known, or as found now if one of those has gone or it is time to look again."""
