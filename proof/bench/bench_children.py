@@ -115,7 +115,7 @@ def ours(port: int) -> dict[str, Collector]:
     for entry in COLLECTORS:
         section = entry.section or entry.name
         if section in settings:
-            peers[entry.name] = entry.build(settings[section], Context(peers=peers))
+            peers[entry.name] = entry.build(settings[section], Context().among(peers))
     return peers
 
 

@@ -16,7 +16,9 @@ ORDER = (
     "pycurl",
     "httptools",
     "click",
-    "proxywatch.daemon",
+    "prometheus_client",
+    "psutil",
+    "proxywatch.exporter.daemon",
 )
 
 

@@ -24,7 +24,7 @@ from proxywatch.source.log.logfile import LogFile
 from proxywatch.source.log.splitter import CHUNK
 
 HERE = Path(__file__).parent
-RECORDED = HERE.parent / "tests" / "fixtures" / "dante" / "main.log.gz"
+RECORDED = HERE.parents[1] / "tests" / "fixtures" / "dante" / "main.log.gz"
 ROUNDS = 5
 HEAD = re.compile(rb"\w+ +\d+ [\d:]+ \((\d+\.\d+)\) \w+\[(\d+)\]: (\w+): (.*)")
 

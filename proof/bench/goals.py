@@ -39,14 +39,13 @@ _NUMBER = r"([\d,]+(?:\.\d+)?)"
 _CELL = rf" \| {_NUMBER}"
 _OTHER = r" \| [^|]+"
 GOALS = (
-    Goal("together", "resident memory with everything on", 45, rf"^\| proxywatch{_CELL} ", unit="MB"),
-    Goal("together", "the same, beside the five exporters together", 1, rf"^\| proxywatch / them{_CELL} "),
+    Goal("together", "resident memory with everything on", 55, rf"^\| proxywatch{_CELL} ", unit="MB"),
+    Goal("together", "the same, beside the five exporters together", 0.6, rf"^\| proxywatch / them{_CELL} "),
     Goal(
         "together",
-        "processor at the default cadence",
-        0.5,
-        rf"^\| proxywatch{_OTHER * 2}{_CELL} ",
-        unit="% of a core",
+        "processor at the default cadence, beside the five without smokeping_prober",
+        1,
+        rf"^processor, .*: {_NUMBER} of theirs$",
     ),
     Goal("attacks", "memory at the worst moment", 100, rf"^\| [^|]+{_OTHER * 6}{_CELL} \|", unit="MB"),
     Goal("attacks", "longest silence of /livez", 250, rf"^\| [^|]+{_OTHER * 3}{_CELL} \|", unit="ms"),
@@ -69,6 +68,12 @@ GOALS = (
         "the same, its patterns unanchored",
         0.5,
         rf"^mtail, four counters, unanchored .* {_NUMBER} of it",
+    ),
+    Goal(
+        "probe",
+        "CPU per probe, beside blackbox_exporter",
+        0.3,
+        rf"^ +blackbox_exporter .* ours {_NUMBER} of it",
     ),
     Goal("probe", "CPU per probe, beside a curl process", 0.1, rf"^ +curl process .* ours {_NUMBER} of it"),
     Goal(

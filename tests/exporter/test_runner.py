@@ -64,11 +64,11 @@ class FakeWatcher(FakeCollector):
         await self.clock.sleep_until(self.clock.monotonic() + 10)
 
 
-def runner(clock: FakeClock, *collectors: FakeCollector) -> Scrape:
+def runner(clock: FakeClock, *collectors: FakeCollector, steady: Sequence[str] = ()) -> Scrape:
     registry = Registry({"proxy_name": "golden-crab"})
     for collector in collectors:
         registry.register(collector)
-    return Scrape(registry, Settings(), clock)
+    return Scrape(registry, Settings(), clock, steady)
 
 
 def fail(error: Exception) -> Callable[[], None]:
@@ -107,13 +107,14 @@ async def test_readings_are_updated_again_after_max_age() -> None:
 
 
 async def test_the_heartbeat_refreshes_when_nobody_asks() -> None:
-    """The tunnel's state machine has its samples also without a scrape."""
-    clock, collector = FakeClock(), FakeCollector()
-    scrape = runner(clock, collector)
+    """The tunnel's state machine has its samples also without a scrape; the others are read less often."""
+    clock, collector, tunnel = FakeClock(), FakeCollector(), FakeCollector(name="tunnel")
+    scrape = runner(clock, collector, tunnel, steady=["tunnel"])
     async with asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(scrape.serve()), tasks.create_task(scrape.heartbeat())]
         await clock.advance(60)
-        assert collector.updates == pytest.approx(13, abs=1)
+        assert tunnel.updates == pytest.approx(13, abs=1)
+        assert collector.updates == pytest.approx(4, abs=1)
         for task in running:
             task.cancel()
 

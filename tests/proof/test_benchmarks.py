@@ -11,9 +11,11 @@ PAGE = (Path(__file__).parents[2] / "docs" / "benchmarks.md").read_text()
 TOGETHER = """\
 | exporter | resident MB | proportional MB | % of a core | scrape ms (median) | body bytes |
 | --- | --- | --- | --- | --- | --- |
-| proxywatch | {memory} | 36.66 | {processor} | 13.08 | 63464.00 |
+| proxywatch | {memory} | 36.66 | 0.27 | 13.08 | 63464.00 |
 | the 5 together | 90.91 | 84.23 | 1.05 | 44.68 | 97779.00 |
 | proxywatch / them | 0.52 | 0.44 | 0.51 | 0.29 | 0.65 |
+
+processor, beside the others without smokeping_prober: {processor} of theirs
 """
 
 
@@ -36,16 +38,16 @@ def test_what_is_no_table_stands_as_it_was_printed() -> None:
 
 @pytest.mark.parametrize(
     ("memory", "processor", "verdicts"),
-    [("44.99", "0.50", ["met", "met", "met"]), ("45.10", "0.51", ["MISSED", "met", "MISSED"])],
+    [("54.99", "1.00", ["met", "met", "met"]), ("55.10", "1.01", ["MISSED", "met", "MISSED"])],
 )
 def test_goals_are_judged(memory: str, processor: str, verdicts: list[str]) -> None:
     """By the figures in the output; the page begins with them."""
     output = TOGETHER.format(memory=memory, processor=processor)
     rows, good = judge({"together": output})
     assert [row[-1] for row in rows] == verdicts
-    assert good == (memory == "44.99")
+    assert good == (memory == "54.99")
     page = document.page("", "", {"together": output})
-    assert f"| ≤ 45 MB | {float(memory):g} | {verdicts[0]} |" in page.partition("## together")[0]
+    assert f"| ≤ 55 MB | {float(memory):g} | {verdicts[0]} |" in page.partition("## together")[0]
 
 
 def test_the_worst_of_several_figures_counts() -> None:

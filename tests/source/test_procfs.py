@@ -1,52 +1,17 @@
 """Processes and tables of the real /proc."""
 
-import asyncio
-import errno
 import os
 import socket
 import subprocess
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from proxywatch.errors import SourceError
 from proxywatch.source import procfs
+from support.processes import sleeping
 
 GONE = 4_194_305  # above the kernel's highest pid
-
-
-@contextmanager
-def sleeping() -> Iterator["subprocess.Popen[bytes]"]:
-    """A child that has become `sleep` for certain: between fork and exec it bears our name."""
-    with subprocess.Popen(["sleep", "60"]) as child:
-        try:
-            deadline = time.monotonic() + 10
-            while Path(f"/proc/{child.pid}/comm").read_text() != "sleep\n" and time.monotonic() < deadline:
-                time.sleep(0.001)
-            yield child
-        finally:
-            child.kill()
-
-
-def test_named() -> None:
-    """A child of ours is found by its name, with its parent."""
-    with sleeping() as child:
-        assert procfs.Process(child.pid, os.getpid()) in asyncio.run(procfs.named(["sleep"]))
-    assert procfs.Process(child.pid, os.getpid()) not in asyncio.run(procfs.named(["sleep"]))
-
-
-def test_a_table_that_cannot_be_listed_is_an_error_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As when there is no descriptor left."""
-
-    def full(_path: str) -> list[str]:
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-
-    monkeypatch.setattr(os, "listdir", full)
-    with pytest.raises(SourceError, match="/proc: Too many open files"):
-        asyncio.run(procfs.named(["sleep"]))
 
 
 def test_one_process() -> None:

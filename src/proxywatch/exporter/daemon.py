@@ -1,12 +1,9 @@
 """The exporter, assembled: which collectors run, what they share, who shows their numbers, how it ends."""
 
 import logging
-import socket
-from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any
 
 import msgspec
 
@@ -15,28 +12,25 @@ from proxywatch.config import Config, load
 from proxywatch.config.writing import document
 from proxywatch.errors import ConfigError, Fault
 from proxywatch.exporter import runner, server
-from proxywatch.exporter.collector.wireguard import WireguardCollector
+from proxywatch.exporter.library import STOP_WITHIN, Exporter, installed, new_context, wanted
 from proxywatch.exporter.readiness import TunnelState, allowance, readiness, tunnel_check
 from proxywatch.exporter.runner import Scrape
 from proxywatch.exporter.server import Exposition
 from proxywatch.exporter.settings import SCHEMA
 from proxywatch.exporter.status import Board
-from proxywatch.exporter.table import COLLECTORS, Context, Entry
+from proxywatch.exporter.table import COLLECTORS, Context, Peers
 from proxywatch.health import settings as health
 from proxywatch.health.checks import Check, Checks
 from proxywatch.health.server import HealthServer
-from proxywatch.metrics.registry import Collector, Publisher, Registry, Watching
+from proxywatch.metrics.registry import Publisher, Registry
 from proxywatch.net import files
-from proxywatch.probe.proxy import Proxy
 from proxywatch.runtime.reload import Reload
 from proxywatch.runtime.signals import Signals
-from proxywatch.runtime.supervisor import Plan, Supervisor
 from proxywatch.runtime.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
 _AT_START_ONLY = ("scrape", "http", "health")
-_STOP_WITHIN = 1.7  # seconds; the process is to be gone within two
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,31 +58,23 @@ async def run(read: Callable[[], Config], announce: Callable[[Faces], None] = la
     config = read()
     logs.install(config[logs.Settings])
     signals = Signals.install()
-    context = replace(new_context(config), fail=signals.fail)
-    registry = Registry(labels(config))
-    scrape = Scrape(registry, config[runner.Settings], context.clock)
-    registry.register(scrape)
+    exporter = Exporter(config, replace(new_context(config), fail=signals.fail))
+    for name, collector in installed().items():
+        exporter.register(collector, name)
+    context, registry, scrape = exporter.context, exporter.registry, exporter.scrape
     board = Board(registry, scrape, context.clock, context.history, context.reloads)
     async with AsyncExitStack() as stack:
-        watchdog = stack.enter_context(Watchdog(_STOP_WITHIN))
-        await stack.enter_async_context(aclosing(context.transfers))
-        supervisor = await stack.enter_async_context(supervise(registry, scrape))
+        watchdog = stack.enter_context(Watchdog(STOP_WITHIN))
+        await stack.enter_async_context(exporter)
 
         def apply(config: Config) -> None:
-            supervisor.apply(plans(config, context.among(registry.collectors), scrape))
-            registry.labels = labels(config)
+            exporter.apply(config)
             logs.install(config[logs.Settings])
 
-        apply(config)
         reload = Reload(
             read, config, apply, at_start_only=_AT_START_ONLY, record=context.reloads, clock=context.clock
         )
-        supervisor.start(
-            refresh=scrape.serve(),
-            heartbeat=scrape.heartbeat(),
-            sample=board.sample(),
-            reload=reload.on(signals.reload),
-        )
+        exporter.supervisor.start(sample=board.sample(), reload=reload.on(signals.reload))
         sources = server.Sources(
             registry=registry,
             scrape=scrape,
@@ -149,20 +135,6 @@ def pages(registry: Registry) -> dict[str, Callable[[], str]]:
     return {"/docs/metrics": metrics, "/docs/settings": settings}
 
 
-def labels(config: Config) -> dict[str, str]:
-    """The constant labels: the proxy's name, which is the host's unless one was given.
-
-    A variable of the environment may hold bytes that are no UTF-8, which no exposition can.
-    """
-    name = config[Proxy].name or socket.gethostname()
-    return {"proxy_name": name.encode(errors="surrogateescape").decode(errors="replace")}
-
-
-def new_context(config: Config) -> Context:
-    """What the collectors share."""
-    return Context(proxy=config[Proxy])
-
-
 def check(config: Config) -> None:
     """Look at what no section can know alone.
 
@@ -176,22 +148,13 @@ def check(config: Config) -> None:
         raise ConfigError(Fault("health.require", text))
 
 
-def wanted(config: Config) -> dict[str, tuple[Entry, msgspec.Struct | None]]:
-    """The lines of the table that the settings ask for, with their sections."""
-    lines = {}
-    for entry in COLLECTORS:
-        settings = config.sections[entry.section or entry.name] if entry.settings else None
-        if entry.derived or getattr(settings, "enabled", True):
-            lines[entry.name] = (entry, settings)
-    return lines
-
-
 def required(config: Config) -> dict[str, float]:
     """The collectors that readiness asks for, with the age that their last success may have, in seconds."""
     ages = {}
-    for name, (_, settings) in wanted(config).items():
+    for name, (entry, settings) in wanted(config).items():
         if name in config[health.Settings].require:
-            interval = getattr(settings, "interval", config[runner.Settings].interval)
+            reading = config[runner.Settings].interval * (1 if entry.steady else runner.RARELY)
+            interval = getattr(settings, "interval", reading)
             ages[name] = allowance(interval, getattr(settings, "timeout", 0.0))
     return ages
 
@@ -212,10 +175,7 @@ def tunnel(registry: Registry) -> TunnelState | None:
 
     What cannot be read is no reason to have the VPN's container restarted.
     """
-    collector = registry.collectors.get("wireguard")
-    if not isinstance(collector, WireguardCollector):
-        return None
-    snapshot = collector.tunnel()
+    snapshot = Peers(registry.collectors).tunnel()
     return TunnelState(snapshot.state.value, snapshot.sentence, snapshot.up) if snapshot else None
 
 
@@ -223,34 +183,5 @@ def every_publisher() -> list[Publisher]:
     """All collectors of the table and the runner, as they are without settings; for the reference."""
     config = load("", {}, SCHEMA)
     context = new_context(config)
-    registry = Registry({})
-    for entry, settings in wanted(config).values():
-        registry.register(entry.build(settings, context))
-    registry.register(Scrape(registry, config[runner.Settings], context.clock))
-    return [each for each in registry.registered if isinstance(each, Publisher)]
-
-
-def supervise(registry: Registry, scrape: Scrape) -> Supervisor[Collector]:
-    """Runs collectors; those that run are in the registry."""
-
-    def removed(name: str, collector: Collector) -> None:
-        registry.unregister(collector)
-        scrape.forget(name)
-
-    return Supervisor(_STOP_WITHIN / 3, lambda _, collector: registry.register(collector), removed)
-
-
-def plans(config: Config, context: Context, scrape: Scrape) -> dict[str, Plan[Collector]]:
-    """How the collectors that the settings ask for are built.
-
-    A collector whose settings did not change, nor the proxy's, goes on with all that it has counted.
-    """
-    context = replace(context, proxy=config[Proxy])
-
-    def watch(collector: Collector) -> Coroutine[Any, Any, None] | None:
-        return scrape.watch(collector) if isinstance(collector, Watching) else None
-
-    return {
-        name: Plan((settings, context.proxy), partial(entry.build, settings, context), watch)
-        for name, (entry, settings) in wanted(config).items()
-    }
+    built: list[Publisher] = [entry.build(settings, context) for entry, settings in wanted(config).values()]
+    return [*built, Scrape(Registry({}), config[runner.Settings], context.clock)]

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from proxywatch.config import Config
-from proxywatch.exporter.daemon import new_context, wanted
+from proxywatch.exporter.library import Extension, installed, new_context, wanted
 from proxywatch.finding import Finding
 from proxywatch.metrics.registry import Collector, Registry
 
@@ -55,6 +55,8 @@ async def diagnose(config: Config) -> Diagnosis:
             names = [name for name, (entry, _) in lines.items() if entry.derived is derived]
             found = await asyncio.gather(*(_examine(registry.collectors[name]) for name in names))
             findings |= dict(zip(names, found, strict=True))
+        for name, collector in installed().items():
+            findings[name] = await _examine(Extension(name, collector))
     return Diagnosis(findings)
 
 

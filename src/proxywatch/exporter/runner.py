@@ -1,7 +1,8 @@
 """The runner: updates collectors when they are due or asked for, times them, judges them.
 
 Reading collectors are refreshed together when somebody wants to know: at most once per `max_age`, in one
-flight that all who ask share, and at the latest every `interval`. Watching collectors have a task each.
+flight that all who ask share. When nobody asks, those that conclude from a course of readings are read every
+`interval`, the others every fourth time. Watching collectors have a task each.
 Whatever an update does, it ends within its timeout and touches nothing but its own outcome. An update that
 hung or broke is left alone for a while that doubles each time; one that said in good order that there is
 nothing to read is cheap, and is asked again as before.
@@ -9,7 +10,7 @@ nothing to read is cheap, and is asked again as before.
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -40,6 +41,7 @@ FAILURES = family.counter(
 REASONS = ("no_data", "source", "parse", "timeout", "error")
 _FIRST_BACK_OFF = 2.0
 _LONGEST_BACK_OFF = 300.0
+RARELY = 4  # intervals between two readings of what is not steady, when nobody asks
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,7 +50,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         timeout: The longest that a scrape waits for fresh readings before it is answered with what there is.
         max_age: Readings younger than this are served again.
-        interval: Readings are refreshed at least this often, also when nobody asks.
+        interval: The tunnel and its device are read at least this often, also when nobody asks; everything
+            else every fourth time.
     """
 
     timeout: Duration = Duration(5)
@@ -91,8 +94,20 @@ class Scrape:
 
     name = "scrape"
 
-    def __init__(self, registry: Registry, settings: Settings, clock: Clock) -> None:
+    def __init__(
+        self, registry: Registry, settings: Settings, clock: Clock, steady: Collection[str] = ()
+    ) -> None:
+        """Nothing has run yet.
+
+        Args:
+            registry: Whose collectors it runs.
+            settings: How often.
+            clock: Both clocks.
+            steady: The collectors that need every reading, also when nobody asks.
+        """
         self.settings = settings
+        self._steady = frozenset(steady)
+        self._one = asyncio.Lock()
         self.outcomes: dict[str, Outcome] = {}
         self.generation = 0
         self._registry = registry
@@ -118,20 +133,29 @@ class Scrape:
         while True:
             await self._asked.wait()
             self._asked.clear()
-            async with asyncio.TaskGroup() as group:
-                for name, collector in self._registry.collectors.items():
-                    if not isinstance(collector, Watching):
-                        group.create_task(self.update(collector), name=f"update {name}")
+            await self._read(self._registry.collectors)
             self.refreshed = self._clock.monotonic()
             flight, self._flight = self._flight, None
             if flight is not None and not flight.done():
                 flight.set_result(None)
 
     async def heartbeat(self) -> None:
-        """Refresh every `interval`, for states that need regular readings; a task of the daemon."""
+        """Read what is steady every `interval`, and all of it from time to time; a task of the daemon."""
+        interval = self.settings.interval
         while True:
-            await self.refresh()
-            await self._clock.sleep_until(self._clock.monotonic() + self.settings.interval)
+            if self._clock.monotonic() - self.refreshed > (RARELY - 0.5) * interval:
+                await self.refresh()
+            else:
+                await self._read(self._steady)
+            # At the moments at which trends are sampled: a wake-up that two share costs little more than one.
+            await self._clock.sleep_until((self._clock.monotonic() // interval + 1.5) * interval)
+
+    async def _read(self, names: Collection[str]) -> None:
+        """Update those of the reading collectors at once; never two updates of one collector."""
+        async with self._one, asyncio.TaskGroup() as group:
+            for name, collector in self._registry.collectors.items():
+                if name in names and not isinstance(collector, Watching):
+                    group.create_task(self.update(collector), name=f"update {name}")
 
     async def watch(self, collector: Watching) -> None:
         """Update a watching collector whenever it is due; its task."""

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 _MARGIN = 0.5
 _GET = ("GET", "HEAD")
 _NO_STORE = "no-store"
+_MOST_BODIES = 32
 _RELOAD_INTERVAL, _RELOAD_BURST = 1.0, 10
 _TOO_MANY_RELOADS = refuse(429, "reloads are limited to one a second", retry_after="1")
-_MOST_BODIES = 32
 
 Reload = Callable[[], Awaitable[Sequence[Fault] | ConfigError | None]]
 Variant = tuple[Format, frozenset[str] | None, bool]  # format, collectors, whether gzip

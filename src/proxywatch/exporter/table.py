@@ -1,14 +1,14 @@
 """The explicit table of collectors, and what they are built from.
 
-A collector that needs a number of another one is handed a function that asks for it when called, so that
-collectors stay strangers to each other.
+A collector that needs a number of another one takes a function that asks for it when called, so that
+collectors stay strangers to each other; `Peers` has these functions.
 """
 
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from random import Random
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import msgspec
 
@@ -20,12 +20,18 @@ from proxywatch.exporter.collector import (
     latency,
     loop,
     process,
+    resources,
     sessions,
     sockets,
     speed,
     wireguard,
 )
 from proxywatch.exporter.collector import exit as exit_
+from proxywatch.exporter.collector.children import ChildrenCollector
+from proxywatch.exporter.collector.interface import InterfaceCollector
+from proxywatch.exporter.collector.sessions import SessionsCollector
+from proxywatch.exporter.collector.sockets import SocketsCollector
+from proxywatch.exporter.collector.wireguard import WireguardCollector
 from proxywatch.metrics.registry import Collector
 from proxywatch.probe.history import History
 from proxywatch.probe.own_traffic import OwnTraffic
@@ -33,6 +39,62 @@ from proxywatch.probe.prober import Prober
 from proxywatch.probe.proxy import Proxy
 from proxywatch.probe.transfer import Transfers
 from proxywatch.runtime.reload import Reloads
+from proxywatch.wireguard.tunnel import Snapshot
+
+CollectorT = TypeVar("CollectorT", bound=Collector)
+
+
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """What collectors, readiness and the page ask of a collector; None while that one does not run.
+
+    Attributes:
+        collectors: By name, as they are now: they come and go as the settings change.
+    """
+
+    collectors: Mapping[str, Collector] = field(default_factory=dict)
+
+    def find(self, kind: type[CollectorT]) -> CollectorT | None:
+        """The collector of a class."""
+        return next((each for each in self.collectors.values() if isinstance(each, kind)), None)
+
+    def received(self) -> int | None:
+        """Bytes that the VPN device has received; None without such a device on this host."""
+        interface = self.find(InterfaceCollector)
+        return interface.received() if interface else None
+
+    def on_this_host(self) -> bool:
+        """Whether the VPN device is on this host, so that all traffic of it should go that way."""
+        return self.received() is not None
+
+    def tunnel(self) -> Snapshot | None:
+        """What the tunnel's collector concluded last."""
+        wireguard = self.find(WireguardCollector)
+        return wireguard.tunnel() if wireguard else None
+
+    def listening(self) -> set[int] | None:
+        """The inodes of the sockets that listen on the SOCKS port; None before the first look."""
+        sockets_ = self.find(SocketsCollector)
+        return sockets_.listening() if sockets_ else None
+
+    def dante(self) -> frozenset[int] | None:
+        """Dante's processes; None before the first look."""
+        children_ = self.find(ChildrenCollector)
+        return children_.pids() if children_ else frozenset()
+
+    def connections(self) -> dict[str, Callable[[], int | None]]:
+        """The ways to count active connections."""
+        return {
+            "sockets": lambda: _ask(self.find(SocketsCollector), SocketsCollector.active),
+            "io": lambda: _ask(self.find(ChildrenCollector), ChildrenCollector.io_slots),
+            "log": lambda: _ask(self.find(SessionsCollector), SessionsCollector.active),
+            "slots": lambda: _ask(self.find(ChildrenCollector), ChildrenCollector.slots),
+            "processes": lambda: _ask(self.find(ChildrenCollector), ChildrenCollector.processes),
+        }
+
+
+def _ask(collector: CollectorT | None, question: Callable[[CollectorT], int | None]) -> int | None:
+    return question(collector) if collector else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +105,7 @@ class Context:
         clock: Both clocks of the machine.
         dice: For jitter.
         own_traffic: The connections of our own probes; the probes write it, the log's reader asks it.
-        peers: Every collector by name, as they are now: a collector that needs a number of another one is
-            handed a function that looks here.
+        peers: The other collectors.
         reloads: How the last reading of the settings went.
         proxy: The proxy under watch.
         transfers: Makes the probes; the daemon closes it at the end.
@@ -56,7 +117,7 @@ class Context:
     clock: Clock = field(default_factory=SystemClock)
     dice: Random = field(default_factory=Random)
     own_traffic: OwnTraffic = field(default_factory=OwnTraffic)
-    peers: Mapping[str, Collector] = field(default_factory=dict)
+    peers: Peers = field(default_factory=Peers)
     reloads: Reloads = field(default_factory=Reloads)
     proxy: Proxy = field(default_factory=Proxy)
     transfers: Transfers = field(default_factory=Transfers)
@@ -64,9 +125,9 @@ class Context:
     quiet: asyncio.Lock = field(default_factory=asyncio.Lock)
     fail: Callable[[str], None] = lambda _: None
 
-    def among(self, peers: Mapping[str, Collector]) -> Self:
+    def among(self, collectors: Mapping[str, Collector]) -> Self:
         """The same, with the collectors that are to find each other."""
-        return replace(self, peers=peers)
+        return replace(self, peers=Peers(collectors))
 
     @property
     def prober(self) -> Prober:
@@ -78,24 +139,6 @@ class Context:
         """What a schedule needs."""
         return {"clock": self.clock, "dice": self.dice}
 
-    def tunnel(self) -> bool:
-        """Whether the VPN device is on this host, so that all traffic of it should go that way."""
-        return self.received() is not None
-
-    def count(self, name: str, question: str) -> Callable[[], Any]:
-        """A method of another collector, looked up when it is called; it returns None where there is none."""
-
-        def ask() -> Any:  # noqa: ANN401 - the collector that is handed it names the type
-            peer = self.peers.get(name)
-            return getattr(peer, question)() if peer is not None else None
-
-        return ask
-
-    def received(self) -> int | None:
-        """Bytes that the VPN device has received; None without such a device on this host."""
-        received: int | None = self.count("interface", "received")()
-        return received
-
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -106,6 +149,7 @@ class Entry:
         settings: The section's struct; None for a collector that has no settings, whose `build` gets None.
         build: Makes the collector; does no I/O.
         section: The section, where it is not called as the collector is.
+        steady: It concludes from a course of readings, so it is read also when nobody asks.
         derived: It measures nothing itself but concludes from the other collectors: so it runs also where
             its section says `enabled: false`, and is examined after them.
     """
@@ -114,18 +158,8 @@ class Entry:
     settings: type[msgspec.Struct] | None
     build: Callable[[Any, Context], Collector]
     section: str = ""
+    steady: bool = False
     derived: bool = False
-
-
-def _active(settings: children.Settings, context: Context) -> Collector:
-    counts = {
-        "sockets": context.count("sockets", "active"),
-        "io": context.count("children", "io_slots"),
-        "log": context.count("sessions", "active"),
-        "slots": context.count("children", "slots"),
-        "processes": context.count("children", "processes"),
-    }
-    return active.build(settings.active, counts, context.clock)
 
 
 COLLECTORS: tuple[Entry, ...] = (
@@ -133,19 +167,30 @@ COLLECTORS: tuple[Entry, ...] = (
     Entry("loop", None, lambda _, context: loop.LoopCollector(context.clock)),
     Entry("latency", latency.Settings, lambda s, c: latency.build(s, c.prober, quiet=c.quiet, **c.pace)),
     Entry(
-        "speed", speed.Settings, lambda s, c: speed.build(s, c.prober, c.received, quiet=c.quiet, **c.pace)
+        "speed",
+        speed.Settings,
+        lambda s, c: speed.build(s, c.prober, c.peers.received, quiet=c.quiet, **c.pace),
     ),
-    Entry("exit", exit_.Settings, lambda s, c: exit_.build(s, c.prober, tunnel=c.tunnel, **c.pace)),
-    Entry("interface", interface.Settings, lambda s, c: interface.build(s, c.clock, c.fail)),
-    Entry("wireguard", wireguard.Settings, lambda s, c: wireguard.build(s, c.clock)),
+    Entry(
+        "exit", exit_.Settings, lambda s, c: exit_.build(s, c.prober, tunnel=c.peers.on_this_host, **c.pace)
+    ),
+    Entry("interface", interface.Settings, lambda s, c: interface.build(s, c.clock, c.fail), steady=True),
+    Entry("wireguard", wireguard.Settings, lambda s, c: wireguard.build(s, c.clock), steady=True),
     Entry("sessions", sessions.Settings, lambda s, c: sessions.build(s, c.clock, c.own_traffic)),
     Entry("sockets", sockets.Settings, lambda settings, context: sockets.build(settings, context.clock)),
     Entry(
         "children",
         children.Settings,
-        lambda s, c: children.build(s, c.clock, c.count("sockets", "listening")),
+        lambda s, c: children.build(s, c.clock, c.peers.listening),
     ),
-    Entry("active", children.Settings, _active, section="children", derived=True),
+    Entry("resources", resources.Settings, lambda s, c: resources.build(s, c.clock, c.peers.dante)),
+    Entry(
+        "active",
+        children.Settings,
+        lambda s, c: active.build(s.active, c.peers.connections(), c.clock),
+        section="children",
+        derived=True,
+    ),
 )
 
 

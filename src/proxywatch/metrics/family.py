@@ -1,6 +1,6 @@
 """Declarations of metrics, one constant each, used by describe(), collect(), the reference and the tests.
 
-A declaration makes metric families of Prometheus's client library. One without a sample is exposed as its
+A declaration makes families of the client library of Prometheus. One without a sample is exposed as its
 HELP and TYPE alone: a measurement that did not happen is absent.
 """
 

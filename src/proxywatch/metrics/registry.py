@@ -125,6 +125,21 @@ class Registry(CollectorRegistry):
             if names is None or published.name in names:
                 yield from published.collect()
 
+    def found(self, wanted: Mapping[str, Collection[str]]) -> Iterator[Metric]:
+        """Some families, without the constant labels; no more is collected than it takes to find them.
+
+        Args:
+            wanted: The names of the families, as exposed, by collector.
+        """
+        for name, metrics in wanted.items():
+            collector = self.collectors.get(name)
+            left = {metric.removesuffix("_total") for metric in metrics}
+            families = iter(collector.collect() if collector else ())
+            while left and (family := _next(families, name)) is not None:
+                if family.name in left:
+                    left.discard(family.name)
+                    yield family
+
 
 class _Published:
     """A collector as the registry sees it: with labels, and without exceptions."""
@@ -147,6 +162,14 @@ class _Published:
             log.exception("collect failed", extra={"collector": self.name})
             return []
         return [_labelled(family, dict(self._registry.labels)) for family in families]
+
+
+def _next(families: Iterator[Metric], name: str) -> Metric | None:
+    try:
+        return next(families, None)
+    except Exception:
+        log.exception("collect failed", extra={"collector": name})
+        return None
 
 
 def _labelled(family: Metric, labels: dict[str, str]) -> Metric:

@@ -37,6 +37,8 @@ class Rendering:
     async def render(self, shape: Format, names: Names) -> bytes:
         """The body; one is made at a time, and after every family of it the loop turns."""
         async with self._one:
+            for key in [key for key in self._families if key[0] not in self._registry.names]:
+                del self._families[key]
             wanted = [name for name in self._registry.names if names is None or name in names]
             pieces = [await self._piece(name, shape) for name in wanted]
         if shape == "openmetrics":

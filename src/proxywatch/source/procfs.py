@@ -1,50 +1,15 @@
 """Processes as /proc shows them, in our own pid namespace.
 
-Only `named` costs by the number of processes of the host.
+Nothing here costs by the number of processes of the host; `processes` finds them by name.
 """
 
-import asyncio
 import os
-from collections.abc import Collection, Iterator
-from typing import NamedTuple
+from collections.abc import Iterator
 
 from proxywatch.errors import SourceError
 from proxywatch.source import file
 
-_BATCH = 32
 _PAGE = 4096
-
-
-class Process(NamedTuple):
-    """One process: its id and its parent's."""
-
-    pid: int
-    parent: int
-
-
-async def named(names: Collection[str]) -> list[Process]:
-    """Every process of one of the names, as far as we may see them; yields to the loop on the way.
-
-    Raises:
-        SourceError: /proc cannot be listed, for want of descriptors for example.
-    """
-    found = []
-    try:
-        entries = os.listdir("/proc")  # noqa: PTH208 - as everywhere in this room
-    except OSError as error:
-        raise file.unreadable("/proc", error) from error
-    for index, entry in enumerate(entries):
-        if index % _BATCH == 0:
-            await asyncio.sleep(0)
-        if entry.isdigit() and name(int(entry)) in names:
-            found.append(Process(int(entry), parent(int(entry))))
-    return found
-
-
-def parent(pid: int) -> int:
-    """Its parent's id, 0 when it has gone. The name before it in `stat` may hold spaces and parentheses."""
-    fields = _read(pid, "stat").rpartition(b")")[2].split()
-    return int(fields[1]) if len(fields) > 1 else 0
 
 
 def name(pid: int) -> str:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, Self
 
 from proxywatch.clock import Clock
@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 Answer = Response | Awaitable[Response]
 _TICK = 0.5
+_IDLE_TICK = 5.0
 _GRACE = 2.0
 _READ = 16 << 10
 _AT_ONCE = 50  # connections that end before the loop turns
@@ -37,7 +38,7 @@ class WebServer:
         waiting: The connections in each state that has a time limit, in the order of the table of states.
         headers: What every response carries, as bytes.
         tls: The context for new connections, and the names that clients' certificates may carry.
-        before_tick: Called twice a second.
+        before_tick: Called twice a second while somebody asks, and before the first answer after a while.
         own_headers: What every response carries by the operator's wish.
         buffer: Where every connection's bytes arrive.
     """
@@ -68,6 +69,7 @@ class WebServer:
         self._connections: set[HttpConnection] = set()
         self._listener = Listener(name, lambda: HttpConnection(self), limits.write_time)
         self._group = asyncio.TaskGroup()
+        self._busy = asyncio.Event()
         self.before_tick: Callable[[], None] = lambda: None
 
     @property
@@ -82,13 +84,17 @@ class WebServer:
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
-        self._ticker = self._group.create_task(self._tick(), name="web deadlines")
+        self._tickers = [
+            self._group.create_task(self._tick(), name="web deadlines"),
+            self._group.create_task(self._tick_idle(), name="idle connections"),
+        ]
         self._stamp()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._listener.close()
-        self._ticker.cancel()
+        for ticker in self._tickers:
+            ticker.cancel()
         for connection in list(self._connections):
             connection.finish()
         try:
@@ -117,6 +123,7 @@ class WebServer:
 
     def opened(self, connection: HttpConnection) -> None:
         """Count a connection; when there are too many, the one that is missed least is closed."""
+        self._wake()
         self._connections.add(connection)
         if len(self._connections) > self.limits.connections:
             (self._least() or connection).drop()
@@ -126,6 +133,8 @@ class WebServer:
         if (old := self.waiting.get(before)) is not None:
             old.discard(connection)
         if (new := self.waiting.get(after)) is not None:
+            if after is not State.IDLE:
+                self._wake()
             new.add(connection, self._clock.monotonic())
 
     def closed(self, connection: HttpConnection) -> None:
@@ -135,6 +144,7 @@ class WebServer:
 
     def answer(self, request: HttpRequest) -> Answer:
         """Return what the handler answers; its failure is not the connection's."""
+        self._wake()
         try:
             return self._handler(request)
         except Exception:
@@ -153,16 +163,33 @@ class WebServer:
 
     # The clock.
 
+    def _wake(self) -> None:
+        """Begin to tick, unless we do; while all connections are idle, nothing is due soon."""
+        if not self._busy.is_set():
+            self._busy.set()
+            self.before_tick()
+            self._stamp()
+
     async def _tick(self) -> None:
         while True:
+            await self._busy.wait()
             await self._clock.sleep_until(self._clock.monotonic() + _TICK)
             self.before_tick()
             self._stamp()
-            await self._expire()
+            soon = [waiting for state, waiting in self.waiting.items() if state is not State.IDLE]
+            await self._expire(soon)
+            if not any(map(len, soon)):
+                self._busy.clear()
 
-    async def _expire(self) -> None:
+    async def _tick_idle(self) -> None:
+        period = min(_IDLE_TICK, max(_TICK, self.limits.idle_time / 60))
+        while True:
+            await self._clock.sleep_until((self._clock.monotonic() // period + 1.5) * period)
+            await self._expire([self.waiting[State.IDLE]])
+
+    async def _expire(self, books: Iterable[Waiting[HttpConnection]]) -> None:
         """End what is late, and let the loop turn now and then, as thousands may be late at once."""
-        for waiting in self.waiting.values():
+        for waiting in books:
             for number, connection in enumerate(waiting.late(self._clock.monotonic())):
                 try:
                     connection.expire()

@@ -90,7 +90,7 @@ def test_what_every_source_counts_is_told() -> None:
 
 
 async def test_when_it_compares() -> None:
-    """A second after the start, then every ten seconds."""
+    """A second after the start, then every fifteen seconds."""
     clock = FakeClock()
     active = collector(KNOWN, clock=clock)
     start = clock.monotonic()
@@ -101,7 +101,7 @@ async def test_when_it_compares() -> None:
             while not task.done():
                 await clock.advance(0.5)
         due.append(clock.monotonic() - start)
-    assert due == [1, 11, 21]
+    assert due == [1, 16, 31]
 
 
 async def test_what_check_says() -> None:

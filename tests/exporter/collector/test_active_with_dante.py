@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from proxywatch.exporter.collector import children, sockets
+from proxywatch.exporter.collector import active, children, sockets
 from proxywatch.exporter.collector.active import ActiveCollector
 from proxywatch.exporter.table import COLLECTORS, Context
 from proxywatch.metrics.registry import Collector
@@ -25,8 +25,6 @@ NAMESERVER = "127.77.4.2"
 
 class LogCount:
     """Stands in for the sessions collector: accepts opened minus closed, over the whole log."""
-
-    name = "sessions"
 
     def __init__(self, log: Path) -> None:
         self._log = log
@@ -101,13 +99,14 @@ class Bench:
 
 @contextmanager
 def bench(server: Danted) -> Iterator[Bench]:
-    peers: dict[str, Collector] = {"sessions": LogCount(server.log)}  # type: ignore[dict-item]
-    context = Context(peers=peers)
+    peers: dict[str, Collector] = {}
+    context = Context().among(peers)
     settings = {"sockets": sockets.Settings(port=server.port), "children": children.Settings()}
     for entry in COLLECTORS:
-        section = entry.section or entry.name
-        if section in settings:
-            peers[entry.name] = entry.build(settings[section], context)
+        if entry.name in settings:
+            peers[entry.name] = entry.build(settings[entry.name], context)
+    ways = context.peers.connections() | {"log": LogCount(server.log).active}
+    peers["active"] = active.build("auto", ways, context.clock)
     made = Bench(server, peers)
     try:
         yield made

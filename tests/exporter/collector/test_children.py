@@ -15,7 +15,7 @@ from proxywatch.errors import NoData, SourceError
 from proxywatch.exporter.collector import children, sockets
 from proxywatch.exporter.collector.children import ChildrenCollector, Settings, Unfound
 from proxywatch.exporter.collector.sockets import SocketsCollector
-from proxywatch.source import procfs
+from proxywatch.source import processes, procfs
 from support.fakes import FakeClock
 from support.metrics import samples
 from testbed import socks
@@ -103,7 +103,7 @@ async def test_a_full_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(procfs, "command_line", lambda pid: lines.get(pid, b"danted -f").ljust(80, b"\0"))
     monkeypatch.setattr(procfs, "children", lambda _: list(lines))
     monkeypatch.setattr(procfs, "name", lambda _: "danted")
-    monkeypatch.setattr(procfs, "named", AsyncMock(return_value=[(1, 0), (2, 1), (3, 1)]))
+    monkeypatch.setattr(processes, "named", AsyncMock(return_value=[(1, 0), (2, 1), (3, 1)]))
     monkeypatch.setattr(procfs, "sockets", lambda _: {7})
     watch = Watch(1)
     watch.children._server._listening = lambda: {7}
@@ -193,14 +193,14 @@ async def test_no_server() -> None:
     """It is sought again, after longer and longer whiles: here at 0, 4, 8 and 16 seconds."""
     watch = Watch(1, names=("no-such-dante",))
     seeks = []
-    original = procfs.named
+    original = processes.named
 
-    async def counted(names: tuple[str, ...]) -> list[procfs.Process]:
+    async def counted(names: tuple[str, ...]) -> list[processes.Process]:
         seeks.append(names)
         return await original(names)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(procfs, "named", counted)
+        patch.setattr(processes, "named", counted)
         for _ in range(5):
             with pytest.raises(Unfound, match="no process named no-such-dante is visible"):
                 await watch.read()

@@ -62,7 +62,7 @@ async def listen(
     servers, addresses = [], []
     for sock in _bound(address, setting, shared=settings.workers > 1):
         # What follows is taken over by every connection that is accepted.
-        sockets.forsake_the_vanished(sock, settings.user_timeout)
+        sockets.end_silent_peers(sock, settings.user_timeout)
         addresses.append(sockets.describe(sock))
         if sock.family == socket.AF_UNIX:
             server = await loop.create_unix_server(protocol, sock=sock, backlog=_BACKLOG)

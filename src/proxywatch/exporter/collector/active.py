@@ -40,7 +40,7 @@ Count = Callable[[], int | None]
 AUTO = ("sockets", "io", "log")
 _TOLERANCES = {"sockets": 0.0, "log": 0.05, "slots": 0.25}
 _PATIENCE = 60.0
-_INTERVAL = 10.0
+_INTERVAL = 15.0
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -77,7 +77,7 @@ class ActiveCollector:
         return (ACTIVE, SOURCES, DISAGREEMENT)
 
     async def due(self) -> None:
-        """Every ten seconds, the first time when the others have had a second to read."""
+        """Every fifteen seconds, the first time when the others have had a second to read."""
         await self._clock.sleep_until(self._due)
         self._due = self._clock.monotonic() + _INTERVAL
 

@@ -21,7 +21,7 @@ from proxywatch.errors import NoData, SourceError
 from proxywatch.finding import Finding
 from proxywatch.metrics import family as metric
 from proxywatch.metrics.family import Family, Metric
-from proxywatch.source import file, procfs
+from proxywatch.source import file, processes, procfs
 
 PROCESSES = metric.gauge(
     "dante_child_processes",
@@ -152,6 +152,12 @@ class Server:
         self._why = ("Dante has ended", "Start it.")
         self.mother, self.children = None, frozenset()
 
+    @property
+    def pids(self) -> frozenset[int]:
+        """All processes of Dante that are known."""
+        known = self._mothers if self.mother is not None else frozenset()
+        return known | self.children | self.orphans
+
     def adopt(self, untitled: int) -> None:
         """Take a child that bears its mother's command line for a further mother, if it has children.
 
@@ -173,7 +179,7 @@ class Server:
         return procfs.name(pid) in self._settings.names
 
     async def _seek(self) -> None:
-        parents = dict(await procfs.named(self._settings.names))
+        parents = dict(await processes.named(self._settings.names))
         families = dante_family.sort(parents)
         if len(families.servers) <= 1:
             self.orphans |= families.orphans
@@ -233,6 +239,7 @@ class ChildrenCollector:
         """Be handed the server."""
         self._server = server
         self._tally: Tally | None = None
+        self._looked = False
 
     def describe(self) -> Sequence[Family]:
         """Processes, slots, orphans."""
@@ -251,9 +258,11 @@ class ChildrenCollector:
         try:
             await self._server.follow(at_once=at_once)
         except Unfound:
+            self._looked = True
             tally = await self._read()
             self._tally = tally if tally.orphans else None
             raise
+        self._looked = True
         self._tally = await self._read()
 
     async def _read(self) -> Tally:
@@ -276,6 +285,10 @@ class ChildrenCollector:
                 tally.orphan(title)
         server.orphans = frozenset(orphans)
         return tally
+
+    def pids(self) -> frozenset[int] | None:
+        """The processes of Dante that are known; None before the first look."""
+        return self._server.pids if self._looked else None
 
     def io_slots(self) -> int | None:
         """Used slots of the io children; None when they are not known."""

@@ -1,4 +1,4 @@
-"""How late the event loop runs what is due: once a second, by how much a one-second sleep was too long."""
+"""How late the event loop runs what is due: every five seconds, by how much a sleep of those was too long."""
 
 from collections.abc import Iterator, Sequence
 
@@ -11,10 +11,11 @@ from proxywatch.metrics import family
 from proxywatch.metrics.family import Family, Metric
 
 LAG = family.histogram(
-    "proxywatch_event_loop_lag_seconds", "How late the exporter's event loop woke up, sampled once a second."
+    "proxywatch_event_loop_lag_seconds",
+    "How late the exporter's event loop woke up, sampled every five seconds.",
 )
-BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
-_PERIOD = 1.0
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+_PERIOD = 5.0
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -41,7 +42,7 @@ class LoopCollector:
         return (LAG,)
 
     async def due(self) -> None:
-        """Sleep for a second, and see how long it was."""
+        """Sleep for a while, and see how long it was."""
         expected = self._clock.monotonic() + _PERIOD
         await self._clock.sleep_until(expected)
         self._lag = max(0.0, self._clock.monotonic() - expected)

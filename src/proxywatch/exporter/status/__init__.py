@@ -20,7 +20,10 @@ from proxywatch.runtime.reload import Reloads
 
 _SeenT = TypeVar("_SeenT", bound=msgspec.Struct)
 _SAMPLING = 5.0
-_SAMPLED = frozenset(kind.collector for kind in KINDS)
+_SAMPLED = {
+    name: {kind.metric for kind in KINDS if kind.collector == name}
+    for name in {kind.collector for kind in KINDS}
+}
 _TRENDS = {kind.key: kind.metric for kind in KINDS if kind.key != "transferred"}
 
 
@@ -56,7 +59,7 @@ class Board:
     async def sample(self) -> None:
         """Note the figures every few seconds for the trends; a task of the daemon."""
         while True:
-            self.note(samples(self._registry.published(_SAMPLED)))
+            self.note(samples(self._registry.found(_SAMPLED)))
             # The middle of the trends' next step: however late the loop is, none is left out or taken twice.
             steps = self._clock.monotonic() // _SAMPLING
             await self._clock.sleep_until((steps + 1.5) * _SAMPLING)
