@@ -7,7 +7,7 @@ import sys
 from prometheus_client.exposition import generate_latest
 
 from proxywatch.config import load
-from proxywatch.exporter import daemon
+from proxywatch.exporter import library
 from proxywatch.exporter.settings import SCHEMA
 from proxywatch.metrics import family
 from proxywatch.metrics.registry import Registry
@@ -26,6 +26,6 @@ def test_a_name_that_is_no_utf8_empties_nothing() -> None:
     name = eval(seen.stdout)
     assert name == "caf\udce9 \udcff"
     config = load("", {"PROXY_NAME": name}, SCHEMA)
-    registry = Registry(daemon.labels(config))
+    registry = Registry(library.labels(config))
     registry.register(Puppet("x", {ONE: 1}))
     assert 'one{proxy_name="caf\ufffd \ufffd"} 1.0' in generate_latest(registry).decode()
