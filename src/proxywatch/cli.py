@@ -17,7 +17,7 @@ from proxywatch.source import file
 
 _FAULTS = 2
 _LARGEST_FILE = 1 << 20
-_OTHERS = {"balancer": "proxywatch.balancer.cli"}
+_OTHERS = {"balancer": "proxywatch.balancer.cli", "dns": "proxywatch.dns.cli"}
 _config_option = click.option(
     "-c",
     "--config",

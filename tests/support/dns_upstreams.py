@@ -2,8 +2,9 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -128,3 +129,25 @@ async def fake_upstream(upstream: FakeUpstream) -> AsyncIterator[FakeUpstream]:
         transport.close()
         server.close()
         await asyncio.sleep(0.01)
+
+
+@contextmanager
+def threaded(upstream: FakeUpstream | None = None) -> Iterator[int]:
+    """A fake upstream on an event loop of its own, for tests that run no loop; its port."""
+    started, loop = threading.Event(), asyncio.new_event_loop()
+    ended, given = asyncio.Event(), upstream or FakeUpstream()
+
+    async def serve() -> None:
+        async with fake_upstream(given):
+            started.set()
+            await ended.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), daemon=True)
+    thread.start()
+    started.wait(10)
+    try:
+        yield given.port
+    finally:
+        loop.call_soon_threadsafe(ended.set)
+        thread.join(10)
+        loop.close()

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from proxywatch.errors import ParseError
+from proxywatch.errors import ConfigError, Fault, ParseError
 from proxywatch.quantity import Address, Duration, Size, show
 
 Positive = Annotated[Duration, msgspec.Meta(gt=0)]
@@ -208,10 +208,17 @@ class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The HTTP interface of the forwarder.
 
     Attributes:
-        listen: Where statistics are served.
+        listen: Where statistics, metrics and health are served.
+        names: Whether the names that are asked for most are shown; by default where only this machine can ask.
     """
 
     listen: tuple[Address, ...] = (Address("127.0.0.1:8053"),)
+    names: bool | None = None
+
+    @property
+    def shows_names(self) -> bool:
+        """Whether the names that are asked for most are shown."""
+        return self.names if self.names is not None else all(map(_is_local, self.listen))
 
 
 def is_address(host: str) -> bool:
@@ -221,6 +228,26 @@ def is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def needs_no_balancer(settings: Settings) -> None:
+    """Refuse a way that only a balancer knows.
+
+    Raises:
+        ConfigError: `via` names a node or a country.
+    """
+    via = settings.via or ""
+    if via.startswith(("node:", "country:")):
+        raise ConfigError(
+            Fault("dns.via", f"{via} needs a balancer; here it is `direct` or socks5h://HOST:PORT")
+        )
+
+
+def _is_local(address: Address) -> bool:
+    host = address.host or ""
+    return (
+        address.path is not None or host == "localhost" or (is_address(host) and ip_address(host).is_loopback)
+    )
 
 
 def _is_itself(url: UpstreamUrl, address: Address) -> bool:

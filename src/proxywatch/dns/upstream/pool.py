@@ -40,6 +40,11 @@ class Pool:
         self._deadline = deadline
         self._down: set[str] = set()
 
+    @property
+    def upstreams(self) -> list[Upstream]:
+        """The resolvers, in the order of preference."""
+        return list(self._upstreams.values())
+
     async def ask(self, question: Question) -> Response:
         """The first usable answer; each resolver is asked twice at most, and once if it answered at all.
 
