@@ -5,9 +5,11 @@
 Each attack runs against a fresh exporter for that long, on loopback, with a bounded number of connections;
 then the attacker is ended, and the memory is read again. The same exporter is attacked in several rounds, so
 that one sees whether what stays with it grows. Meanwhile one scrape and one health probe are made 50 times a
-second over connections of their own. A silence is the time until the answer; what attacker and prober take
-of the same two cores is in it. Scrapes that were cut off are counted as lost: when there are too many
-connections the idlest and the costliest go. With a word, only attacks that have it in their name.
+second over connections of their own. A silence is the time until the answer; what attacker, prober and
+others take of the same two cores is in it. The control is the longest silence of the health port of a
+second exporter, which nobody attacks, in the same seconds: so much of a silence is the machine's. Scrapes
+that were cut off are counted as lost: when there are too many connections the idlest and the costliest go.
+With a word, only attacks that have it in their name.
 """
 
 import asyncio
@@ -39,6 +41,7 @@ HEAD = (
     "MB before",
     "worst",
     "kept",
+    "control",
 )
 
 
@@ -86,13 +89,16 @@ class Prober:
         return f"{1000 * ordered[int(len(ordered) * 0.99)]:.0f}", f"{1000 * ordered[-1]:.0f}"
 
 
-async def attacked(us: Running, attack: Attack, seconds: float, rounds: int) -> tuple[str, ...]:
+async def attacked(
+    us: Running, quiet: Running, attack: Attack, seconds: float, rounds: int
+) -> tuple[str, ...]:
     """The row of one attack."""
     context = None
     if attack.target == "tls":
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     scrapes, probes = Prober(us.http, "/metrics", context), Prober(us.health, "/livez")
+    control = Prober(quiet.health, "/livez")
     before = worst = us.resident()
     kept = []
     for _ in range(rounds):
@@ -101,7 +107,7 @@ async def attacked(us: Running, attack: Attack, seconds: float, rounds: int) -> 
         attacker = subprocess.Popen(command)  # noqa: ASYNC220 - returns at once
         await asyncio.sleep(0.5)
         async with asyncio.TaskGroup() as group:
-            asking = [group.create_task(each.run()) for each in (scrapes, probes)]
+            asking = [group.create_task(each.run()) for each in (scrapes, probes, control)]
             end = time.monotonic() + seconds
             while time.monotonic() < end:
                 worst = max(worst, us.resident())
@@ -116,7 +122,7 @@ async def attacked(us: Running, attack: Attack, seconds: float, rounds: int) -> 
     if probes.lost:
         lost += f", health {probes.lost}"
     memory = f"{before:.0f}", f"{worst:.0f}", " ".join(kept)
-    return attack.name, *scrapes.spread(), *probes.spread(), lost, *memory
+    return attack.name, *scrapes.spread(), *probes.spread(), lost, *memory, control.spread()[1]
 
 
 def web_config(folder: Path) -> str:
@@ -132,12 +138,13 @@ def web_config(folder: Path) -> str:
 
 def rows(seconds: float, rounds: int, word: str) -> Iterator[tuple[str, ...]]:
     """One attack after the other."""
-    for attack in chosen(word):
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            more = web_config(folder) if attack.target == "tls" else ""
-            with exporter(folder, http=f"request_timeout: 5s{more}") as us:
-                yield uvloop.run(attacked(us, attack, seconds, rounds))
+    with tempfile.TemporaryDirectory() as other, exporter(Path(other)) as quiet:
+        for attack in chosen(word):
+            with tempfile.TemporaryDirectory() as name:
+                folder = Path(name)
+                more = web_config(folder) if attack.target == "tls" else ""
+                with exporter(folder, http=f"request_timeout: 5s{more}") as us:
+                    yield uvloop.run(attacked(us, quiet, attack, seconds, rounds))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ environment beside the runtime's. With a word, only servers that have it in thei
 
 import asyncio
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -67,11 +68,27 @@ def running(interpreter: str, name: str, body: Path) -> Iterator[Running]:
     try:
         match = re.search(r"http=(\S+) health=(\S+)", process.stdout.readline())
         assert match, f"{name} did not start"
-        time.sleep(1)
+        _await(match[1])
         yield Running(process.pid, f"http://{match[1]}", f"http://{match[2]}")
     finally:
         process.kill()
         process.wait()
+
+
+def _await(address: str) -> None:
+    """Wait until it listens, which takes some of them a second or more."""
+    host, _, port = address.rpartition(":")
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            socket.create_connection((host, int(port)), 1).close()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            time.sleep(1)
+            return
 
 
 def scrape(folder: Path) -> Path:

@@ -8,7 +8,7 @@ from proxywatch.net.tls import Channel
 from proxywatch.web.message import HttpRequest, Response
 
 PLAIN = 2_200  # a connection that is idle: the transport, its socket, our objects
-_TLS_NEW, _TLS_HANDSHAKE, _TLS_ESTABLISHED = 12_000, 60_000, 22_000  # OpenSSL's objects
+_TLS_NEW, _TLS_HANDSHAKE, _TLS_ESTABLISHED = 12_000, 60_000, 28_000  # OpenSSL's objects
 _WAITER = 6_000  # a task that answers, with its coroutines
 _HEADER = 180  # one header of a parsed request, beside its bytes
 _SIOCOUTQ = 0x5411
