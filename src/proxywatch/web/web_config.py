@@ -15,9 +15,9 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from proxywatch.config import document as yaml_document
 from proxywatch.errors import ConfigError, Fault, SourceError
 from proxywatch.source.file import unreadable
-from proxywatch.web import web_yaml
 
 Version = Literal["TLS10", "TLS11", "TLS12", "TLS13"]
 ClientAuth = Literal[
@@ -33,7 +33,7 @@ _HASH = r"^\$2[abxy]?\$\d\d\$[./A-Za-z0-9]{53}$"
 _PLACE = re.compile(r"(.*) - at `(?:key in )?\$\.?(.*?)`")
 _SECRET = re.compile(r"\$2[abxy]?\$\S*")
 _LONGEST_MESSAGE = 200
-_LARGEST_FILE = 1 << 20
+_LARGEST_FILE = 256 << 10
 # A key of these that was there once has to be there for ever, if only as an empty one: see `lost`.
 _PROTECTIVE = re.compile(
     r"basic_auth_users|rate_limit|http_server_config\.headers\.[^.]+|tls_server_config"
@@ -128,26 +128,24 @@ def load(path: str) -> Loaded:
         ConfigError: It cannot be read, is no YAML, or has something unknown in it.
     """
     try:
-        document = _without_nothing(parse(read_regular(path)))
+        written = yaml_document.texts(yaml_document.load(read_regular(path), path))
+        document = _without_nothing(written)
         config = msgspec.convert(document, WebConfig, strict=False)
     except SourceError as error:
         raise ConfigError(Fault("http.web_config", str(error))) from error
-    except web_yaml.YamlError as error:
-        raise ConfigError(Fault(f"{path}:{error.line}" if error.line else path, str(error))) from error
     except msgspec.ValidationError as error:
         raise ConfigError(_fault(path, str(error))) from None
     if config.tls_server_config == Tls():
         config = msgspec.structs.replace(config, tls_server_config=None)
-    return Loaded(config, dict(web_yaml.paths(document)))
+    return Loaded(config, dict(_keys(document)))
 
 
-def parse(content: bytes) -> Any:  # noqa: ANN401 - whatever the file holds
-    """Read YAML; the one place where this room does.
-
-    Raises:
-        YamlError: With a line and without a word of the content.
-    """
-    return web_yaml.texts(content)
+def _keys(document: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401
+    """Yield each key of a document with its value, the key as `section.key`."""
+    if isinstance(document, dict):
+        for key, value in document.items():
+            yield prefix + key, value
+            yield from _keys(value, f"{prefix}{key}.")
 
 
 def lost(old: Loaded, new: Loaded) -> list[str]:
