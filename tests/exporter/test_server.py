@@ -22,6 +22,7 @@ from proxywatch.health import settings as health
 from proxywatch.health.server import HealthServer
 from proxywatch.metrics import family
 from proxywatch.metrics.registry import Registry
+from proxywatch.metrics.rendering import Format, Rendering
 from proxywatch.net.addresses import Addresses
 from proxywatch.web.message import HttpRequest
 from support.fakes import FakeClock, settle
@@ -308,3 +309,23 @@ async def test_a_family_that_cannot_be_rendered_spoils_nothing() -> None:
         status, _, body = await wire.ask("/metrics")
         assert status == 200
         assert b"proxy_bytes_transferred_total" in body
+
+
+async def test_who_asks_at_once_shares_one_rendering(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixteen scrapers cost what one costs."""
+    rendered = []
+    original = Rendering.render
+
+    async def counted(self: Rendering, shape: Format, names: frozenset[str] | None) -> bytes:
+        rendered.append(shape)
+        return await original(self, shape, names)
+
+    monkeypatch.setattr(Rendering, "render", counted)
+    async with rigged() as (rig, wire):
+        host, port = wire.writer.get_extra_info("peername")
+        others = [await Wire.to(f"{host}:{port}") for _ in range(15)]
+        await asyncio.gather(*(each.ask("/metrics") for each in (wire, *others)))
+        for each in others:
+            await each.close()
+        assert rig.puppet.updates == 1
+    assert rendered == ["text"]

@@ -106,6 +106,7 @@ class Exposition:
         self._rendering = Rendering(sources.registry)
         self._generation = -1
         self._bodies: dict[Variant, Response] = {}
+        self._one = asyncio.Lock()
         self._checked = float("-inf")
         self._documents: dict[tuple[str, bool], tuple[float, Response]] = {}
         self._assets = Assets.load()
@@ -188,18 +189,17 @@ class Exposition:
         bodies = self._bodies  # those of this generation, whatever happens meanwhile
         if variant in bodies:
             return bodies[variant]
-        async with self._one:
-            body = await self._rendering.render(shape, names)
-            if variant in bodies:
-                return bodies[variant]
-            headers = {"vary": "accept, accept-encoding"}
-            if gzip:
-                body = compress(body)
-                headers["content_encoding"] = "gzip"
-            if len(bodies) >= _MOST_BODIES:
-                bodies.clear()
-            bodies[variant] = Response.make(200, body, TYPES[shape], **headers)
-            return bodies[variant]
+        async with self._one:  # whoever waited meanwhile finds the body
+            if variant not in bodies:
+                body = await self._rendering.render(shape, names)
+                headers = {"vary": "accept, accept-encoding"}
+                if gzip:
+                    body = compress(body)
+                    headers["content_encoding"] = "gzip"
+                if len(bodies) >= _MOST_BODIES:
+                    bodies.clear()
+                bodies[variant] = Response.make(200, body, TYPES[shape], **headers)
+        return bodies[variant]
 
     def _filter(self, request: HttpRequest) -> frozenset[str] | None:
         wanted = frozenset(request.values("collect[]"))

@@ -31,16 +31,14 @@ class Rendering:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._one = asyncio.Lock()
         self._families: dict[tuple[str, Format], dict[str, tuple[Metric, bytes]]] = {}
 
     async def render(self, shape: Format, names: Names) -> bytes:
-        """The body; one is made at a time, and after every family of it the loop turns."""
-        async with self._one:
-            for key in [key for key in self._families if key[0] not in self._registry.names]:
-                del self._families[key]
-            wanted = [name for name in self._registry.names if names is None or name in names]
-            pieces = [await self._piece(name, shape) for name in wanted]
+        """The body; after every family that is rendered the loop turns. To be called once at a time."""
+        for key in [key for key in self._families if key[0] not in self._registry.names]:
+            del self._families[key]
+        wanted = [name for name in self._registry.names if names is None or name in names]
+        pieces = [await self._piece(name, shape) for name in wanted]
         if shape == "openmetrics":
             pieces.append(exposition.EOF)
         return b"".join(pieces)
