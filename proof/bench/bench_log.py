@@ -17,14 +17,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from proxywatch.dante.account import DanteAccount
+from proxywatch.dante.log import DanteLog
 from proxywatch.dante.sessions import Sessions
 from proxywatch.probe.own_traffic import OwnTraffic
 from proxywatch.source.log.logfile import LogFile
 from proxywatch.source.log.splitter import CHUNK
 
 HERE = Path(__file__).parent
-RECORDED = HERE.parent / "tests" / "fixtures" / "dante" / "main.log.gz"
+RECORDED = HERE.parents[1] / "tests" / "fixtures" / "dante" / "main.log.gz"
 ROUNDS = 5
 HEAD = re.compile(rb"\w+ +\d+ [\d:]+ \((\d+\.\d+)\) \w+\[(\d+)\]: (\w+): (.*)")
 
@@ -34,7 +34,7 @@ def ours(path: Path) -> None:
     log = LogFile(str(path))
     own = OwnTraffic()
     own.opened("127.0.0.1", 40000, at=0)
-    account = DanteAccount(Sessions(own.includes, own_begins=own.begins))
+    account = DanteLog(Sessions(own.includes, own_begins=own.begins))
     while chunk := log.read(CHUNK):
         account.take(chunk)
     log.close()

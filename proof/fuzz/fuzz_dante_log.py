@@ -11,9 +11,9 @@ from mutate import fuzz
 
 from proxywatch.dante import line as dante_log
 from proxywatch.dante import reason
-from proxywatch.dante.account import DanteAccount
 from proxywatch.dante.connections import Connection
-from proxywatch.dante.line import Closed
+from proxywatch.dante.log import DanteLog
+from proxywatch.dante.records import Closed
 from proxywatch.dante.sessions import Sessions
 from proxywatch.errors import ParseError
 
@@ -23,7 +23,7 @@ WORDS = (
     b" -> ", b": ", b"]: ", b"[: ", b"pass(1)", b"block(0)", b"tcp/connect", b"%", b"@",
     b"\0", b"\n", b"(", b".1",
 )  # fmt: skip
-account = DanteAccount(Sessions(lambda _endpoint, _at: False, capacity=CAPACITY))
+account = DanteLog(Sessions(lambda _endpoint, _at: False, capacity=CAPACITY))
 slow = Sessions(lambda _endpoint, _at: False, capacity=CAPACITY)
 
 

@@ -114,7 +114,7 @@ def read_logs(files: tuple[str, ...], *, as_json: bool) -> None:
     except SourceError as error:
         raise click.ClickException(str(error)) from error
     click.echo(log_report.text(told) if not as_json else log_report.encoded(told), nl=as_json)
-    if not told.until:
+    if not told.log_time:
         raise click.ClickException("no line of these is Dante's")
 
 

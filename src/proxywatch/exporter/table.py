@@ -138,7 +138,11 @@ COLLECTORS: tuple[Entry, ...] = (
     Entry("exit", exit_.Settings, lambda s, c: exit_.build(s, c.prober, tunnel=c.tunnel, **c.pace)),
     Entry("interface", interface.Settings, lambda s, c: interface.build(s, c.clock, c.fail)),
     Entry("wireguard", wireguard.Settings, lambda s, c: wireguard.build(s, c.clock)),
-    Entry("sessions", sessions.Settings, lambda s, c: sessions.build(s, c.clock, c.own_traffic)),
+    Entry(
+        "sessions",
+        sessions.Settings,
+        lambda s, c: sessions.build(s, c.clock, c.own_traffic, lambda: c.history.succeeded),
+    ),
     Entry("sockets", sockets.Settings, lambda settings, context: sockets.build(settings, context.clock)),
     Entry(
         "children",

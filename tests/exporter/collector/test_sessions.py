@@ -38,7 +38,7 @@ def value(collector: SessionsCollector, name: str, labels: Mapping[str, str] | N
 
 async def drain(collector: SessionsCollector) -> None:
     await collector.update()
-    while collector._more:
+    while collector._followed.more:
         await collector.update()
 
 
@@ -96,17 +96,100 @@ async def test_what_the_log_cannot_tell_is_absent(log: Path) -> None:
     await collector.close()
 
 
-async def test_labels_exist_from_the_start(log: Path) -> None:
-    """At 0, before the first line."""
+async def test_what_the_log_has_not_proven_is_absent(log: Path) -> None:
+    """Without a log nothing is known; with an empty one, how much was read of it.
+
+    Then what its lines prove.
+    """
+    collector = build(log, start="beginning")
+    assert series(collector) == {}
+    with pytest.raises(SourceError):
+        await collector.update()
+    assert series(collector) == {}
     log.touch()
-    collector = build(log)
     await drain(collector)
-    assert value(collector, "proxy_sessions_opened_total", {"command": "bind", "origin": "self"}) == 0
-    assert value(collector, "proxy_request_failures_total", {"blame": "tunnel", "reason": "no_route"}) == 0
-    assert {family.exposed for family in collector.describe()} >= {
-        "proxy_success_rate_percent",
+    assert {name for name, _ in series(collector)} == {
+        "dante_log_lines_total",
+        "dante_log_unparsed_lines_total",
+        "dante_log_ambiguous_lines_total",
+        "dante_log_read_bytes_total",
+        "dante_log_rotations_total",
+        "dante_log_truncations_total",
         "dante_log_gaps_total",
+        "dante_log_lag_seconds",
     }
+    client = b"10.0.0.1.5 10.0.0.2.1080"
+    head = b"Nov 21 12:04:52 (1795262692.5) danted[7]: info: "
+    with log.open("ab") as file:
+        file.write(head + b"pass(1): tcp/accept [: " + client + b"\n")
+    await drain(collector)
+    assert value(collector, "proxy_requests_successful_total") == 0
+    assert value(collector, "proxy_sessions_opened_total", {"command": "bind", "origin": "self"}) == 0
+    assert value(collector, "proxy_requests_failed_total") is None
+    assert value(collector, "proxy_sessions_closed_total", {"command": "bind", "origin": "self"}) is None
+    with log.open("ab") as file:
+        file.write(
+            head
+            + b"pass(1): tcp/accept ]: 5 -> "
+            + client
+            + b" -> 5: remote peer closed.  Session duration: 0s\n"
+        )
+    await drain(collector)
+    assert value(collector, "proxy_requests_failed_total") == 0
+    assert value(collector, "proxy_request_failures_total", {"blame": "tunnel", "reason": "no_route"}) == 0
+    assert value(collector, "dante_log_shows", {"what": "failures"}) == 1
+    with log.open("ab") as file:
+        file.write(head + b"SIGHUP ]: config reloaded.  Broadcasting to children to do the same\n")
+    await drain(collector)
+    assert value(collector, "proxy_requests_failed_total") == 0  # shown until it is refuted
+    await collector.close()
+
+
+@pytest.mark.parametrize("kind", ["directory", "/dev/null", "absent"])
+async def test_what_is_no_log_says_nothing(log: Path, kind: str) -> None:
+    """It is a fault for `check`, and no count is 0."""
+    path = log if kind != "/dev/null" else Path(kind)
+    if kind == "directory":
+        log.mkdir()
+    collector = build(path)
+    with pytest.raises(SourceError):
+        await collector.update()
+    assert series(collector) == {}
+    assert [finding.level for finding in await collector.examine()] == ["fault"]
+    await collector.close()
+
+
+async def test_our_own_probes_prove_that_a_log_shows_no_successes(log: Path) -> None:
+    """`log: error`, or none: probes succeed, and no line comes.
+
+    Said on the page, by a metric, and until it changes.
+    """
+    log.touch()
+    clock, succeeded = FakeClock(), [0]
+    collector = sessions.build(Settings(log=str(log)), clock, OwnTraffic(), lambda: succeeded[0])
+    await drain(collector)
+    succeeded[0] = 2
+    for _ in range(3):
+        await clock.advance(6)
+        await drain(collector)
+    assert value(collector, "dante_log_shows", {"what": "successes"}) is None
+    succeeded[0] = 3
+    await drain(collector)
+    assert value(collector, "dante_log_shows", {"what": "successes"}) is None  # a line may still come
+    await clock.advance(6)
+    await drain(collector)
+    assert value(collector, "dante_log_shows", {"what": "successes"}) == 0
+    assert value(collector, "proxy_requests_successful_total") is None
+    assert "our own probes" in collector.status().report.cannot_tell[0]
+    with log.open("ab") as file:
+        file.write(
+            b"Nov 21 12:04:52 (1795262692.5) danted[7]: info: pass(1): tcp/connect [: 10.0.0.1.5"
+            b" 10.0.0.2.1080 -> 10.0.0.3.5 10.0.0.4.80\n"
+        )
+    await drain(collector)
+    assert value(collector, "dante_log_shows", {"what": "successes"}) == 1
+    assert value(collector, "proxy_requests_successful_total") == 1
+    assert collector.status().report.cannot_tell == []
     await collector.close()
 
 
@@ -244,7 +327,9 @@ async def test_a_backlog_leaves_the_loop_free(log: Path) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(others())
         await asyncio.wait_for(collector.update(), collector.timeout)
-        assert collector._more or value(collector, "dante_log_lines_total") == 40 * content.count(b"\n")
+        assert collector._followed.more or value(collector, "dante_log_lines_total") == 40 * content.count(
+            b"\n"
+        )
         await drain(collector)
         running = False
     print(f"\nthe loop was held for {longest * 1000:.1f} ms at most, over {40 * len(content) / 1e6:.0f} MB")
@@ -257,8 +342,11 @@ async def test_the_doctor(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     collector = build(log)
     [absent] = await collector.examine()
     assert (absent.level, "logoutput" in absent.mend) == ("fault", True)
+    monkeypatch.setattr(sessions, "_CONFS", ())
+    monkeypatch.setattr(sessions, "_NAMES", ())
     log.touch()
-    assert [finding.level for finding in await collector.examine()] == ["ok"]
+    [hint] = await collector.examine()
+    assert (hint.level, "not known what it will show" in hint.text) == ("hint", True)
     log.write_bytes(read("main.log"))
     assert [finding.level for finding in await collector.examine()] == ["ok"]
     conf = log.parent / "danted.conf"
@@ -267,6 +355,9 @@ async def test_the_doctor(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "socks pass {\n  from: 0/0 to: 0/0\n}\n"
     )
     monkeypatch.setattr(sessions, "_CONFS", (str(conf),))
+    log.write_bytes(b"")
+    [hint] = await collector.examine()
+    assert f"{conf}:4: change `log: error` to" in hint.mend
     log.write_bytes(read("error.log"))
     [hint] = await collector.examine()
     assert hint.level == "hint"
@@ -291,7 +382,7 @@ async def test_the_status(log: Path) -> None:
     assert report.recent_failures[-1].reason == "negotiation_timeout"
     assert report.recent_failures[-1].blame == "client"
     assert len(report.recent_failures) == 50
-    assert report.top_by_bytes[0].destination == "10.77.2.1.8000"
-    assert report.top_by_failures[0].destination == "10.77.2.1.81"
+    assert report.most_bytes[0].target == "10.77.2.1:8000"
+    assert report.most_failures[0].target == "10.77.2.1:81"
     assert report.dante == "1.4.2"
     await collector.close()

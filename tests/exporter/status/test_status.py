@@ -12,7 +12,8 @@ import jsonschema
 import msgspec
 import pytest
 
-from proxywatch.dante.report import host_port
+from proxywatch.dante.report import Cause, Destination, Report, host_port
+from proxywatch.dante.totals import Failure as RequestFailure
 from proxywatch.errors import NoData, SourceError
 from proxywatch.exporter import terminal
 from proxywatch.exporter.runner import Scrape
@@ -24,6 +25,7 @@ from proxywatch.metrics import family as metric
 from proxywatch.metrics.registry import Registry
 from support.fakes import FakeClock
 from support.publishers import Puppet
+from support.reports import report
 
 SCHEMA = Path(__file__).parents[3] / "docs" / "status.schema.json"
 LATENCY = metric.gauge("proxy_latency_ms", "Latency.")
@@ -38,17 +40,17 @@ INFO = metric.gauge("proxy_exit_info", "Exit.", ["ip", "country", "city", "serve
 CHECK = metric.gauge("proxy_exit_check", "Check.", ["check"])
 
 
-REPORT = {
-    "lines": 70,
-    "successful": 9,
-    "failed": 3,
-    "failures": {"refused": 1, "socks_rule": 2},
-    "top_by_bytes": [{"destination": "2001:db8::1.443", "weight": 5000, "error": 0}],
-    "top_by_failures": [{"destination": "b.25", "weight": 2, "error": 1}],
-    "cannot_tell": ["timeouts"],
-    "unparsed": 2,
-    "unparsed_example": "what is this",
-}
+REPORT = report(
+    lines=70,
+    successful=9,
+    failed=3,
+    causes=[Cause("socks_rule", "policy", 2), Cause("refused", "destination", 1)],
+    most_bytes=[Destination("[2001:db8::1]:443", 5000, 0)],
+    most_failures=[Destination("b:25", 2, 1)],
+    cannot_tell=["timeouts"],
+    unparsed=2,
+    unparsed_example="what is this",
+)
 
 
 class Probes(msgspec.Struct, frozen=True):
@@ -60,7 +62,7 @@ class Probes(msgspec.Struct, frozen=True):
 class Log(msgspec.Struct, frozen=True):
     """As the sessions collector's status has it."""
 
-    report: dict[str, Any]
+    report: Report
 
 
 class Rig:
@@ -79,18 +81,14 @@ class Rig:
             "stage": "socks",
             "reason": "timeout",
         }
-        refused = {
-            "time": now - 30,
-            "reason": "socks_rule",
-            "blame": "policy",
-            "destination": "b:25",
-            "text": "no",
-        }
+        refused = RequestFailure(now - 30, "socks_rule", "policy", "10.0.0.1.5", "b.25", "no")
         self.history = {"probes": [], "failures": [failure]}
         self.latency = Puppet(
             "latency", {LATENCY: 142.0}, Probes([failed, {"duration": 0.052, "phases": phases}])
         )
-        self.sessions = Puppet("sessions", {RATE: 99.5}, Log(REPORT | {"recent_failures": [refused]}))
+        self.sessions = Puppet(
+            "sessions", {RATE: 99.5}, Log(msgspec.structs.replace(REPORT, recent_failures=[refused]))
+        )
         self.speed = Puppet("speed", {SPEED: 50.0})
         self.active = Puppet("active", {ACTIVE: 3})
         self.interface = Puppet("interface", {BYTES: 1000})
@@ -208,7 +206,7 @@ async def test_what_all_requests_came_to() -> None:
         "b:25",
     ]
     assert (requests.unparsed, requests.unparsed_example) == (2, "what is this")
-    rig.sessions.told = Log(REPORT | {"lines": 0})
+    rig.sessions.told = Log(msgspec.structs.replace(REPORT, lines=0))
     assert (await rig.status()).requests is None
 
 

@@ -5,10 +5,9 @@ from typing import Any
 
 import msgspec
 
-from proxywatch.dante import reason
-from proxywatch.dante.report import host_port
+from proxywatch.dante.report import Report, host_port
 from proxywatch.exporter.status.figures import Samples, value
-from proxywatch.exporter.status.model import Cause, Destination, Exit, Failure, Phase, Requests, Vpn
+from proxywatch.exporter.status.model import Exit, Failure, Phase, Vpn
 from proxywatch.probe.outcome import REASONS, STAGES
 
 Seen = Mapping[str, Any]
@@ -65,27 +64,10 @@ def failures(history: object, seen: Seen) -> list[Failure]:
     return sorted(failed, key=lambda failure: failure.at, reverse=True)[:_MOST_FAILURES]
 
 
-def requests(seen: Seen) -> Requests | None:
+def requests(seen: Seen) -> Report | None:
     """What the sessions collector counted; None before the first line."""
     report = _report(seen)
-    if not report.get("lines"):
-        return None
-    counts = _mapping(report.get("failures"))
-    causes = [Cause(label, reason.REASONS[label], count) for label, count in counts.items()]
-    return Requests(
-        successful=report.get("successful"),
-        failed=report.get("failed"),
-        causes=sorted(causes, key=lambda cause: cause.count, reverse=True),
-        most_bytes=_destinations(report.get("top_by_bytes")),
-        most_failures=_destinations(report.get("top_by_failures")),
-        cannot_tell=report.get("cannot_tell") or [],
-        unparsed=report.get("unparsed") or 0,
-        unparsed_example=report.get("unparsed_example") or "",
-    )
-
-
-def _destinations(told: Any) -> list[Destination]:  # noqa: ANN401 - as a collector's status has it
-    return [Destination(host_port(it["destination"]), it["weight"], it["error"]) for it in told or ()]
+    return msgspec.convert(report, Report) if report.get("lines") else None
 
 
 def _probe(entry: Mapping[str, Any]) -> Failure:

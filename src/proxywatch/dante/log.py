@@ -1,52 +1,35 @@
-"""A whole log: its lines in, the account of its sessions out, and the time by the log's own clock."""
+"""A whole log: its lines in, sessions and their totals out, and the time by the log's own clock."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import msgspec
 
 from proxywatch.dante import fast_path
-from proxywatch.dante import line as dante_log
+from proxywatch.dante import line as dante_line
 from proxywatch.dante.connections import GRANTED, UNDECIDED
+from proxywatch.dante.counting import LONGEST_SETUP, SAID_WITHIN
+from proxywatch.dante.envelope import unwrap_all
 from proxywatch.dante.sessions import SERVICES, Sessions
-from proxywatch.dante.totals import Saved
+from proxywatch.dante.totals import SavedSessions
 from proxywatch.errors import ParseError
 
 _EXAMPLE = 500
-_FORMAT = 2
-
-Place = tuple[int, int, int, bytes, bytes]
+_SHORT = (b"0", b"1")  # durations that a shorter one than SAID_WITHIN agrees with
 
 
-class Checkpoint(msgspec.Struct):
-    """What a restart goes on from.
+class SavedLog(msgspec.Struct):
+    """What was read of a log, as a restart needs it."""
 
-    Attributes:
-        format: Of this structure.
-        taken: Up to when it was seen what was written to the log, in Unix seconds.
-        places: Where the reading stood: device, inode, offset, the bytes around it, the oldest file first.
-        lines, unparsed, read_bytes, rotations, truncations, gaps: Counters of the reading.
-        sessions: Everything about the sessions.
-        known: What else was read, in the form of places.
-    """
-
-    format: int
-    taken: float
-    places: list[Place]
     lines: int
     unparsed: int
-    read_bytes: int
-    rotations: int
-    truncations: int
-    gaps: int
-    sessions: Saved
-    known: list[Place] = []
+    sessions: SavedSessions
 
 
-class DanteAccount:
-    """Accounts for a log, chunk by chunk.
+class DanteLog:
+    """Counts what a log says, chunk by chunk.
 
     Attributes:
-        sessions: The account.
+        sessions: What it says.
         lines: Lines seen.
         unparsed: Lines that Dante does not write.
         example: The last of those, cut.
@@ -59,10 +42,15 @@ class DanteAccount:
         self.example = b""
         self._anchor: tuple[float, float] | None = None
 
-    def take(self, chunk: bytes) -> None:  # noqa: C901 - a session's course in one loop: calls cost
-        """Account for complete lines.
+    def take(self, chunk: bytes) -> None:
+        """Count complete lines."""
+        for _ in self.steps(chunk):
+            pass
 
-        What is usual in the course of a client's CONNECT is accounted for here; all else makes records.
+    def steps(self, chunk: bytes) -> Iterator[None]:  # noqa: C901, PLR0915 - a session's course in one loop: calls cost
+        """Counts complete lines; pauses after each line of an unusual form, as these may take long.
+
+        What is usual in the course of a client's CONNECT is counted here; all else makes records.
         """
         sessions = self.sessions
         connections, settings, totals = sessions.connections, sessions.settings, sessions.totals
@@ -70,14 +58,14 @@ class DanteAccount:
         setups: list[float] = []
         durations: list[float] = []
         received, given = totals.received, totals.sent
-        add_bytes, add_duration = sessions.by_bytes.add, sessions.last_durations.append
+        add_bytes, add_duration = sessions.counting.by_bytes.add, sessions.counting.last_durations.append
         last, start, time = None, 0, 0.0
         self._anchor = None
-        rows = fast_path.split(chunk)
+        rows = fast_path.split(unwrap_all(chunk))
         self.lines += len(rows)
         for row in rows:
             (
-                second, micros, pid, command, sent, _, key, _, written, target, _, _, gone,
+                second, micros, pid, command, sent, _, key, _, written, target, _, _, said, gone,
                 refused, blocked, _, _, other,
             ) = row  # fmt: skip
             if second != last:
@@ -85,6 +73,7 @@ class DanteAccount:
                 if not second:
                     self._take_any(other)
                     settings, last = sessions.settings, None
+                    yield
                     continue
                 last = second
                 start = int(second)
@@ -109,6 +98,10 @@ class DanteAccount:
                     given[service] += download
                     add_bytes(target, upload + download)
                     duration = time - connection.accepted
+                    if (duration > SAID_WITHIN or said not in _SHORT) and abs(
+                        duration - int(said)
+                    ) > SAID_WITHIN:
+                        duration = float(said)  # the clock was changed meanwhile
                     durations.append(duration)
                     add_duration(duration)
                     del connections[key]
@@ -122,7 +115,7 @@ class DanteAccount:
                     connection is not None
                     and connection.outcome == UNDECIDED
                     and connection.origin == "client"
-                    and 0 <= connection.accepted <= time
+                    and 0 <= connection.accepted <= time <= connection.accepted + LONGEST_SETUP
                 ):
                     connection.outcome, connection.command, connection.pid = GRANTED, "connect", pid
                     setups.append(time - connection.accepted)
@@ -135,7 +128,7 @@ class DanteAccount:
 
     def _take_any(self, line: bytes) -> None:
         try:
-            record = dante_log.parse(line)
+            record = dante_line.parse(line)
         except ParseError:
             self.unparsed += 1
             self.example = line[:_EXAMPLE]
@@ -164,48 +157,11 @@ class DanteAccount:
         time, then = self._anchor
         return time + monotonic - then
 
-    def save(
-        self,
-        places: Sequence[Place],
-        known: Sequence[Place] = (),
-        /,
-        *,
-        taken: float,
-        read_bytes: int,
-        rotations: int,
-        truncations: int,
-        gaps: int,
-    ) -> bytes:
-        """Everything, encoded."""
-        sessions = self.sessions.save()
-        return msgspec.msgpack.encode(
-            Checkpoint(
-                _FORMAT,
-                taken,
-                list(places),
-                self.lines,
-                self.unparsed,
-                read_bytes,
-                rotations,
-                truncations,
-                gaps,
-                sessions,
-                list(known),
-            )
-        )
+    def save(self) -> SavedLog:
+        """Everything, for `restore`; shares its parts, so encode it at once."""
+        return SavedLog(self.lines, self.unparsed, self.sessions.save())
 
-    def restore(self, encoded: bytes) -> Checkpoint:
-        """Go on from what `save` gave.
-
-        Raises:
-            ParseError: It is something else.
-        """
-        try:
-            saved = msgspec.msgpack.decode(encoded, type=Checkpoint)
-        except msgspec.MsgspecError as error:
-            raise ParseError("not a checkpoint, or one of another version") from error
-        if saved.format != _FORMAT:
-            raise ParseError("a checkpoint of another version")
+    def restore(self, saved: SavedLog) -> None:
+        """Go on from what `save` gave."""
         self.sessions.restore(saved.sessions)
         self.lines, self.unparsed = saved.lines, saved.unparsed
-        return saved
