@@ -24,6 +24,9 @@ def restarted(log: DanteLog) -> SavedLog:
     return msgspec.msgpack.decode(msgspec.msgpack.encode(log.save()), type=SavedLog)
 
 
+HEAD = "Nov 21 12:04:52 (1795262692.500000) danted[7]: info: "
+
+
 class Log:
     """An account that is told messages, a second apart."""
 
@@ -357,6 +360,8 @@ def test_what_is_kept_of_long_lines_is_cut() -> None:
     """An unparsed one, and the words of a failure: a name may be long, a line a megabyte."""
     log = Log()
     log.account.take(b"x" * 100_000 + b"\n")
+    assert log.account.example == b""  # nothing says that this is a log of Dante's
+    log.account.take(b"x" * 100_000 + b"\n" + f"{HEAD}{ACCEPT}\n".encode())
     assert log.account.example == b"x" * 500
     log.tell(ACCEPT, f'block(1): tcp/connect ]: {C} {P}: could not resolve hostname "{"x" * 900}": Try again')
     [failure] = log.account.sessions.counting.recent()

@@ -4,14 +4,16 @@ from collections import deque
 from math import isfinite, nan
 
 from proxywatch.dante import reason as dante_reason
+from proxywatch.dante.associations import Association
 from proxywatch.dante.connections import ENDED, FAILED, GRANTED, Connection
-from proxywatch.dante.records import Closed
+from proxywatch.dante.records import Closed, Datagram
 from proxywatch.dante.sketch import TopKeys
 from proxywatch.dante.totals import Failure, SavedCounting, Totals
 from proxywatch.dante.window import Window
 from proxywatch.distribution import Distribution
 from proxywatch.errors import ParseError
 
+SERVICES = {b"80": "http", b"443": "https", b"53": "dns"}  # by the target's port
 DURATION_BOUNDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3600.0)
 SETUP_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 LONGEST_SETUP = 1800.0  # seconds; more is a clock that was changed meanwhile
@@ -137,6 +139,19 @@ class Counting:
             self.totals.closed[connection.command, connection.origin] += 1
             connection.lost = True
 
+    def lose_association(self, association: Association) -> None:
+        """Count an association whose end will never be logged as closed; its connection counts as lost."""
+        if not association.lost:
+            association.lost = True
+            self.totals.closed["udpassociate", "client"] += 1
+
+    def blocked(self, record: Datagram) -> None:
+        """Count a datagram that was not forwarded."""
+        self.totals.blocked_datagrams += 1
+        kind = dante_reason.of_resolver(record.reason)
+        if kind is not None:
+            self.totals.dns[kind] += 1
+
     def recent(self) -> list[Failure]:
         """The last failures, the latest last."""
         return [Failure.of(record, reason) for record, reason in self._recent]
@@ -173,6 +188,21 @@ class Counting:
         self._recent.extend(
             (record, reason) for record, reason in saved.recent if reason in dante_reason.REASONS
         )
+
+
+def service_of(target: bytes) -> str:
+    """By the port of a target's endpoint."""
+    return SERVICES.get(target[target.rfind(b".") + 1 :], "other")
+
+
+def reason_of(record: Closed) -> str | None:
+    """Why a request failed that ended like this; None when it was granted."""
+    if not record.passed:
+        return dante_reason.of_refusal(record.reason)
+    moved = record.moved
+    if moved and (moved.received or moved.sent or moved.returned):
+        return None
+    return dante_reason.of_dial(record.reason)
 
 
 def _elapsed(since: float, until: float) -> float:

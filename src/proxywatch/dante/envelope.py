@@ -33,7 +33,7 @@ from proxywatch.errors import ParseError
 OWN_HEAD: Final = (
     rb"(?:[A-Z].{15}|<no localtime available> )\((\d{1,11}\.\d{1,9})\) [^\s\[]{1,64}+\[(\d{1,10})\]: "
 )
-_LEVELS = 3  # an agent's prefix, a syslog head, Dante's own head
+_LEVELS = 4  # kubectl's prefix, a time, a syslog head, Dante's own head
 _LONGEST_JSON = 1 << 15
 
 _CLOCK = rb"\d\d:\d\d:\d\d(?:[.,]\d{1,9})?"
@@ -53,7 +53,7 @@ _agent = re.compile(
     rb"|[\w.-]{1,253} {1,64}\| {1,2}"  # docker compose
     rb"|\d{4}[-/]\d\d[-/]\d\d " + _CLOCK + rb" (?:[A-Z]{3,8} )?(?:\[[\w.-]{1,64}\] )?"  # supervisors
     rb"|@[0-9a-f]{24} "  # TAI64N of daemontools and s6
-    rb")(?=[A-Z<]|tcpi_|$)"
+    rb")"
 ).match  # fmt: skip
 _syslog = re.compile(
     rb"(?:<\d{1,3}>)?(?:1 )?(" + rb"|".join((_MONTHLY, _ISO, _FULL, _UNIX, _SINCE_BOOT)) + rb") "

@@ -30,7 +30,8 @@ _line = re.compile(
 _running = re.compile(rb"Dante/server\[1/\d{1,5}\] v(\S{1,32}) running").match  # of several mothers the first
 _died = re.compile(rb"(?:EOF from|sigchld\(\):) (?:io|negotiate|request)-child (\d{1,10})").match
 _continuation = re.compile(
-    rb"\s*$|tcpi_\w{1,64} *:|\s*TCP_INFO:|\s+\S|\"[\w.]{1,64}\": |[{}],?$|[a-z][\w /-]{0,60}:"
+    rb"\s*$|tcpi_\w{1,64} *:|\s*TCP_INFO:|\s+\S|\"[\w.]{1,64}\": |[{}],?$"
+    rb"|[a-z][a-z /]{2,60}: \d{1,10}\.\d{1,9}s$"
     rb"|(?:Src|Dst|Control) *: |src fd \d{1,10} \("
 ).match
 

@@ -7,9 +7,9 @@ import msgspec
 from proxywatch.dante import fast_path
 from proxywatch.dante import line as dante_line
 from proxywatch.dante.connections import GRANTED, UNDECIDED
-from proxywatch.dante.counting import LONGEST_SETUP, SAID_WITHIN
+from proxywatch.dante.counting import LONGEST_SETUP, SAID_WITHIN, SERVICES
 from proxywatch.dante.envelope import unwrap_all
-from proxywatch.dante.sessions import SERVICES, Sessions
+from proxywatch.dante.sessions import Sessions
 from proxywatch.dante.totals import SavedSessions
 from proxywatch.errors import ParseError
 
@@ -32,7 +32,8 @@ class DanteLog:
         sessions: What it says.
         lines: Lines seen.
         unparsed: Lines that Dante does not write.
-        example: The last of those, cut.
+        example: The last of those, cut, from a chunk that has lines of Dante's too: the lines of a file that
+            is none of Dante's are not shown.
     """
 
     def __init__(self, sessions: Sessions) -> None:
@@ -40,6 +41,7 @@ class DanteLog:
         self.lines = 0
         self.unparsed = 0
         self.example = b""
+        self._doubtful = b""
         self._anchor: tuple[float, float] | None = None
 
     def take(self, chunk: bytes) -> None:
@@ -59,7 +61,8 @@ class DanteLog:
         durations: list[float] = []
         received, given = totals.received, totals.sent
         add_bytes, add_duration = sessions.counting.by_bytes.add, sessions.counting.last_durations.append
-        last, start, time = None, 0, 0.0
+        last, start, time, known = None, 0, 0.0, False
+        self._doubtful = b""
         self._anchor = None
         rows = fast_path.split(unwrap_all(chunk))
         self.lines += len(rows)
@@ -71,11 +74,11 @@ class DanteLog:
             if second != last:
                 sessions.settle(time, setups, durations)
                 if not second:
-                    self._take_any(other)
+                    known |= self._take_any(other)
                     settings, last = sessions.settings, None
                     yield
                     continue
-                last = second
+                last, known = second, True
                 start = int(second)
                 sessions.table.look(start)
             time = start + int(gone or micros) * 1e-6
@@ -125,16 +128,20 @@ class DanteLog:
             for record in fast_path.records(row, start, time):
                 sessions.apply(record)
         sessions.settle(time, setups, durations)
+        if known and self._doubtful:
+            self.example = self._doubtful
 
-    def _take_any(self, line: bytes) -> None:
+    def _take_any(self, line: bytes) -> bool:
+        """Whether it was a line of Dante's."""
         try:
             record = dante_line.parse(line)
         except ParseError:
             self.unparsed += 1
-            self.example = line[:_EXAMPLE]
-        else:
-            if record is not None:
-                self.sessions.add(record)
+            self._doubtful = line[:_EXAMPLE]
+            return False
+        if record is not None:
+            self.sessions.add(record)
+        return record is not None
 
     def caught_up(self, age: float, monotonic: float) -> None:
         """Note that all was read.

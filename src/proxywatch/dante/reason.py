@@ -85,7 +85,7 @@ _LOCAL: Final = {
     b"Operation timed out": "connect_timeout",
 }
 _DURING_REQUEST = b"request was not performed due to error: "
-_NOT_SENT = re.compile(rb"connect\(2\) to (\S.*) from \S+ failed: ([^:]+)", re.DOTALL).fullmatch
+_NOT_SENT = re.compile(rb"connect\(2\) to (.+) from \S+ failed: ([^:]+)", re.DOTALL).fullmatch
 _IN_NEGOTIATION = re.compile(
     rb"error after reading \d+ bytes?(?:, [^:]*)? in \d+ seconds?: (.*)", re.DOTALL
 ).fullmatch

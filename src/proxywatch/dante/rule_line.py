@@ -94,22 +94,21 @@ def closed(
     readings = _udp_readings if command == "udpassociate" else _readings
     if sent is None:
         found = readings(rest)
-        ends = [(key, _target_and_reason(tail)) for key, tail in found]
+        texts = [(key, _target_and_reason(tail)) for key, tail in found]
         return _one_of(
-            time, found, [Closed(key, time, pid, command, *end, passed) for key, end in ends if end]
+            time, found, [Closed(key, time, pid, command, *text, passed) for key, text in texts if text]
         )
     text, reason, duration = _last_words(rest[sent.end() :])
     found = readings(text)
     counted = [(key, _moved(int(sent[1]), int(sent[2] or 0), tail, command)) for key, tail in found]
-    return _one_of(
-        time,
-        found,
-        [
-            Closed(key, time, pid, command, target, reason, passed, moved, duration)
-            for key, (moved, target) in counted
-            if moved is not None
-        ],
-    )
+    ends = [
+        Closed(key, time, pid, command, target, reason, passed, moved, duration)
+        for key, (moved, target) in counted
+        if moved is not None
+    ]
+    # The end of a connection has two counters, that of a request by TCP four.
+    usual = [end for end in ends if command == "udpassociate" or bool(end.target) == (command != "accept")]
+    return _one_of(time, found, usual or ends)
 
 
 def datagram(time: float, rest: bytes) -> Datagram:

@@ -14,9 +14,10 @@ port came again, its end is not logged under the settings of then, or it was the
 from collections.abc import Callable
 
 from proxywatch.dante import reason as dante_reason
-from proxywatch.dante.associations import Association, Associations, payload
+from proxywatch.dante.associations import Associations, payload
 from proxywatch.dante.connections import ENDED, GRANTED, UNDECIDED, UNSEEN, Connection, Connections
-from proxywatch.dante.counting import Counting
+from proxywatch.dante.counting import Counting, reason_of, service_of
+from proxywatch.dante.readings import ended, joining
 from proxywatch.dante.records import (
     UNKNOWN_DURATION,
     Ambiguous,
@@ -31,7 +32,6 @@ from proxywatch.dante.records import (
 from proxywatch.dante.settings import LogSettings
 from proxywatch.dante.totals import SavedSessions
 
-SERVICES = {b"80": "http", b"443": "https", b"53": "dns"}
 _NOTHING = Moved(0, 0, 0)
 _WENT_BACK = 60.0  # lines out of order are late by less
 
@@ -96,32 +96,24 @@ class Sessions:
         elif isinstance(record, Relayed):
             self.settings.reads += 1
         elif isinstance(record, Datagram):
-            self._blocked_datagram(record)
+            self.counting.blocked(record)
         elif isinstance(record, Server):
             self._server(record)
         else:
             self._choose(record)
 
     def _choose(self, record: Ambiguous) -> None:
-        """The reading that joins an open session is the true one.
-
-        Where none does, or several do, nobody knows.
-        """
-        joining = [reading for reading in record.readings if self._joins(reading)]
-        if len(joining) == 1:
-            self.apply(joining[0])
-        else:
-            self.totals.ambiguous += 1
-
-    def _joins(self, reading: Opened | Closed) -> bool:
-        if reading.command == "udpassociate":
-            return reading.proxy in self.associations.open
-        wanted = (
-            (lambda it: it.outcome == UNDECIDED)
-            if isinstance(reading, Opened)
-            else (lambda it: reading.command == "accept" or not it.finished)
-        )
-        return self.table.first(reading.key, wanted) is not None
+        readings = joining(record, self.table, self.associations)
+        if len(readings) == 1:
+            self.apply(readings[0])
+            return
+        self.totals.ambiguous += 1
+        key = ended(readings)
+        connection = self.connections.get(key) if self.table.is_alone(key) else None
+        if connection is not None:  # which is sure, whatever else is not
+            if connection.outcome == GRANTED:
+                self.counting.end(connection, "other", 0, 0)
+            self.table.forget(key, connection)
 
     def _tick(self, time: float) -> None:
         if time > self.clock or time < self.clock - _WENT_BACK:
@@ -218,7 +210,7 @@ class Sessions:
         self.settings.grants += 1
         oldest = self.associations.add(record.proxy, record.client)
         if oldest is not None:
-            self._lose_association(oldest)
+            self.counting.lose_association(oldest)
             self.totals.lost["evicted"] += 1
         self.counting.grant(Connection(UNSEEN, "client"), "udpassociate", record.time)
 
@@ -233,7 +225,18 @@ class Sessions:
         elif command == "udpassociate":
             self._association_ended(record)
         elif command == "bindreply" and record.moved:
+            self._reply_ended(record.key, record.time)
             self.counting.move("other", record.moved.received, record.moved.sent)
+
+    def _reply_ended(self, key: bytes, time: float) -> None:
+        """A peer came to a BIND and left, which is the end of it; its own lines may be ambiguous."""
+        connection = self.connections.get(key)
+        if connection is None or connection.finished:
+            return
+        if connection.outcome == UNDECIDED:
+            self.counting.grant(connection, "bind", time)
+        if connection.command == "bind":
+            self.counting.end(connection, "other", 0, 0)
 
     def _learn(self, record: Closed, connection: Connection) -> None:
         if self.settings.proven or 0 <= connection.accepted < self.settings.since:
@@ -243,7 +246,7 @@ class Sessions:
         self.settings.learn(sort, of_connection=record.command == "accept", granted=granted)
 
     def _request_ended(self, record: Closed) -> None:
-        key, reason = record.key, _reason(record)
+        key, reason = record.key, reason_of(record)
         connection = self._ended_one(key, record, granted=reason is None)
         self._learn(record, connection)
         if connection.outcome == UNDECIDED:
@@ -257,7 +260,7 @@ class Sessions:
         if moved is None:
             self.counting.end(connection, "other", 0, 0)
         else:
-            self.counting.end(connection, _service(record.target), moved.received, moved.sent)
+            self.counting.end(connection, service_of(record.target), moved.received, moved.sent)
             self.counting.by_bytes.add(record.target, moved.received + moved.sent)
 
     def _ended_one(self, key: bytes, record: Closed, *, granted: bool) -> Connection:
@@ -297,7 +300,7 @@ class Sessions:
     def _decide(self, connection: Connection, record: Closed) -> None:
         """What became of a request of which nothing but the end of its connection tells."""
         if record.passed:
-            reason = _reason(record)
+            reason = reason_of(record)
         elif not record.reason:
             reason = "client_rule"
         elif dante_reason.of_probe(record.reason):
@@ -327,7 +330,7 @@ class Sessions:
             return  # never granted: the end of its connection says so too
         moved = record.moved or _NOTHING
         received, sent = moved.received, payload(moved, record.target)
-        self.counting.end(connection, _service(record.target), received, sent)
+        self.counting.end(connection, service_of(record.target), received, sent)
         if record.target and not record.target.endswith(b".0"):  # which stands for several targets
             self.counting.by_bytes.add(record.target, received + sent)
         self.associations.ended(record.pid, relay, moved)
@@ -344,17 +347,6 @@ class Sessions:
             self.counting.end(association, "other", record.moved.received, record.moved.sent)
         connection.outcome, connection.command = ENDED, "udpassociate"
         return True
-
-    def _lose_association(self, association: Association) -> None:
-        if not association.lost:
-            association.lost = True
-            self.totals.closed["udpassociate", "client"] += 1
-
-    def _blocked_datagram(self, record: Datagram) -> None:
-        self.totals.blocked_datagrams += 1
-        kind = dante_reason.of_resolver(record.reason)
-        if kind is not None:
-            self.totals.dns[kind] += 1
 
     # The server
 
@@ -379,7 +371,7 @@ class Sessions:
         else:
             self.table.give_up_all("server_killed")
         for association in self.associations.open.values():
-            self._lose_association(association)  # its connection counts as lost
+            self.counting.lose_association(association)  # its connection counts as lost
         self._ending, self._mother, self.version = False, record.pid, record.version
 
     # A restart
@@ -406,17 +398,3 @@ class Sessions:
         self.table.restore(saved.connections)
         self.connections = self.table.last
         self.associations.restore(saved.associations)
-
-
-def _reason(record: Closed) -> str | None:
-    """Why a request failed that ended like this; None when it was granted."""
-    if not record.passed:
-        return dante_reason.of_refusal(record.reason)
-    moved = record.moved
-    if moved and (moved.received or moved.sent or moved.returned):
-        return None
-    return dante_reason.of_dial(record.reason)
-
-
-def _service(target: bytes) -> str:
-    return SERVICES.get(target[target.rfind(b".") + 1 :], "other")

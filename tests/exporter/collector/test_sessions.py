@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from proxywatch.clock import SystemClock
+from proxywatch.dante import line as dante_line
 from proxywatch.errors import SourceError
+from proxywatch.exporter import followed_log
 from proxywatch.exporter.collector import sessions
 from proxywatch.exporter.collector.sessions import SessionsCollector, Settings
 from proxywatch.probe.own_traffic import OwnTraffic
@@ -385,4 +387,102 @@ async def test_the_status(log: Path) -> None:
     assert report.most_bytes[0].target == "10.77.2.1:8000"
     assert report.most_failures[0].target == "10.77.2.1:81"
     assert report.dante == "1.4.2"
+    await collector.close()
+
+
+async def test_a_log_that_is_swapped_for_a_link_shows_no_line_of_another_file(
+    log: Path, tmp_path: Path
+) -> None:
+    """Its lines are counted as none of Dante's, and nowhere to be seen."""
+    secret = tmp_path / "secret"
+    secret.write_text("root:$6$hash:1::::::\n" * 5)
+    log.write_bytes(corpus("main").log)
+    collector = build(log, start="beginning")
+    await drain(collector)
+    log.unlink()
+    log.symlink_to(secret)
+    await drain(collector)
+    report = collector.status().report
+    assert (report.unparsed, report.unparsed_example) == (5, "")
+    findings = await collector.examine()
+    assert "hash" not in repr((collector.status(), findings))
+    await collector.close()
+
+
+async def test_a_checkpoint_that_cannot_be_written_is_said_once(
+    log: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Counting goes on; it is said again when it can be written."""
+    log.write_bytes(corpus("main").log)
+    directory, clock = tmp_path / "kept", FakeClock()
+    collector = build(log, clock=clock, start="beginning", checkpoint=str(directory / "checkpoint"))
+    caplog.set_level("INFO")
+    for _ in range(3):
+        await drain(collector)
+        await clock.advance(6)
+    assert [it.message for it in caplog.records].count("checkpoint cannot be written") == 1
+    assert "No such file" in collector.status().checkpoint_fault
+    assert value(collector, "proxy_requests_successful_total") == 676
+    directory.mkdir()
+    await drain(collector)
+    assert collector.status().checkpoint_fault == ""
+    assert caplog.records[-1].message == "checkpoint is written again"
+    await collector.close()
+
+
+@pytest.mark.parametrize("damage", [b"\xff", b"\xc1\xff", b""])
+async def test_a_damaged_checkpoint_never_stops_the_counting(
+    log: Path, tmp_path: Path, damage: bytes
+) -> None:
+    """The one before is gone on with; without any, counting begins anew, and is kept again."""
+    log.write_bytes(corpus("main").log)
+    kept, clock = tmp_path / "checkpoint", FakeClock()
+    first = build(log, clock=clock, start="beginning", checkpoint=str(kept))
+    await drain(first)
+    await clock.advance(6)
+    with log.open("ab") as file:
+        file.write(corpus("main").log[:300])
+    await first.close()
+    kept.write_bytes(kept.read_bytes()[:200] + damage + kept.read_bytes()[201:] if damage else b"")
+    for _ in range(2):
+        again = build(log, start="beginning", checkpoint=str(kept))
+        await drain(again)
+        assert value(again, "proxy_requests_successful_total") == 676
+        await again.close()
+    for name in ("checkpoint", "checkpoint.old"):
+        (tmp_path / name).write_bytes(b"\xff" * 5)
+    anew = build(log, start="beginning", checkpoint=str(kept))
+    await drain(anew)
+    assert value(anew, "proxy_requests_successful_total") == 676
+    await anew.close()
+    assert kept.read_bytes().startswith(b"proxywatch checkpoint ")
+
+
+async def test_a_slow_parser_would_delay_others_by_a_line_alone(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Were every unusual line to take ten milliseconds, the loop would be free after each of them."""
+    clock = FakeClock()
+    log.write_bytes(b"what is this\n" * 200)
+    parse, turns = dante_line.parse, 0
+
+    def slow(line: bytes) -> object:
+        clock.pass_by(0.01)
+        return parse(line)
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(dante_line, "parse", slow)
+    monkeypatch.setattr(followed_log, "_YIELD_RATIO", 0)
+    collector = build(log, clock=clock, start="beginning")
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(others())
+        await drain(collector)
+        task.cancel()
+    assert turns >= 200
+    assert value(collector, "dante_log_unparsed_lines_total") == 200
     await collector.close()

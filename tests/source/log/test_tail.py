@@ -474,3 +474,33 @@ def test_a_restart_from_an_old_place_reads_every_line_once_more(log: Path, seed:
     twice = [number for number, count in seen.items() if count > 1]
     assert (missing[:3], len(missing), twice[:3], len(twice), tail.gaps) == ([], 0, [], 0, 0)
     tail.close()
+
+
+def test_a_sparse_terabyte_costs_next_to_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hole is passed over in one step, wherever it is; what comes after it is read."""
+    log = tmp_path / "danted.log"
+    log.write_bytes(b"one\n")
+    tail = follow(log)
+    reads, pread = 0, os.pread
+
+    def counted(fd: int, size: int, offset: int) -> bytes:
+        nonlocal reads
+        reads += 1
+        return pread(fd, size, offset)
+
+    assert drain(tail) == [b"one"]
+    os.truncate(log, 1 << 40)
+    monkeypatch.setattr(os, "pread", counted)
+    assert drain(tail) == []
+    with log.open("ab") as file:
+        file.write(b"two\n")
+    os.truncate(log, 1 << 41)
+    with log.open("ab") as file:
+        file.write(b"three\n")
+    assert drain(tail) == [b"two", b"three"]
+    assert reads < 100
+    again = follow(log)
+    assert drain(again) == [b"one", b"two", b"three"]
+    assert reads < 200
+    tail.close()
+    again.close()

@@ -5,6 +5,7 @@ The bytes before the offset are remembered (the mark) and read again with every 
 is told from one that grew, also when it has grown beyond the old offset since.
 """
 
+import errno
 import os
 import stat
 from contextlib import suppress
@@ -122,9 +123,10 @@ class LogFile:
         self._stand(self._data(0))
 
     def _data(self, offset: int) -> int:
-        with suppress(OSError):  # nothing but a hole, or a file system that cannot tell
+        try:
             return max(offset, os.lseek(self._fd, offset, os.SEEK_DATA))
-        return offset
+        except OSError as error:  # ENXIO: nothing but a hole; else a file system that cannot tell
+            return max(offset, self.size()) if error.errno == errno.ENXIO else offset
 
     # Reading
 
