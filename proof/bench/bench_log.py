@@ -34,9 +34,9 @@ def ours(path: Path) -> None:
     log = LogFile(str(path))
     own = OwnTraffic()
     own.opened("127.0.0.1", 40000, at=0)
-    account = DanteLog(Sessions(own.includes, own_begins=own.begins))
+    counted = DanteLog(Sessions(own.includes, own_begins=own.begins))
     while chunk := log.read(CHUNK):
-        account.take(chunk)
+        counted.take(chunk)
     log.close()
 
 

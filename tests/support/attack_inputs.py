@@ -1,10 +1,11 @@
-"""Inputs that hurt a parser which looks at a byte more than a few times, built from its own regular expressions.
+"""Inputs that hurt a parser which looks at a byte often, built from its own regular expressions.
 
-For each repetition in an expression: what stands before it, then what it repeats, many times, then something that
-it cannot go on with. And for a parser as a whole: its own delimiters, in the middle of what it knows.
+For each repetition in an expression: what stands before it, then what it repeats, many times, then something
+that it cannot go on with. And for a parser as a whole: its own delimiters, in the middle of what it knows.
 """
 
 import gc
+import inspect
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -17,14 +18,25 @@ from typing import Any
 
 MANY = 20  # a repetition of fewer is bounded well enough
 ENDS = ("\0", ": ")
+_WAYS = ("match", "fullmatch", "search", "finditer", "findall", "split", "sub")
 _STEP = 4
-_SIZES = [500, 2000, 8000]
+_SIZES = [125, 500, 2000, 8000]
 _FEWEST = 2
-_ENOUGH = 0.05
-_MEASURABLE = 0.001
-_ROUNDS = 2
+_ENOUGH = 0.02
+_MEASURABLE = 0.004
+_ROUNDS = 3
+
+_CATEGORIES: dict[Any, Callable[[str], bool]] = {
+    op.CATEGORY_DIGIT: lambda it: it.isdigit(),
+    op.CATEGORY_SPACE: lambda it: it.isspace(),
+    op.CATEGORY_WORD: lambda it: it.isalnum() or it == "_",
+    op.CATEGORY_NOT_SPACE: lambda it: not it.isspace(),
+    op.CATEGORY_NOT_DIGIT: lambda it: not it.isdigit(),
+    op.CATEGORY_NOT_WORD: lambda it: not (it.isalnum() or it == "_"),
+}
 
 Attack = Callable[[int], str]
+Used = tuple[re.Pattern[Any], list[Callable[[Any], object]]]
 
 
 def attacks(pattern: re.Pattern[Any]) -> Iterator[Attack]:
@@ -64,32 +76,40 @@ def exponent(larger: Callable[[int], Callable[[], object]]) -> float:
             break
     if len(times) < _FEWEST or times[-1] < _MEASURABLE:
         return 0.0
-    short, long = times[-2:]
-    return log(long / max(short, 1e-6), _STEP)
+    span = min(len(times) - 1, 2)
+    return log(times[-1] / max(times[-1 - span], 1e-6), _STEP**span)
 
 
 def _timed(work: Callable[[], object]) -> float:
-    start = perf_counter()
-    work()
-    return perf_counter() - start
+    gc.disable()  # what a collection costs is not the parser's
+    try:
+        start = perf_counter()
+        work()
+        return perf_counter() - start
+    finally:
+        gc.enable()
 
 
-def patterns(modules: Sequence[ModuleType]) -> dict[str, tuple[re.Pattern[Any], list[Callable[[Any], object]]]]:
-    """Every compiled expression of some modules by name, with the ways in which it is used there.
-
-    Where a module keeps a method of one, that is the only way.
-    """
-    found: dict[str, tuple[re.Pattern[Any], list[Callable[[Any], object]]]] = {}
+def patterns(
+    modules: Sequence[ModuleType],
+) -> dict[str, tuple[re.Pattern[Any], list[Callable[[Any], object]]]]:
+    """Every compiled expression of some modules by name, with the ways in which it is used there."""
+    found: dict[str, Used] = {}
     for module in modules:
+        source = inspect.getsource(module)
         for name, value in vars(module).items():
-            if isinstance(value, re.Pattern):
-                found[f"{module.__name__}.{name}"] = value, [value.fullmatch, _all(value.finditer)]
-            elif isinstance(owner := getattr(value, "__self__", None), re.Pattern):
-                found[f"{module.__name__}.{name}"] = owner, [_all(value)]
+            owner = getattr(value, "__self__", value)
+            if not isinstance(owner, re.Pattern):
+                continue
+            used = set(re.findall(rf"\b{name}\.([a-z]+)\(", source)) if value is owner else {value.__name__}
+            ways = [_all(getattr(owner, way)) for way in sorted(used & set(_WAYS))]
+            found[f"{module.__name__}.{name}"] = owner, ways
     return found
 
 
 def _all(method: Callable[..., Any]) -> Callable[[Any], object]:
+    if method.__name__ == "sub":
+        return lambda text: method(text[:0], text)
     return lambda text: list(method(text)) if method.__name__ == "finditer" else method(text)
 
 
@@ -128,10 +148,10 @@ def _text(items: list[Any]) -> str:
     return "".join(map(_sample, items))
 
 
-def _sample(item: tuple[Any, Any]) -> str:
+def _sample(item: tuple[Any, Any]) -> str:  # noqa: PLR0911 - a table of kinds
     kind, argument = item
     if kind is op.LITERAL:
-        return chr(argument)
+        return chr(int(argument))
     if kind is op.NOT_LITERAL:
         return "b" if argument == ord("a") else "a"
     if kind is op.ANY:
@@ -140,7 +160,7 @@ def _sample(item: tuple[Any, Any]) -> str:
         return _member(argument)
     if kind in {op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT}:
         least, most, inner = argument
-        return _text(list(inner)) * min(max(least, 1), most, 40)
+        return _text(list(inner)) * int(min(max(least, 1), most, 40))
     if kind is op.SUBPATTERN:
         return _text(list(argument[3]))
     if kind is op.BRANCH:
@@ -160,19 +180,11 @@ def _member(members: list[Any]) -> str:
 
 
 def _contains(members: list[Any], code: int) -> bool:
-    categories = {
-        op.CATEGORY_DIGIT: str.isdigit,
-        op.CATEGORY_SPACE: str.isspace,
-        op.CATEGORY_WORD: lambda it: it.isalnum() or it == "_",
-        op.CATEGORY_NOT_SPACE: lambda it: not it.isspace(),
-        op.CATEGORY_NOT_DIGIT: lambda it: not it.isdigit(),
-        op.CATEGORY_NOT_WORD: lambda it: not (it.isalnum() or it == "_"),
-    }
     for kind, argument in members:
         if kind is op.LITERAL and argument == code:
             return True
         if kind is op.RANGE and argument[0] <= code <= argument[1]:
             return True
-        if kind is op.CATEGORY and categories[argument](chr(code)):
+        if kind is op.CATEGORY and _CATEGORIES[argument](chr(code)):
             return True
     return False

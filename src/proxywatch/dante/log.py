@@ -14,6 +14,8 @@ from proxywatch.dante.totals import SavedSessions
 from proxywatch.errors import ParseError
 
 _EXAMPLE = 500
+_MANY_LINES = 1024  # in 32 KiB; Dante's lines are longer
+_PIECE = 1024
 _SHORT = (b"0", b"1")  # durations that a shorter one than SAID_WITHIN agrees with
 
 
@@ -49,11 +51,15 @@ class DanteLog:
         for _ in self.steps(chunk):
             pass
 
-    def steps(self, chunk: bytes) -> Iterator[None]:  # noqa: C901, PLR0915 - a session's course in one loop: calls cost
+    def steps(self, chunk: bytes) -> Iterator[None]:
         """Counts complete lines; pauses after each line of an unusual form, as these may take long.
 
         What is usual in the course of a client's CONNECT is counted here; all else makes records.
         """
+        for piece in _pieces(chunk):
+            yield from self._steps(piece)
+
+    def _steps(self, chunk: bytes) -> Iterator[None]:  # noqa: C901, PLR0915 - one loop: calls cost
         sessions = self.sessions
         connections, settings, totals = sessions.connections, sessions.settings, sessions.totals
         doubtful, given_up = sessions.table.doubtful, sessions.table.given_up
@@ -172,3 +178,15 @@ class DanteLog:
         """Go on from what `save` gave."""
         self.sessions.restore(saved.sessions)
         self.lines, self.unparsed = saved.lines, saved.unparsed
+
+
+def _pieces(chunk: bytes) -> Iterator[bytes]:
+    """The chunk; of one that has very many lines a few at a time."""
+    if chunk.count(b"\n") <= _MANY_LINES:
+        yield chunk
+        return
+    start = 0
+    while start < len(chunk):
+        end = chunk.find(b"\n", start + _PIECE) + 1 or len(chunk)
+        yield chunk[start:end]
+        start = end
