@@ -504,3 +504,26 @@ def test_a_sparse_terabyte_costs_next_to_nothing(tmp_path: Path, monkeypatch: py
     assert reads < 200
     tail.close()
     again.close()
+
+
+def test_a_copy_that_is_compressed_at_once_is_a_gap(tmp_path: Path) -> None:
+    """What was written to it between the last look and the cut cannot be read; a cut alone is none."""
+    log = tmp_path / "danted.log"
+    log.write_bytes(b"one\n")
+    tail = follow(log)
+    assert drain(tail) == [b"one"]
+    with log.open("ab") as file:
+        file.write(b"two\n")
+    (tmp_path / "danted.log.1.gz").write_bytes(gzip.compress(log.read_bytes()))
+    log.write_bytes(b"3\n")
+    assert drain(tail) == [b"3"]
+    assert (tail.truncations, tail.gaps) == (1, 1)
+    tail.close()
+    (tmp_path / "danted.log.1.gz").unlink()
+    again = follow(log)
+    assert drain(again) == [b"3"]
+    log.write_bytes(b"")
+    log.write_bytes(b"4\n")
+    assert drain(again) == [b"4"]
+    assert again.gaps == 0
+    again.close()

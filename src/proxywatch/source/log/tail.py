@@ -214,6 +214,8 @@ class Tail:
         rest = self._rest(position)
         if rest is not None:
             self._files.follow(rest, before=log)
+        elif rotated.packed_since(self.path, self._seen - _COARSE):
+            self._lost += 1  # its copy was compressed before it was read to its end, or may have been
         if log is self._files.current:
             self._follow_missed(log)
         elif self._files.current is not None and rotated.alike(log.head, self._files.current.begins()):
