@@ -16,7 +16,6 @@ from proxywatch.errors import ParseError
 _EXAMPLE = 500
 _MANY_LINES = 1024  # in 32 KiB; Dante's lines are longer
 _PIECE = 1024
-_SHORT = (b"0", b"1")  # durations that a shorter one than SAID_WITHIN agrees with
 
 
 class SavedLog(msgspec.Struct):
@@ -68,6 +67,7 @@ class DanteLog:
         received, given = totals.received, totals.sent
         add_bytes, add_duration = sessions.counting.by_bytes.add, sessions.counting.last_durations.append
         last, start, time, known = None, 0, 0.0, False
+        within, longest = SAID_WITHIN, LONGEST_SETUP
         self._doubtful = b""
         self._anchor = None
         rows = fast_path.split(unwrap_all(chunk))
@@ -107,9 +107,7 @@ class DanteLog:
                     given[service] += download
                     add_bytes(target, upload + download)
                     duration = time - connection.accepted
-                    if (duration > SAID_WITHIN or said not in _SHORT) and abs(
-                        duration - int(said)
-                    ) > SAID_WITHIN:
+                    if (duration > within or said != b"0") and abs(duration - int(said)) > within:
                         duration = float(said)  # the clock was changed meanwhile
                     durations.append(duration)
                     add_duration(duration)
@@ -124,7 +122,7 @@ class DanteLog:
                     connection is not None
                     and connection.outcome == UNDECIDED
                     and connection.origin == "client"
-                    and 0 <= connection.accepted <= time <= connection.accepted + LONGEST_SETUP
+                    and 0 <= connection.accepted <= time <= connection.accepted + longest
                 ):
                     connection.outcome, connection.command, connection.pid = GRANTED, "connect", pid
                     setups.append(time - connection.accepted)
