@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from proxywatch.dante.account import DanteAccount
+from proxywatch.dante.log import DanteLog
 from proxywatch.dante.sessions import Sessions
 from proxywatch.probe.own_traffic import OwnTraffic
 from proxywatch.source.log.logfile import LogFile
@@ -34,9 +34,9 @@ def ours(path: Path) -> None:
     log = LogFile(str(path))
     own = OwnTraffic()
     own.opened("127.0.0.1", 40000, at=0)
-    account = DanteAccount(Sessions(own.includes, own_begins=own.begins))
+    counted = DanteLog(Sessions(own.includes, own_begins=own.begins))
     while chunk := log.read(CHUNK):
-        account.take(chunk)
+        counted.take(chunk)
     log.close()
 
 

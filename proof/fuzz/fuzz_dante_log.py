@@ -1,7 +1,7 @@
 """Invariant: a line of Dante's log, whole and cut at every byte, is a record, noise or a ParseError.
 
-And a chunk of such lines is accounted for within the account's bounds, each line counted once; the quick way
-through it and the parser come to the same account.
+And a chunk of such lines is counted within all bounds, each line once; the quick way through it and the
+parser come to the same totals.
 """
 
 import gzip
@@ -11,9 +11,9 @@ from mutate import fuzz
 
 from proxywatch.dante import line as dante_log
 from proxywatch.dante import reason
-from proxywatch.dante.account import DanteAccount
 from proxywatch.dante.connections import Connection
-from proxywatch.dante.line import Closed
+from proxywatch.dante.log import DanteLog
+from proxywatch.dante.records import Closed
 from proxywatch.dante.sessions import Sessions
 from proxywatch.errors import ParseError
 
@@ -23,7 +23,7 @@ WORDS = (
     b" -> ", b": ", b"]: ", b"[: ", b"pass(1)", b"block(0)", b"tcp/connect", b"%", b"@",
     b"\0", b"\n", b"(", b".1",
 )  # fmt: skip
-account = DanteAccount(Sessions(lambda _endpoint, _at: False, capacity=CAPACITY))
+log = DanteLog(Sessions(lambda _endpoint, _at: False, capacity=CAPACITY))
 slow = Sessions(lambda _endpoint, _at: False, capacity=CAPACITY)
 
 
@@ -50,17 +50,17 @@ def parse(line: bytes) -> None:
 
 
 def slowly(chunk: bytes) -> None:
-    """Account for lines without the quick way."""
+    """Count lines without the quick way."""
     for line in chunk[:-1].split(b"\n"):
         try:
-            record = dante_log.parse(line)
+            record = dante_log.parse(line.removesuffix(b"\r"))
         except ParseError:
             continue
         if record is not None:
             slow.add(record)
 
 
-def told(sessions: Sessions) -> list[tuple[object, ...]]:
+def connections(sessions: Sessions) -> list[tuple[object, ...]]:
     """Every connection, its times without the digits in which two ways to add them differ."""
     table = sessions.table
     found: list[tuple[object, ...]] = [("last", key, *exact(it)) for key, it in table.last.items()]
@@ -76,27 +76,28 @@ def exact(it: Connection) -> tuple[object, ...]:
 
 
 def agree() -> None:
-    """Both accounts are the same, but for the last digits of a sum and the order in a chunk."""
-    quick = account.sessions
+    """Both count the same, but for the last digits of a sum and the order in a chunk."""
+    quick = log.sessions
     assert quick.totals == slow.totals
     assert quick.settings == slow.settings
-    assert told(quick) == told(slow)
+    assert connections(quick) == connections(slow)
     assert quick.associations.save() == slow.associations.save()
-    assert (quick.durations.counts, quick.setups.counts) == (slow.durations.counts, slow.setups.counts)
-    assert quick.by_bytes.save() == slow.by_bytes.save()
-    assert quick.window.save() == slow.window.save()
+    assert quick.counting.durations.counts == slow.counting.durations.counts
+    assert quick.counting.setups.counts == slow.counting.setups.counts
+    assert quick.counting.by_bytes.save() == slow.counting.by_bytes.save()
+    assert quick.counting.window.save() == slow.counting.window.save()
 
 
 def one(data: bytes) -> None:
     """A mutated line."""
     for cut in range(len(data) + 1):
         parse(data[:cut])
-    before, chunk = account.lines, data + b"\n"
-    account.take(chunk)
+    before, chunk = log.lines, data + b"\n"
+    log.take(chunk)
     slowly(chunk)
     agree()
-    assert account.lines - before == data.count(b"\n") + 1
-    table = account.sessions.table
+    assert log.lines - before == data.count(b"\n") + 1
+    table = log.sessions.table
     assert len(table.last) <= CAPACITY
     assert max(len(table.doubtful), len(table.given_up)) <= CAPACITY // 4
 

@@ -17,7 +17,10 @@ ROOT = HERE.parents[1]
 _PACKAGE = ROOT / "src" / "proxywatch"
 PARSERS = [
     *(_PACKAGE / "parse").glob("*.py"),
-    *(_PACKAGE / "dante" / f"{name}.py" for name in ("conf", "fast_path", "line", "reason", "title")),
+    *(
+        _PACKAGE / "dante" / f"{name}.py"
+        for name in ("conf", "envelope", "fast_path", "line", "reason", "rule_line", "title")
+    ),
     *(_PACKAGE / "wireguard" / f"{name}.py" for name in ("device", "genetlink")),
     _PACKAGE / "probe" / "identity.py",
     _PACKAGE / "quantity.py",
@@ -26,7 +29,9 @@ _COUNT = re.compile(r": (\d+) inputs")
 _NO_INPUT = {"__init__", "tcp_socket"}  # tables
 _HARNESS = {  # of a parser whose harness has another name
     "conf": "dante_conf",
+    "envelope": "dante_log",
     "fast_path": "dante_log",
+    "rule_line": "dante_log",
     "line": "dante_log",
     "reason": "dante_log",
     "title": "dante_title",

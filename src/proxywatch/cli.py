@@ -151,7 +151,7 @@ def read_logs(files: tuple[str, ...], *, as_json: bool) -> None:
         click.echo(log_report.encoded(report))
     else:
         _show(log_report.text(report).removesuffix("\n"))
-    if not report.until:
+    if not report.log_time:
         raise click.ClickException("no line of these is Dante's")
 
 

@@ -34,3 +34,9 @@ def test_anything_else_has_no_rules_that_are_not_there(content: bytes) -> None:
     """Whatever the bytes are."""
     for rule in conf.rules(content):
         assert 1 <= rule.line <= content.count(b"\n") + 1
+
+
+def test_where_the_log_goes() -> None:
+    """Several outputs may stand in a line; comments do not count."""
+    content = b"# logoutput: /a\nlogoutput: stderr /var/log/danted.log\n logoutput : syslog # /b\n"
+    assert conf.outputs(content) == ["stderr", "/var/log/danted.log", "syslog"]

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from proxywatch.dante import figures
 from proxywatch.dante import line as dante_log
-from proxywatch.dante.account import DanteAccount
+from proxywatch.dante.log import DanteLog
 from proxywatch.dante.reason import REASONS as BLAME
 from proxywatch.dante.sessions import Sessions
 from support.corpora import GRANTED, REASONS, UNLOGGED, Corpus, corpus, lines_of_each, read
@@ -19,8 +20,8 @@ BY_RULE = {"client_rule", "socks_rule"}
 BY_TIME = {"connect_timeout"}
 
 
-def account_of(log: bytes) -> DanteAccount:
-    account = DanteAccount(Sessions(lambda _endpoint, _at: False))
+def account_of(log: bytes) -> DanteLog:
+    account = DanteLog(Sessions(lambda _endpoint, _at: False))
     account.take(log)
     return account
 
@@ -53,7 +54,7 @@ def expected(chosen: Corpus) -> tuple[dict[str, int], dict[str, int]]:
 
 def test_several_targets_of_an_association_are_no_destination() -> None:
     """Dante writes 0.0.0.0.0 then."""
-    places = dict(account_of(corpus("main").log).sessions.by_bytes.top(1000))
+    places = dict(account_of(corpus("main").log).sessions.counting.by_bytes.top(1000))
     assert len(places) > 5
     assert not [place for place in places if place.endswith(b".0")]
 
@@ -66,7 +67,7 @@ def test_names_that_do_not_resolve_are_among_the_destinations_that_fail() -> Non
         for truth in chosen.sessions
         if (REASONS.get(truth["reason"] or "") or "").startswith("dns_")
     )
-    failures = dict(account_of(chosen.log).sessions.by_failures.top(1000))
+    failures = dict(account_of(chosen.log).sessions.counting.by_failures.top(1000))
     plain = {name: count for name, count in asked.items() if re.fullmatch(rb"[a-z0-9.-]*[a-z]", name)}
     assert len(plain) > 20
     assert {name: failures.get(name, 0) for name in plain} == plain
@@ -102,10 +103,10 @@ def test_a_log_of_begins_shows_what_was_granted_and_what_rules_refused() -> None
     granted, failed = expected(chosen)
     assert {command: sessions.totals.opened[command, "client"] for command in granted} == granted
     assert sessions.totals.failures == failed
-    assert sessions.settings.tells_successes
-    assert not sessions.settings.tells_failures
-    assert sessions.success_rate(sessions.clock, 300) is None
-    assert sessions.active() is None
+    assert sessions.settings.shows_successes
+    assert not sessions.settings.shows_failures
+    assert figures.success_rate(sessions, sessions.clock, 300) is None
+    assert figures.active(sessions) is None
     assert {reason for reason in BLAME if sessions.settings.shows(reason)} == BY_RULE | {"session_limit"}
 
 
@@ -119,9 +120,9 @@ def test_a_log_of_errors_shows_the_errors() -> None:
     counted = {reason: count for reason, count in sessions.totals.failures.items() if reason != "reset"}
     assert counted == {reason: count for reason, count in failed.items() if reason != "reset"}
     assert shown == set(BLAME) - BY_RULE - BY_TIME - {"session_limit"}
-    assert not sessions.settings.tells_successes
-    assert not sessions.settings.tells_failures
-    assert (sessions.success_rate(sessions.clock, 300), sessions.active()) == (None, None)
+    assert not sessions.settings.shows_successes
+    assert not sessions.settings.shows_failures
+    assert (figures.success_rate(sessions, sessions.clock, 300), figures.active(sessions)) == (None, None)
 
 
 @pytest.mark.parametrize("name", ["main", "disconnect", "ioop", "tcpinfo", "connect", "error"])
@@ -134,13 +135,19 @@ def test_the_quick_way_through_a_chunk_changes_nothing(name: str) -> None:
         if record is not None:
             slow.add(record)
     quick, slowly = whole.save(), slow.save()
-    for one, other in ((quick.durations, slowly.durations), (quick.setups, slowly.setups)):
+    counted, other_counted = quick.counting, slowly.counting
+    for one, other in (
+        (counted.durations, other_counted.durations),
+        (counted.setups, other_counted.setups),
+    ):
         assert one[0] == other[0]
         assert one[1] == pytest.approx(other[1], abs=1e-3)
-    assert quick.last_durations == pytest.approx(slowly.last_durations, abs=1e-5)
+    assert counted.last_durations == pytest.approx(other_counted.last_durations, abs=1e-5)
     assert quick.clock == pytest.approx(slowly.clock, abs=0.01)  # a chunk's last line may be late
-    for part in ("totals", "settings", "window", "by_bytes", "by_failures", "connections", "associations"):
+    for part in ("settings", "connections", "associations"):
         assert getattr(quick, part) == getattr(slowly, part), part
+    for part in ("totals", "window", "by_bytes", "by_failures"):
+        assert getattr(counted, part) == getattr(other_counted, part), part
 
 
 def sessions_apart(chosen: Corpus) -> list[tuple[dict[str, Any], bytes]]:
@@ -203,10 +210,10 @@ def test_each_session_by_itself(name: str) -> None:  # noqa: C901, PLR0912 - one
                 wrong.append((truth["kind"], (received, sent), want))
         elif (received, sent) != want:
             wrong.append((truth["kind"], (received, sent), want))
-        if sessions.durations.count:
-            durations.append(abs(sessions.durations.sum - truth["duration_s"]))
-        if sessions.setups.count:
-            setups.append(abs(sessions.setups.sum - (truth["t_established"] - truth["t_tcp"])))
+        if sessions.counting.durations.count:
+            durations.append(abs(sessions.counting.durations.sum - truth["duration_s"]))
+        if sessions.counting.setups.count:
+            setups.append(abs(sessions.counting.setups.sum - (truth["t_established"] - truth["t_tcp"])))
     print(
         f"\n{name}: {compared} connections one by one ({left} left with data under way), {len(wrong)} wrong"
     )
@@ -267,14 +274,14 @@ def test_the_words_of_musl_mean_the_same(name: str) -> None:
 
 def test_restarts_kills_and_rotations() -> None:
     """Orphans of a terminated server drain their sessions; those of a killed child are lost."""
-    account = DanteAccount(Sessions(lambda _endpoint, _at: False))
+    account = DanteLog(Sessions(lambda _endpoint, _at: False))
     account.take(read("lifecycle.log.1"))
     account.take(read("lifecycle.log"))
     totals = account.sessions.totals
     assert totals.successful == 26  # of 29: three were cut out of the recording
     assert totals.closed["connect", "client"] == 26
     assert {cause: n for cause, n in totals.lost.items() if n} == {"child_died": 2}
-    assert account.sessions.durations.count == 23
+    assert account.sessions.counting.durations.count == 23
     assert (len(account.sessions.connections), account.unparsed) == (0, 0)
 
 

@@ -8,10 +8,12 @@ import gzip
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
+from proxywatch.dante import figures
 from proxywatch.dante import line as dante_log
-from proxywatch.dante.account import DanteAccount
+from proxywatch.dante.log import DanteLog, SavedLog
 from proxywatch.dante.sessions import Sessions
 from support.corpora import FIXTURES
 
@@ -43,8 +45,8 @@ def log_of(name: str) -> bytes:
     return gzip.decompress((COURSES / f"{name}.log.gz").read_bytes())
 
 
-def new() -> DanteAccount:
-    return DanteAccount(Sessions(lambda _endpoint, _at: False))
+def new() -> DanteLog:
+    return DanteLog(Sessions(lambda _endpoint, _at: False))
 
 
 def by_command(counts: dict[tuple[str, str], int]) -> dict[str, int]:
@@ -65,7 +67,7 @@ def test_every_sum_is_as_the_driver_saw_it(name: str) -> None:
     assert not any(totals.lost.values())
     assert not sessions.connections
     if name not in NO_BEGINS:
-        assert sessions.durations.count == sum(truth["opened"].values())
+        assert sessions.counting.durations.count == sum(truth["opened"].values())
     print(f"\n{name}: of {truth['connections']} opened {truth['opened']}, failed {totals.failed}: equal")
 
 
@@ -81,9 +83,13 @@ def test_where_client_rules_do_not_log_as_socks_rules_do(name: str) -> None:
         RULES[name]["received"],
         RULES[name]["sent"],
     )
-    assert (settings.tells_successes, settings.tells_ends) == (True, True)
-    assert (settings.tells_failures, settings.tells_durations) == (False, False)
-    assert (sessions.success_rate(sessions.clock, 300), sessions.active(), account.unparsed) == (
+    assert (settings.shows_successes, settings.shows_ends) == (True, True)
+    assert (settings.shows_failures, settings.shows_durations) == (False, False)
+    assert (
+        figures.success_rate(sessions, sessions.clock, 300),
+        figures.active(sessions),
+        account.unparsed,
+    ) == (
         None,
         None,
         0,
@@ -97,7 +103,7 @@ def test_limits_prove_nothing_but_that_begins_are_logged() -> None:
     account.take(log_of("rules-connect-per-key"))
     sessions = account.sessions
     assert by_command(sessions.totals.opened) == RULES["rules-connect-per-key"]["opened"]
-    assert (sessions.success_rate(sessions.clock, 300), sessions.active()) == (None, None)
+    assert (figures.success_rate(sessions, sessions.clock, 300), figures.active(sessions)) == (None, None)
 
 
 @pytest.mark.parametrize("name", SERVERS)
@@ -123,9 +129,9 @@ def test_neither_a_restart_nor_the_quick_way_changes_an_account(path: str) -> No
     for number, line in enumerate(lines):
         restarted.take(line)
         if len(lines) < 300 or number % 50 == 0:
-            saved = restarted.save([], taken=0, read_bytes=0, rotations=0, truncations=0, gaps=0)
+            saved = msgspec.msgpack.encode(restarted.save())
             restarted = new()
-            restarted.restore(saved)
+            restarted.restore(msgspec.msgpack.decode(saved, type=SavedLog))
         record = dante_log.parse(line.removesuffix(b"\n"))
         if record is not None:
             slow.sessions.add(record)
@@ -134,4 +140,4 @@ def test_neither_a_restart_nor_the_quick_way_changes_an_account(path: str) -> No
         assert other.sessions.settings == whole.sessions.settings
         assert other.sessions.table.save() == whole.sessions.table.save()
         assert other.sessions.associations.save() == whole.sessions.associations.save()
-        assert other.sessions.durations.counts == whole.sessions.durations.counts
+        assert other.sessions.counting.durations.counts == whole.sessions.counting.durations.counts

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from proxywatch.dante import fast_path
 from proxywatch.dante import line as dante_log
-from proxywatch.dante.line import Closed, Datagram, Moved, Opened, Relayed, Server
+from proxywatch.dante.records import Closed, Datagram, Moved, Opened, Record, Relayed, Server
 from proxywatch.errors import ParseError
 from support.corpora import FIXTURES, read
 
 HEAD = b"Nov  1 12:04:52 (1795262692.980816) danted[7327]: info: "
 
 
-def parse(message: bytes) -> dante_log.Record | None:
+def parse(message: bytes) -> Record | None:
     return dante_log.parse(HEAD + message)
 
 
@@ -223,7 +223,7 @@ def test_the_split_of_a_chunk_says_what_the_parser_says(name: str) -> None:
     assert [record for row in rows for record in records(row)] == told
 
 
-GONE, OTHER = 12, 17
+GONE, OTHER = 13, 18
 
 
 def records(row: tuple[bytes, ...]) -> list[Opened | Closed]:

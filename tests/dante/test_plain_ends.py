@@ -1,6 +1,6 @@
 """Ends of sessions in which nothing is unusual show what Dante logs, as unusual ones do."""
 
-from proxywatch.dante.account import DanteAccount
+from proxywatch.dante.log import DanteLog
 from proxywatch.dante.sessions import Sessions
 
 _SESSION = """\
@@ -13,10 +13,10 @@ Nov 21 15:03:{s:02} (17952734{s:02}.648950) danted[49]: info: pass(1): tcp/accep
 
 def test_a_hundred_sessions_that_end_in_peace_prove_the_keyword_disconnect() -> None:
     """So that failures count as 0 and are not taken for hidden."""
-    account = DanteAccount(Sessions(is_own=lambda _client, _time: False))
+    account = DanteLog(Sessions(is_own=lambda _client, _time: False))
     for number in range(100):
         account.take(_SESSION.format(s=number % 60, p=40000 + number).encode())
     assert account.sessions.settings.disconnect
-    assert account.sessions.settings.tells_failures
+    assert account.sessions.settings.shows_failures
     assert account.sessions.totals.closed["connect", "client"] == 100
     assert account.sessions.totals.received["https"] == 100 * 57

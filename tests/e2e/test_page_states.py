@@ -10,21 +10,20 @@ import msgspec
 import pytest
 
 from proxywatch.dante.reason import REASONS
+from proxywatch.dante.report import Cause, Destination, Report
 from proxywatch.exporter.status.model import (
-    Cause,
     CollectorState,
-    Destination,
     Exit,
     Failure,
     Figure,
     Grade,
     Phase,
     Points,
-    Requests,
     Status,
     Verdict,
     Vpn,
 )
+from support.reports import report
 from testbed.browser import Page, binary, browser
 from testbed.exporter import exporter
 
@@ -142,11 +141,18 @@ def _failure(at: float, name: str, long: int) -> Failure:
     return Failure(at, "request", target, "first_byte", "tls_handshake_failed", words, "destination")
 
 
-def _requests(name: str, failures: int) -> Requests:
+def _requests(name: str, failures: int) -> Report:
     places = [Destination(f"{place}.{name}:443", 3**place, 1000) for place in range(20, 0, -1)]
-    causes = [Cause(reason, blame, 3) for reason, blame in REASONS.items()] if failures else []
-    hidden = ["timeouts", "durations and open connections"] if failures else []
-    return Requests(10**9, failures, causes, places, places if failures else [], hidden, failures, name * 9)
+    return report(
+        successful=10**9,
+        failed=failures,
+        causes=[Cause(reason, blame, 3) for reason, blame in REASONS.items()] if failures else [],
+        most_bytes=places,
+        most_failures=places if failures else [],
+        cannot_tell=["timeouts", "durations and open connections"] if failures else [],
+        unparsed=failures,
+        unparsed_example=name * 9,
+    )
 
 
 STATES = {

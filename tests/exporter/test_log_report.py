@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from proxywatch.dante.report import Destination
 from proxywatch.errors import SourceError
+from proxywatch.exporter import log_report
 from proxywatch.source.log import whole
 from support.corpora import FIXTURES, corpus
+from support.reports import report
 from testbed.exporter import proxywatch
 
 
@@ -47,14 +50,14 @@ def test_packed_and_in_parts_it_says_the_same(log: Path, tmp_path: Path) -> None
     assert json.loads(parts) == json.loads(piped)
     told = json.loads(parts)
     assert (told["successful"], told["failed"], told["health_checks"]) == (676, 270, 39)
-    assert told["failures"]["refused"] == {"count": 32, "blame": "destination"}
+    assert {"reason": "refused", "blame": "destination", "count": 32} in told["causes"]
     assert told["durations"]["count"] == 676
 
 
 def test_what_the_log_hides_is_not_told() -> None:
     """`log: connect` alone: no bytes, no ends, no rate."""
     told = json.loads(proxywatch("log", "--json", str(FIXTURES / "connect.log.gz")).stdout)
-    assert (told["failed"], told["success_rate_percent"], told["open"]) == (None, None, None)
+    assert (told["failed"], told["success_rate_percent"], told["active"]) == (None, None, None)
     assert (told["closed"], told["received_bytes"], told["durations"]["count"]) == ({}, {}, 0)
     assert told["cannot_tell"]
     text = proxywatch("log", str(FIXTURES / "connect.log.gz")).stdout
@@ -101,3 +104,22 @@ def test_a_directory_is_no_log(tmp_path: Path) -> None:
     """It is said, not raised."""
     with pytest.raises(SourceError, match="directory"):
         list(whole.lines(str(tmp_path)))
+
+
+def test_what_a_terminal_would_act_on_is_escaped() -> None:
+    """Whatever a destination or a line of another program holds."""
+    escape = "\x1b[2J\x07\r\x9b\u202e\ud800"
+    shown = log_report.text(
+        report(
+            dante=escape,
+            unparsed=1,
+            unparsed_example=escape,
+            successful=1,
+            failed=1,
+            most_bytes=[Destination(escape, 5, 0)],
+            most_failures=[Destination(escape, 5, 0)],
+        )
+    )
+    assert all(it.isprintable() or it == "\n" for it in shown)
+    assert "\\x1b[2J" in shown
+    shown.encode()

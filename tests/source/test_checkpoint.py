@@ -13,6 +13,7 @@ import pytest
 
 from proxywatch.errors import SourceError
 from proxywatch.source import checkpoint
+from proxywatch.source.checkpoint import Kept
 
 ENDLESS = """
 import sys
@@ -31,11 +32,11 @@ def path(tmp_path: Path) -> Path:
 
 def test_what_is_written_is_read(path: Path) -> None:
     """And replaced; nothing is left beside it, and nobody else may read it."""
-    assert checkpoint.read(str(path)) is None
+    assert checkpoint.read(str(path)) == Kept(None)
     for content in (b"first", b"", b"x" * 3_000_000):
         checkpoint.write(str(path), content)
-        assert checkpoint.read(str(path)) == content
-    assert list(path.parent.iterdir()) == [path]
+        assert checkpoint.read(str(path)) == Kept(content)
+    assert sorted(path.parent.iterdir()) == [path, path.with_name("checkpoint.old")]
     assert path.stat().st_mode & 0o077 == 0
 
 
@@ -45,19 +46,19 @@ def test_a_writer_that_is_killed_leaves_a_whole_file(path: Path) -> None:
     seen = set()
     for kill in range(6):
         process = subprocess.Popen([sys.executable, "-c", ENDLESS, path], env=environ)
-        before = path.read_bytes() if path.exists() else None
-        while not path.exists() or path.read_bytes() == before:
+        before = checkpoint.read(str(path)).content
+        while checkpoint.read(str(path)).content == before:
             time.sleep(0.001)
         time.sleep(0.003 * kill)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        content = checkpoint.read(str(path))
+        content = checkpoint.read(str(path)).content
         assert content is not None
         assert content == content[:9] * 50_000
         seen.add(content[:9])
     checkpoint.write(str(path), b"after")
-    assert checkpoint.read(str(path)) == b"after"
-    assert list(path.parent.iterdir()) == [path]
+    assert checkpoint.read(str(path)) == Kept(b"after")
+    assert {it.name for it in path.parent.iterdir()} == {"checkpoint", "checkpoint.old"}
 
 
 def test_a_full_disk_leaves_the_old_file(path: Path) -> None:
@@ -73,7 +74,7 @@ def test_a_full_disk_leaves_the_old_file(path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, ignored)
     assert raised.value.temporary
-    assert path.read_bytes() == b"old"
+    assert checkpoint.read(str(path)) == Kept(b"old")
     assert list(path.parent.iterdir()) == [path]
 
 
@@ -84,7 +85,7 @@ def test_where_it_cannot_be_written_or_read(path: Path) -> None:
     path.mkdir()
     with pytest.raises(SourceError, match="Is a directory"):
         checkpoint.write(str(path), b"x")
-    with pytest.raises(SourceError, match="Is a directory"):
+    with pytest.raises(SourceError, match="no regular file"):
         checkpoint.read(str(path))
     assert list(path.parent.iterdir()) == [path]
     with pytest.raises(SourceError, match="Not a directory"):
@@ -110,5 +111,51 @@ def test_a_write_that_takes_long_is_not_disturbed_by_the_next(
     threading.Timer(0.05, goes_on.set).start()
     checkpoint.write(str(path), b"second")
     first.join()
-    assert path.read_bytes() == b"second"
-    assert list(path.parent.iterdir()) == [path]
+    assert checkpoint.read(str(path)) == Kept(b"second")
+    assert {it.name for it in path.parent.iterdir()} == {"checkpoint", "checkpoint.old"}
+
+
+def test_a_content_that_is_damaged_is_set_aside_for_the_one_before(path: Path) -> None:
+    """One byte changed, one missing, one too many, none at all, another file."""
+    for damage in (
+        lambda whole: whole[:-3] + b"\xff" + whole[-2:],
+        lambda whole: whole[:-1],
+        lambda whole: whole + b"x",
+        lambda _: b"",
+        lambda whole: b"\xff" + whole,
+        lambda whole: whole.replace(b" 5 ", b" 9999999999999999999999 "),
+    ):
+        checkpoint.write(str(path), b"first")
+        checkpoint.write(str(path), b"after")
+        path.write_bytes(damage(path.read_bytes()))
+        assert checkpoint.read(str(path)) == Kept(b"first", f"{path} is damaged")
+        assert path.with_name("checkpoint.damaged").exists()
+        assert checkpoint.read(str(path)) == Kept(b"first")
+
+
+def test_when_both_are_damaged_there_is_nothing(path: Path) -> None:
+    """And what comes next is kept as ever."""
+    for name in ("checkpoint", "checkpoint.old"):
+        path.with_name(name).write_bytes(b"\xff")
+    assert checkpoint.read(str(path)) == Kept(None, f"{path} is damaged")
+    checkpoint.write(str(path), b"new")
+    assert checkpoint.read(str(path)) == Kept(b"new")
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "checkpoint.new"])
+@pytest.mark.parametrize("kind", ["symlink", "fifo"])
+def test_nothing_but_a_regular_file_of_ours_is_touched(path: Path, name: str, kind: str) -> None:
+    """A link's target stays as it is; a FIFO makes nobody wait."""
+    other = path.with_name("other")
+    other.write_bytes(b"precious")
+    there = path.with_name(name)
+    there.symlink_to(other) if kind == "symlink" else os.mkfifo(there)
+    if there == path:
+        with pytest.raises(SourceError):
+            checkpoint.read(str(path))
+        with pytest.raises(SourceError, match="no regular file"):
+            checkpoint.write(str(path), b"new")
+    else:
+        checkpoint.write(str(path), b"new")
+        assert checkpoint.read(str(path)) == Kept(b"new")
+    assert other.read_bytes() == b"precious"

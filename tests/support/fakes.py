@@ -21,6 +21,10 @@ class FakeClock:
         """Step the wall clock alone, as an administrator or NTP does."""
         self._offset += seconds
 
+    def pass_by(self, seconds: float) -> None:
+        """Let time pass in which nobody else gets his turn, as while something is computed."""
+        self._monotonic += seconds
+
     async def sleep_until(self, deadline: float) -> None:
         if deadline <= self._monotonic:
             await asyncio.sleep(0)

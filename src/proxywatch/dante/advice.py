@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from proxywatch.dante.account import DanteAccount
 from proxywatch.dante.conf import Rule
+from proxywatch.dante.log import DanteLog
 from proxywatch.dante.settings import LogSettings
 from proxywatch.finding import Finding
 
@@ -15,7 +15,7 @@ _GAINS = {
 
 
 def of_absence(path: str, *, permitted: bool) -> str:
-    """How to mend a log that cannot be read."""
+    """How to fix a log that cannot be read."""
     if not permitted:
         return f"Let this process read it: run it in the group that owns {path}, or `chmod o+r` the file."
     return (
@@ -24,48 +24,60 @@ def of_absence(path: str, *, permitted: bool) -> str:
     )
 
 
-def of_account(path: str, account: DanteAccount, conf: str, rules: Sequence[Rule]) -> list[Finding]:
+def of_log(path: str, log: DanteLog, conf: str, rules: Sequence[Rule]) -> list[Finding]:
     """What to say of a log that was read.
 
     Args:
         path: The log's.
-        account: Of its last lines.
+        log: Of its last lines.
         conf: The path of danted.conf; empty when it is not at hand.
         rules: Its rules.
     """
-    settings = account.sessions.settings
-    parsed = account.lines - account.unparsed
-    if account.unparsed and not parsed:
+    if log.unparsed and log.unparsed == log.lines:
         return [Finding.fault(f"{path} is no log of Dante's", "Name Dante's `logoutput` in `sessions.log`.")]
-    findings = []
+    settings = log.sessions.settings
     missing = settings.cannot_tell()
+    lacking = [rule for rule in rules if not {"connect", "disconnect"} <= rule.keywords]
+    findings = []
     if missing:
         text = f"the log settings of Dante hide {'; '.join(missing)}"
-        findings.append(Finding.hint(text, _mend(settings, conf, rules)))
+        findings.append(Finding.hint(text, _fix(settings, conf, lacking)))
+    elif not log.lines:
+        findings.append(_of_empty(path, conf, rules, lacking))
     else:
-        findings.append(
-            Finding.ok(f"{path} can be read, {parsed} of its last {account.lines} lines are Dante's")
-        )
-        lacking = [rule for rule in rules if not {"connect", "disconnect"} <= rule.keywords]
+        parsed = log.lines - log.unparsed
+        findings.append(Finding.ok(f"{path} can be read, {parsed} of its last {log.lines} lines are Dante's"))
         if lacking:
             findings.append(
                 Finding.hint(f"{len(lacking)} rules do not log everything", _lines(conf, lacking))
             )
-    if account.unparsed and parsed:
-        example = account.example.decode(errors="backslashreplace")[:200]
+    if log.unparsed:
+        example = f", such as {log.example.decode(errors='backslashreplace')[:200]!r}" if log.example else ""
         findings.append(
             Finding.hint(
-                f"{account.unparsed} lines are none that Dante writes, such as {example!r}",
+                f"{log.unparsed} lines are none that Dante writes{example}",
                 "Let nothing else write to this file.",
             )
         )
     return findings
 
 
-def _mend(settings: LogSettings, conf: str, rules: Sequence[Rule]) -> str:
+def _of_empty(path: str, conf: str, rules: Sequence[Rule], lacking: Sequence[Rule]) -> Finding:
+    if lacking:
+        return Finding.hint(
+            f"{path} is empty, and {len(lacking)} rules do not log everything", _lines(conf, lacking)
+        )
+    if rules:
+        return Finding.ok(f"{path} is there; nothing is written in it yet")
+    return Finding.hint(
+        f"{path} is there; nothing is written in it yet, so it is not known what it will show",
+        f"Send a request through the proxy; if no line comes, write `{WANTED}` in every rule.",
+    )
+
+
+def _fix(settings: LogSettings, conf: str, lacking: Sequence[Rule]) -> str:
     there = {"connect": settings.connect, "disconnect": settings.disconnect}
     gains = [gain for word, gain in _GAINS.items() if there[word] is False]
-    lacking = [rule for rule in rules if not {"connect", "disconnect"} <= rule.keywords]
     where = f"In danted.conf, write `{WANTED}` in every client and socks rule."
     if lacking:
         where = _lines(conf, lacking)

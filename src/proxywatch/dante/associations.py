@@ -6,7 +6,7 @@ its connection's next, with the same sums. It writes a `]` for each family of ad
 
 import msgspec
 
-from proxywatch.dante.line import Closed, Moved
+from proxywatch.dante.records import Closed, Moved
 
 _NO_END = (b"", -1, -1)
 _ANYWHERE = {b"0.0.0.0", b"::"}
@@ -57,7 +57,7 @@ class Associations:
         self.open[relay] = Association(address_of(client))
         return oldest
 
-    def is_told(self, pid: bytes, relay: bytes) -> bool:
+    def is_repeated(self, pid: bytes, relay: bytes) -> bool:
         """Whether a child has just written another end of the same association."""
         return self._ends.get(pid, _NO_END)[0] == relay
 

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 _RULE = re.compile(
     r"^[ \t]*((?:(?:client|socks|hostid)[ \t]+)?(?:pass|block))[ \t\r\n]*\{([^{}]*)\}", re.MULTILINE
 )
-_LOG = re.compile(r"(?:^|\s)log[ \t]*:((?:[ \t]+[a-z]+(?![\w.]*[ \t]*:))*)")
+_LOG = re.compile(r"(?:^|\s)log[ \t]*:((?:[ \t]+[a-z]++(?![\w.]*[ \t]*:))*)")
 _COMMENT = re.compile(r"#[^\n]*")
+_OUTPUT = re.compile(r"^[ \t]*logoutput[ \t]*:([^\n]*)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +38,23 @@ class Rule:
 
 def rules(content: bytes) -> list[Rule]:
     """Every rule in order; what is no rule is passed over."""
-    text = _COMMENT.sub("", content.decode(errors="replace"))
+    text = _text(content)
     found = []
+    line = counted = 0
     for match in _RULE.finditer(text):
         log = _LOG.search(match[2])
         at = match.start(2) + log.start(1) if log else match.start(1)
+        line += text.count("\n", counted, at)
+        counted = at
         keywords = frozenset(log[1].split()) if log else frozenset()
-        found.append(Rule(" ".join(match[1].split()), text.count("\n", 0, at) + 1, keywords))
+        found.append(Rule(" ".join(match[1].split()), line + 1, keywords))
     return found
+
+
+def outputs(content: bytes) -> list[str]:
+    """Where the server writes its log: paths, `stderr`, `stdout`, `syslog`."""
+    return [word for match in _OUTPUT.finditer(_text(content)) for word in match[1].split()]
+
+
+def _text(content: bytes) -> str:
+    return _COMMENT.sub("", content.decode(errors="replace"))

@@ -34,7 +34,7 @@ class Connection(msgspec.Struct, array_like=True, gc=False):
         pid: The child that serves it; empty before one does.
         lost: Whether its session was counted closed because its end seemed unable to come.
         doubted: Since when its end may never come, in seconds; 0 for never.
-        cause: Why that is; one of dante_books.CAUSES.
+        cause: Why that is; one of totals.CAUSES.
     """
 
     accepted: float

@@ -5,6 +5,7 @@ dies, her io children live on as orphans for as long as their sessions last.
 """
 
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from typing import NamedTuple
 
 
@@ -39,3 +40,17 @@ def _descendants(pids: Iterable[int], children: Mapping[int, list[int]]) -> Iter
     for pid in pending:
         pending.extend(children.get(pid, ()))
     return pending
+
+
+def conf_path(command_line: bytes) -> str:
+    """The danted.conf that a server was started with by `-f`; empty where it was not.
+
+    Args:
+        command_line: Of its mother, the arguments each ended by a NUL.
+    """
+    arguments = command_line.split(b"\0")
+    for option, value in pairwise(arguments):
+        if option == b"-f":
+            return value.decode(errors="replace")
+    joined = next((it for it in arguments[1:] if it.startswith(b"-f") and len(it) > len(b"-f")), b"")
+    return joined.removeprefix(b"-f").decode(errors="replace")

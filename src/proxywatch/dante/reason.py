@@ -85,13 +85,12 @@ _LOCAL: Final = {
     b"Operation timed out": "connect_timeout",
 }
 _DURING_REQUEST = b"request was not performed due to error: "
-_NOT_SENT = re.compile(rb"connect\(2\) to (\S.*) from \S+ failed: ([^:]+)", re.DOTALL).fullmatch
+_NOT_SENT = re.compile(rb"connect\(2\) to (.+) from \S+ failed: ([^:]+)", re.DOTALL).fullmatch
 _IN_NEGOTIATION = re.compile(
     rb"error after reading \d+ bytes?(?:, [^:]*)? in \d+ seconds?: (.*)", re.DOTALL
 ).fullmatch
 _BY_RULE = re.compile(rb"blocked by higher-level [a-z]+-rule #\d+(?:: (.*))?", re.DOTALL).fullmatch
 _LIMITS = (b"session limit", b"session rate limit", b"per-key session")
-_FAMILY = re.compile(rb" for IPv[46] address ?").sub  # said where `external` is of one family
 _CHAINED = b"serverchain failed: "
 _BEHIND: Final = {
     b"target refused connection by": "refused",
@@ -194,10 +193,11 @@ def of_resolver(text: bytes) -> str | None:
     """The kind of a name that did not resolve; None when the text is about something else."""
     if _UNRESOLVED(text) is None:
         return None
-    words = _FAMILY(b"", text).rstrip().rpartition(b": ")[2]
+    words = text.rstrip().rpartition(b": ")[2]
     if words in _RESOLVER:
         return _RESOLVER[words]
-    # The server cuts its texts at 255 bytes: in the words, after them, or before.
+    # ` for IPv4 address` may follow; and the server cuts its texts at 255 bytes: in the words, after them,
+    # or before.
     for known, kind in _RESOLVER.items():
         if words.startswith(known) or (len(words) > _CUT and known.startswith(words)):
             return kind

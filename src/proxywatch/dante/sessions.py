@@ -11,25 +11,75 @@ is given up is counted closed, without a duration, and as lost: its child died, 
 port came again, its end is not logged under the settings of then, or it was the oldest of too many.
 """
 
-from math import isfinite, nan
+from collections.abc import Callable
 
 from proxywatch.dante import reason as dante_reason
-from proxywatch.dante.associations import Association, payload
-from proxywatch.dante.connections import ENDED, FAILED, GRANTED, UNDECIDED, UNSEEN, Connection
-from proxywatch.dante.ledger import Ledger
-from proxywatch.dante.line import Closed, Datagram, Moved, Opened, Record, Relayed, Server
+from proxywatch.dante.associations import Associations, payload
+from proxywatch.dante.connections import ENDED, GRANTED, UNDECIDED, UNSEEN, Connection, Connections
+from proxywatch.dante.counting import Counting, reason_of, service_of
+from proxywatch.dante.readings import ended, joining
+from proxywatch.dante.records import (
+    UNKNOWN_DURATION,
+    Ambiguous,
+    Closed,
+    Datagram,
+    Moved,
+    Opened,
+    Record,
+    Relayed,
+    Server,
+)
 from proxywatch.dante.settings import LogSettings
+from proxywatch.dante.totals import SavedSessions
 
-SERVICES = {b"80": "http", b"443": "https", b"53": "dns"}
 _NOTHING = Moved(0, 0, 0)
 _WENT_BACK = 60.0  # lines out of order are late by less
-_UNIX = 1e9  # a stamp below is none of Unix time: syslog's, which begins anew with the year
-_YEAR = 31_622_400.0
-_LONG = 31 * 86400.0
 
 
-class Sessions(Ledger):
-    """The account of one log, as its records change it."""
+class Sessions:
+    """The sessions of one log, as its records change them.
+
+    Attributes:
+        counting: What they came to.
+        totals: Its counters.
+        settings: What the log's settings let it show.
+        clock: The latest time of the log, in seconds; 0 before the first record.
+        version: Of Dante, once it said so.
+        table: Connections.
+        connections: Those of them that are accepted and not ended, by the client's endpoint and the proxy's.
+        associations: Those by UDP.
+    """
+
+    def __init__(
+        self,
+        is_own: Callable[[bytes, float], bool],
+        *,
+        own_begins: Callable[[], tuple[bytes, ...]] = lambda: (b"",),
+        span: float = 300.0,
+        include_own: bool = True,
+        capacity: int = 65536,
+    ) -> None:
+        """Start empty.
+
+        Args:
+            is_own: Whether a client's endpoint was one of our own probes' at a time.
+            own_begins: How such endpoints begin.
+            span: How far back the window must reach, in seconds.
+            include_own: Whether requests of our own count among the requests.
+            capacity: The most connections that are remembered.
+        """
+        self.counting = Counting(span=span, include_own=include_own)
+        self.totals = self.counting.totals
+        self.settings = LogSettings()
+        self.clock = 0.0
+        self.version = ""
+        self.table = Connections(capacity, self.counting.lose)
+        self.connections = self.table.last
+        self.associations = Associations(capacity)
+        self._is_own = is_own
+        self._own_begins = own_begins
+        self._mother = b""
+        self._ending = False
 
     def add(self, record: Record) -> None:
         """Account for one record."""
@@ -46,9 +96,24 @@ class Sessions(Ledger):
         elif isinstance(record, Relayed):
             self.settings.reads += 1
         elif isinstance(record, Datagram):
-            self._blocked_datagram(record)
-        else:
+            self.counting.blocked(record)
+        elif isinstance(record, Server):
             self._server(record)
+        else:
+            self._choose(record)
+
+    def _choose(self, record: Ambiguous) -> None:
+        readings = joining(record, self.table, self.associations)
+        if len(readings) == 1:
+            self.apply(readings[0])
+            return
+        self.totals.ambiguous += 1
+        key = ended(readings)
+        connection = self.connections.get(key) if self.table.is_alone(key) else None
+        if connection is not None:  # which is sure, whatever else is not
+            if connection.outcome == GRANTED:
+                self.counting.end(connection, "other", 0, 0)
+            self.table.forget(key, connection)
 
     def _tick(self, time: float) -> None:
         if time > self.clock or time < self.clock - _WENT_BACK:
@@ -63,7 +128,8 @@ class Sessions(Ledger):
             table.doubt(key, time, "port_reused")
         if len(last) >= table.capacity:
             table.make_room()
-        last[key] = Connection(time, self._origin(key, time), UNDECIDED, "", pid)
+        origin = self._origin(key, time) if key.startswith(self._own_begins()) else "client"
+        last[key] = Connection(time, origin, UNDECIDED, "", pid)
 
     def disconnected(self, key: bytes, time: float) -> bool:
         """A connection ended; False where its record must tell."""
@@ -72,7 +138,7 @@ class Sessions(Ledger):
             return False
         if not self.settings.proven or not self.table.is_alone(key):
             return False
-        self._lasted(connection, time)
+        self.counting.lasted(connection, time, UNKNOWN_DURATION)
         del self.connections[key]
         return True
 
@@ -87,16 +153,11 @@ class Sessions(Ledger):
         if time:
             self._tick(time)
         if setups:
-            count = len(setups)
-            self.settings.grants += count
-            self.totals.opened["connect", "client"] += count
-            self.totals.successful += count
-            self.window.add(time, successful=True, count=count)
-            self.setups.observe_all(setups)
+            self.settings.grants += len(setups)
+            self.counting.grant_all(time, setups)
             setups.clear()
         if durations:
-            self.totals.closed["connect", "client"] += len(durations)
-            self.durations.observe_all(durations)
+            self.counting.end_all(durations)
             durations.clear()
 
     def _origin(self, key: bytes, time: float) -> str:
@@ -129,9 +190,9 @@ class Sessions(Ledger):
         self.settings.grants += 1
         connection = self._granted_one(record.key, record.time)
         connection.pid = record.pid
-        self._grant(connection, record.command, record.time)
-        if record.command == "connect" and connection.accepted >= 0:
-            self.setups.observe(_elapsed(connection.accepted, record.time))
+        self.counting.grant(connection, record.command, record.time)
+        if record.command == "connect":
+            self.counting.set_up(connection, record.time)
 
     def _granted_one(self, key: bytes, time: float) -> Connection:
         connection = self.connections.get(key) or self.table.waiting(key)
@@ -149,17 +210,9 @@ class Sessions(Ledger):
         self.settings.grants += 1
         oldest = self.associations.add(record.proxy, record.client)
         if oldest is not None:
-            self._lose_association(oldest)
+            self.counting.lose_association(oldest)
             self.totals.lost["evicted"] += 1
-        self._grant(Connection(UNSEEN, "client"), "udpassociate", record.time)
-
-    def _grant(self, connection: Connection, command: str, time: float) -> None:
-        connection.outcome = GRANTED
-        connection.command = command
-        self.totals.opened[command, connection.origin] += 1
-        if self._include_own or connection.origin == "client":
-            self.totals.successful += 1
-            self.window.add(time, successful=True)
+        self.counting.grant(Connection(UNSEEN, "client"), "udpassociate", record.time)
 
     # Ends
 
@@ -172,7 +225,18 @@ class Sessions(Ledger):
         elif command == "udpassociate":
             self._association_ended(record)
         elif command == "bindreply" and record.moved:
-            self._move("other", record.moved.received, record.moved.sent)
+            self._reply_ended(record.key, record.time)
+            self.counting.move("other", record.moved.received, record.moved.sent)
+
+    def _reply_ended(self, key: bytes, time: float) -> None:
+        """A peer came to a BIND and left, which is the end of it; its own lines may be ambiguous."""
+        connection = self.connections.get(key)
+        if connection is None or connection.finished:
+            return
+        if connection.outcome == UNDECIDED:
+            self.counting.grant(connection, "bind", time)
+        if connection.command == "bind":
+            self.counting.end(connection, "other", 0, 0)
 
     def _learn(self, record: Closed, connection: Connection) -> None:
         if self.settings.proven or 0 <= connection.accepted < self.settings.since:
@@ -182,22 +246,22 @@ class Sessions(Ledger):
         self.settings.learn(sort, of_connection=record.command == "accept", granted=granted)
 
     def _request_ended(self, record: Closed) -> None:
-        key, reason = record.key, _reason(record)
+        key, reason = record.key, reason_of(record)
         connection = self._ended_one(key, record, granted=reason is None)
         self._learn(record, connection)
         if connection.outcome == UNDECIDED:
             if reason is not None:
-                self._fail(connection, reason, record)
+                self.counting.fail(connection, reason, record)
                 return
-            self._grant(connection, record.command, record.time)
+            self.counting.grant(connection, record.command, record.time)
         elif connection.outcome != GRANTED:
             return
         moved = record.moved
         if moved is None:
-            self._end(connection, "other", 0, 0)
+            self.counting.end(connection, "other", 0, 0)
         else:
-            self._end(connection, _service(record.target), moved.received, moved.sent)
-            self.by_bytes.add(record.target, moved.received + moved.sent)
+            self.counting.end(connection, service_of(record.target), moved.received, moved.sent)
+            self.counting.by_bytes.add(record.target, moved.received + moved.sent)
 
     def _ended_one(self, key: bytes, record: Closed, *, granted: bool) -> Connection:
         """The connection whose request ended; the child tells one that was granted from another."""
@@ -215,30 +279,6 @@ class Sessions(Ledger):
             connection = None
         return connection or self._appear(key, record.time)
 
-    def _fail(self, connection: Connection, reason: str, record: Closed) -> None:
-        connection.outcome = FAILED
-        if connection.origin == "self" and not self._include_own:
-            return
-        self.totals.failures[reason] += 1
-        target = record.target
-        if reason in self.totals.dns:
-            self.totals.dns[reason] += 1
-            target = target or dante_reason.unresolved_name(record.reason)
-        self.window.add(record.time, successful=False)
-        if target:
-            self.by_failures.add(target, 1)
-        self._recent.append((record, reason))
-
-    def _end(self, connection: Connection, service: str, received: int, sent: int) -> None:
-        connection.outcome = ENDED
-        if not connection.lost:
-            self.totals.closed[connection.command, connection.origin] += 1
-        self._move(service, received, sent)
-
-    def _move(self, service: str, received: int, sent: int) -> None:
-        self.totals.received[service] += received
-        self.totals.sent[service] += sent
-
     def _connection_ended(self, record: Closed) -> None:
         key, moved = record.key, record.moved or _NOTHING
         if self.table.is_alone(key):
@@ -253,14 +293,14 @@ class Sessions(Ledger):
         if connection.outcome == UNDECIDED and not self._of_association(connection, record):
             self._decide(connection, record)
         if connection.outcome == GRANTED:
-            self._end(connection, "other", moved.received, moved.sent)
-        self._lasted(connection, record.time)
+            self.counting.end(connection, "other", moved.received, moved.sent)
+        self.counting.lasted(connection, record.time, record.duration)
         self.table.forget(key, connection)
 
     def _decide(self, connection: Connection, record: Closed) -> None:
         """What became of a request of which nothing but the end of its connection tells."""
         if record.passed:
-            reason = _reason(record)
+            reason = reason_of(record)
         elif not record.reason:
             reason = "client_rule"
         elif dante_reason.of_probe(record.reason):
@@ -269,17 +309,9 @@ class Sessions(Ledger):
         else:
             reason = dante_reason.of_refusal(record.reason)
         if reason is None:
-            self._grant(connection, "connect" if record.moved else "bind", record.time)
+            self.counting.grant(connection, "connect" if record.moved else "bind", record.time)
         else:
-            self._fail(connection, reason, record)
-
-    def _lasted(self, connection: Connection, time: float) -> None:
-        """Note how long a session was, if it was one and its begin was seen."""
-        if connection.outcome == ENDED and connection.accepted >= 0:
-            duration = _elapsed(connection.accepted, time)
-            if isfinite(duration):
-                self.durations.observe(duration)
-                self.last_durations.append(duration)
+            self.counting.fail(connection, reason, record)
 
     # Associations by UDP
 
@@ -290,17 +322,17 @@ class Sessions(Ledger):
         self._learn(record, connection)
         if association is not None:
             connection.lost = association.lost
-        elif self.associations.is_told(record.pid, relay):
+        elif self.associations.is_repeated(record.pid, relay):
             connection.lost = True  # it was counted
         elif record.passed:
-            self._grant(connection, "udpassociate", record.time)
+            self.counting.grant(connection, "udpassociate", record.time)
         else:
             return  # never granted: the end of its connection says so too
         moved = record.moved or _NOTHING
         received, sent = moved.received, payload(moved, record.target)
-        self._end(connection, _service(record.target), received, sent)
+        self.counting.end(connection, service_of(record.target), received, sent)
         if record.target and not record.target.endswith(b".0"):  # which stands for several targets
-            self.by_bytes.add(record.target, received + sent)
+            self.counting.by_bytes.add(record.target, received + sent)
         self.associations.ended(record.pid, relay, moved)
 
     def _of_association(self, connection: Connection, record: Closed) -> bool:
@@ -312,20 +344,9 @@ class Sessions(Ledger):
                 return False
             del self.associations.open[relay]
             association = Connection(UNSEEN, "client", GRANTED, "udpassociate")
-            self._end(association, "other", record.moved.received, record.moved.sent)
+            self.counting.end(association, "other", record.moved.received, record.moved.sent)
         connection.outcome, connection.command = ENDED, "udpassociate"
         return True
-
-    def _lose_association(self, association: Association) -> None:
-        if not association.lost:
-            association.lost = True
-            self.totals.closed["udpassociate", "client"] += 1
-
-    def _blocked_datagram(self, record: Datagram) -> None:
-        self.totals.blocked_datagrams += 1
-        kind = dante_reason.of_resolver(record.reason)
-        if kind is not None:
-            self.totals.dns[kind] += 1
 
     # The server
 
@@ -341,7 +362,7 @@ class Sessions(Ledger):
                 self._started(record)
             elif self.settings.disconnect is None:
                 self.table.doubt_all(record.time, "unlogged")
-            self.settings = LogSettings(since=record.time)
+            self.settings = self.settings.renewed(record.time)
 
     def _started(self, record: Server) -> None:
         """Somebody of a server that ended may be left; nobody of one that had the same numbers."""
@@ -350,27 +371,30 @@ class Sessions(Ledger):
         else:
             self.table.give_up_all("server_killed")
         for association in self.associations.open.values():
-            self._lose_association(association)  # its connection counts as lost
+            self.counting.lose_association(association)  # its connection counts as lost
         self._ending, self._mother, self.version = False, record.pid, record.version
 
+    # A restart
 
-def _reason(record: Closed) -> str | None:
-    """Why a request failed that ended like this; None when it was granted."""
-    if not record.passed:
-        return dante_reason.of_refusal(record.reason)
-    moved = record.moved
-    if moved and (moved.received or moved.sent or moved.returned):
-        return None
-    return dante_reason.of_dial(record.reason)
+    def save(self) -> SavedSessions:
+        """Everything, for `restore`; shares its parts, so encode it at once."""
+        return SavedSessions(
+            counting=self.counting.save(),
+            settings=self.settings,
+            clock=self.clock,
+            version=self.version,
+            mother=self._mother,
+            ending=self._ending,
+            connections=self.table.save(),
+            associations=self.associations.save(),
+        )
 
-
-def _elapsed(since: float, until: float) -> float:
-    """Seconds; NaN when the clock was set back meanwhile."""
-    if until >= since - 1:
-        return max(0.0, until - since)
-    into_the_new_year = until - since + _YEAR
-    return into_the_new_year if since < _UNIX and into_the_new_year < _LONG else nan
-
-
-def _service(target: bytes) -> str:
-    return SERVICES.get(target[target.rfind(b".") + 1 :], "other")
+    def restore(self, saved: SavedSessions) -> None:
+        """Go on from what `save` gave."""
+        self.counting.restore(saved.counting)
+        self.totals = self.counting.totals
+        self.settings, self.clock = saved.settings, saved.clock
+        self.version, self._mother, self._ending = saved.version, saved.mother, saved.ending
+        self.table.restore(saved.connections)
+        self.connections = self.table.last
+        self.associations.restore(saved.associations)

@@ -13,7 +13,7 @@ A keyword is known to be there from the first line that only it writes. That it 
 concluded from lines that should have come: after some of those it is taken for missing, until one comes.
 """
 
-from typing import Literal
+from typing import Literal, Self
 
 import msgspec
 
@@ -39,6 +39,7 @@ class LogSettings(msgspec.Struct):
         since: When these settings came to be in force, in seconds; 0 for before the first line. Sessions that
             began before go by others.
         proven: Whether more ends prove nothing new.
+        before: What the settings before these were proven to show.
     """
 
     begins: int = 0
@@ -51,6 +52,7 @@ class LogSettings(msgspec.Struct):
     reads: int = 0
     since: float = 0.0
     proven: bool = False
+    before: list[str] = []
 
     def learn(self, sort: Literal["end", "error", "refusal"], *, of_connection: bool, granted: bool) -> None:
         """Learn from a `]`; from a refusal nothing, as every keyword but `error` writes it.
@@ -92,44 +94,82 @@ class LogSettings(msgspec.Struct):
         only_reads = self.reads >= MANY and not self.begins and not self.errors
         return self.grants - self.broken >= MANY or only_errors or only_reads
 
-    @property
-    def tells_successes(self) -> bool:
-        """False once it is known that granted requests leave no line."""
-        return (self.connect is not False or self.tells_ends) and not self._only_reads
+    # What is known to be hidden
 
     @property
-    def tells_failures(self) -> bool:
-        """False once it is known that some failures leave no line."""
-        return self.disconnect is not False
+    def hides_successes(self) -> bool:
+        """Whether it is known that granted requests leave no line."""
+        only_reads = self.reads >= MANY and not self._any
+        return only_reads or (self.connect is False and self.hides_ends)
 
     @property
-    def tells_ends(self) -> bool:
-        """False once it is known that sessions end without a line."""
-        return self.disconnect is not False or self.ends > 0
+    def hides_failures(self) -> bool:
+        """Whether it is known that some failures leave no line."""
+        return self.disconnect is False
 
     @property
-    def tells_durations(self) -> bool:
-        """Whether begins and ends of connections may both be logged."""
-        return self.disconnect is not False
+    def hides_ends(self) -> bool:
+        """Whether it is known that sessions end without a line."""
+        return self.disconnect is False and not self.ends
+
+    # What is proven to be shown
 
     @property
-    def tells_rate(self) -> bool:
+    def _any(self) -> bool:
+        return bool(self.begins or self.grants or self.ends)
+
+    @property
+    def shows_requests(self) -> bool:
+        """Whether a request that was granted has left a line."""
+        return bool(self.grants or self.ends)
+
+    @property
+    def shows_successes(self) -> bool:
+        """Whether it is proven that granted requests leave lines."""
+        return not self.hides_successes and (self._any or "successes" in self.before)
+
+    @property
+    def shows_failures(self) -> bool:
+        """Whether it is proven that all failures leave lines."""
+        proven = bool(self.accept_ends or (self.accept_errors and self.begins))
+        return not self.hides_failures and (proven or "failures" in self.before)
+
+    @property
+    def shows_ends(self) -> bool:
+        """Whether it is proven that the ends of sessions leave lines."""
+        return not self.hides_ends and (self.ends > 0 or "ends" in self.before)
+
+    @property
+    def shows_durations(self) -> bool:
+        """Whether it is proven that connections' ends are logged, and their begins may be."""
+        return not self.hides_failures and (self.accept_ends > 0 or "durations" in self.before)
+
+    @property
+    def shows_rate(self) -> bool:
         """Whether both sorts of outcome are proven to leave lines."""
-        successes = bool(self.begins or self.grants or self.ends)
-        return successes and bool(self.accept_ends or self.accept_errors) and self.tells_failures
+        return self._any and bool(self.accept_ends or self.accept_errors) and not self.hides_failures
 
     @property
-    def tells_active(self) -> bool:
+    def shows_active(self) -> bool:
         """Whether begins and ends of connections are both logged."""
         return self.begins > 0 and self.accept_ends > 0
 
-    @property
-    def _only_reads(self) -> bool:
-        return self.reads >= MANY and not (self.begins or self.grants or self.ends)
+    def renewed(self, since: float) -> Self:
+        """Settings that came to be in force.
+
+        Nothing is known of them, and what was shown is until it is refuted.
+        """
+        shown = {
+            "successes": self.shows_successes,
+            "failures": self.shows_failures,
+            "ends": self.shows_ends,
+            "durations": self.shows_durations,
+        }
+        return type(self)(since=since, before=[what for what, is_shown in shown.items() if is_shown])
 
     def shows(self, reason: str) -> bool:
-        """Whether failures for a reason leave lines; False only where that is known."""
-        if self.disconnect is not False:
+        """Whether it is proven that failures for a reason leave lines."""
+        if self.shows_failures:
             return True
         if reason in _BY_RULE:
             return self.connect is True or self.reads > 0 or self.ends > 0
@@ -138,9 +178,9 @@ class LogSettings(msgspec.Struct):
     def cannot_tell(self) -> list[str]:
         """What the log does not show, in words; empty when it shows everything, or nothing is known yet."""
         missing = []
-        if not self.tells_successes:
+        if self.hides_successes:
             missing.append("requests that succeeded")
-        if not self.tells_failures:
+        if self.hides_failures:
             missing.append("timeouts" if self.accept_errors else "failures other than a rule's")
             missing.append(
                 "durations and open connections"
@@ -149,6 +189,6 @@ class LogSettings(msgspec.Struct):
             )
         if self.connect is False:
             missing.append("set-up times and open connections")
-        if not self.tells_ends and self.connect is not True and not self.reads:
+        if self.hides_ends and self.connect is not True and not self.reads:
             missing.append("requests that rules refused")
         return missing

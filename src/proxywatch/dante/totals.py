@@ -1,13 +1,13 @@
 """What is kept of a log: every counter, and what a restart needs."""
 
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 
 from proxywatch.dante.associations import SavedAssociations
 from proxywatch.dante.connections import SavedConnections
-from proxywatch.dante.line import Closed
 from proxywatch.dante.reason import REASONS
+from proxywatch.dante.records import Closed
 from proxywatch.dante.settings import LogSettings
 
 COMMANDS = ("connect", "bind", "udpassociate")
@@ -61,6 +61,7 @@ class Totals(msgspec.Struct):
         dns: Names that did not resolve, requests' and datagrams', by kind.
         lost: Sessions whose end never came, by cause.
         probes: Connections that ended without a byte.
+        ambiguous: Lines that a name in them let be read in several ways, so that they moved nothing.
         blocked_datagrams: Datagrams that were not forwarded.
     """
 
@@ -74,24 +75,28 @@ class Totals(msgspec.Struct):
     lost: dict[str, int] = msgspec.field(default_factory=lambda: dict.fromkeys(CAUSES, 0))
     probes: int = 0
     blocked_datagrams: int = 0
+    ambiguous: int = 0
 
     @property
     def failed(self) -> int:
         """Failed requests of every reason."""
         return sum(self.failures.values())
 
+    def completed(self) -> Self:
+        """The same with every known label and no other, whatever version they were saved by."""
+        fresh = type(self)()
+        labelled = ("opened", "closed", "received", "sent", "failures", "dns", "lost")
+        kept: dict[str, Any] = {
+            name: {label: getattr(self, name).get(label, 0) for label in getattr(fresh, name)}
+            for name in labelled
+        }
+        return msgspec.structs.replace(self, **kept)
 
-class Saved(msgspec.Struct):
-    """Everything that a restart needs."""
+
+class SavedCounting(msgspec.Struct):
+    """What was counted, as a restart needs it."""
 
     totals: Totals
-    settings: LogSettings
-    clock: float
-    version: str
-    mother: bytes
-    ending: bool
-    connections: SavedConnections
-    associations: SavedAssociations
     durations: tuple[list[int], float]
     setups: tuple[list[int], float]
     last_durations: list[float]
@@ -99,3 +104,16 @@ class Saved(msgspec.Struct):
     by_bytes: tuple[int, dict[bytes, int]]
     by_failures: tuple[int, dict[bytes, int]]
     recent: list[tuple[Closed, str]]
+
+
+class SavedSessions(msgspec.Struct):
+    """Everything about the sessions, as a restart needs it."""
+
+    counting: SavedCounting
+    settings: LogSettings
+    clock: float
+    version: str
+    mother: bytes
+    ending: bool
+    connections: SavedConnections
+    associations: SavedAssociations

@@ -176,7 +176,11 @@ COLLECTORS: tuple[Entry, ...] = (
     ),
     Entry("interface", interface.Settings, lambda s, c: interface.build(s, c.clock, c.fail), steady=True),
     Entry("wireguard", wireguard.Settings, lambda s, c: wireguard.build(s, c.clock), steady=True),
-    Entry("sessions", sessions.Settings, lambda s, c: sessions.build(s, c.clock, c.own_traffic)),
+    Entry(
+        "sessions",
+        sessions.Settings,
+        lambda s, c: sessions.build(s, c.clock, c.own_traffic, lambda: c.history.succeeded),
+    ),
     Entry("sockets", sockets.Settings, lambda settings, context: sockets.build(settings, context.clock)),
     Entry(
         "children",

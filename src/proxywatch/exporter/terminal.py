@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from proxywatch.dante.report import Report
 from proxywatch.errors import SourceError
-from proxywatch.exporter.status.model import Exit, Figure, Phase, Points, Requests, Status
+from proxywatch.exporter.status.model import Exit, Figure, Phase, Points, Status
 from proxywatch.printable import printable, printable_lines
 from proxywatch.quantity import Address
 
@@ -163,7 +164,7 @@ def _lines(status: Status, paint: Paint) -> Iterator[str]:
         yield from _requests(status.requests)
 
 
-def _requests(requests: Requests) -> Iterator[str]:
+def _requests(requests: Report) -> Iterator[str]:
     causes = ((cause.count, f"{cause.blame}: {cause.reason}") for cause in requests.causes)
     yield from _ranks("Why requests fail", causes)
     yield from _ranks("Most failures", ((it.weight, it.target) for it in requests.most_failures))

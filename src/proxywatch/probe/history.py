@@ -23,7 +23,11 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 
 class History:
-    """A bounded memory of probes."""
+    """A bounded memory of probes.
+
+    Attributes:
+        succeeded: How many have succeeded, also of those that are not remembered any more.
+    """
 
     def __init__(self, probes: int = _PROBES, failures: int = _FAILURES) -> None:
         """Start empty.
@@ -32,12 +36,14 @@ class History:
             probes: How many to remember.
             failures: How many failed ones to remember, beside.
         """
+        self.succeeded = 0
         self._probes: deque[Transfer] = deque(maxlen=probes)
         self._failures: deque[Transfer] = deque(maxlen=failures)
 
     def record(self, transfer: Transfer) -> None:
         """Remember one."""
         self._probes.appendleft(transfer)
+        self.succeeded += transfer.ok
         if not transfer.ok:
             self._failures.appendleft(transfer)
 

@@ -20,6 +20,7 @@ _LATE = 60.0
 """A proxy that hangs accepts a probe long after it was given up; TIME_WAIT keeps its port for a minute."""
 _MAPPED = b"::ffff:"
 _MOST_ADDRESSES = 16
+_LARGEST = 4 << 20
 
 
 class OwnTraffic:
@@ -74,7 +75,7 @@ class OwnTraffic:
             SourceError: It cannot be read or written; then nothing is kept.
         """
         self._release()
-        content = checkpoint.read(path) or b""
+        content = checkpoint.read_plain(path, _LARGEST) or b""
         ours, self._lives, self._order = self._lives, {}, deque()
         self._load(content, now)
         for endpoint, lives in ours.items():
@@ -141,7 +142,7 @@ class OwnTraffic:
                 lines.append(_line(b"+", endpoint, start))
                 if end < float("inf"):
                     lines.append(_line(b"-", endpoint, end))
-        checkpoint.write(self._path, b"".join(lines))
+        checkpoint.replace(self._path, b"".join(lines))
         try:
             self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError as error:

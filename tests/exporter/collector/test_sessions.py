@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from proxywatch.clock import SystemClock
+from proxywatch.dante import line as dante_line
 from proxywatch.errors import SourceError
+from proxywatch.exporter import followed_log
 from proxywatch.exporter.collector import sessions
 from proxywatch.exporter.collector.sessions import SessionsCollector, Settings
 from proxywatch.probe.own_traffic import OwnTraffic
@@ -38,7 +40,7 @@ def value(collector: SessionsCollector, name: str, labels: Mapping[str, str] | N
 
 async def drain(collector: SessionsCollector) -> None:
     await collector.update()
-    while collector._more:
+    while collector._followed.more:
         await collector.update()
 
 
@@ -96,17 +98,100 @@ async def test_what_the_log_cannot_tell_is_absent(log: Path) -> None:
     await collector.close()
 
 
-async def test_labels_exist_from_the_start(log: Path) -> None:
-    """At 0, before the first line."""
+async def test_what_the_log_has_not_proven_is_absent(log: Path) -> None:
+    """Without a log nothing is known; with an empty one, how much was read of it.
+
+    Then what its lines prove.
+    """
+    collector = build(log, start="beginning")
+    assert series(collector) == {}
+    with pytest.raises(SourceError):
+        await collector.update()
+    assert series(collector) == {}
     log.touch()
-    collector = build(log)
     await drain(collector)
-    assert value(collector, "proxy_sessions_opened_total", {"command": "bind", "origin": "self"}) == 0
-    assert value(collector, "proxy_request_failures_total", {"blame": "tunnel", "reason": "no_route"}) == 0
-    assert {family.exposed for family in collector.describe()} >= {
-        "proxy_success_rate_percent",
+    assert {name for name, _ in series(collector)} == {
+        "dante_log_lines_total",
+        "dante_log_unparsed_lines_total",
+        "dante_log_ambiguous_lines_total",
+        "dante_log_read_bytes_total",
+        "dante_log_rotations_total",
+        "dante_log_truncations_total",
         "dante_log_gaps_total",
+        "dante_log_lag_seconds",
     }
+    client = b"10.0.0.1.5 10.0.0.2.1080"
+    head = b"Nov 21 12:04:52 (1795262692.5) danted[7]: info: "
+    with log.open("ab") as file:
+        file.write(head + b"pass(1): tcp/accept [: " + client + b"\n")
+    await drain(collector)
+    assert value(collector, "proxy_requests_successful_total") == 0
+    assert value(collector, "proxy_sessions_opened_total", {"command": "bind", "origin": "self"}) == 0
+    assert value(collector, "proxy_requests_failed_total") is None
+    assert value(collector, "proxy_sessions_closed_total", {"command": "bind", "origin": "self"}) is None
+    with log.open("ab") as file:
+        file.write(
+            head
+            + b"pass(1): tcp/accept ]: 5 -> "
+            + client
+            + b" -> 5: remote peer closed.  Session duration: 0s\n"
+        )
+    await drain(collector)
+    assert value(collector, "proxy_requests_failed_total") == 0
+    assert value(collector, "proxy_request_failures_total", {"blame": "tunnel", "reason": "no_route"}) == 0
+    assert value(collector, "dante_log_shows", {"what": "failures"}) == 1
+    with log.open("ab") as file:
+        file.write(head + b"SIGHUP ]: config reloaded.  Broadcasting to children to do the same\n")
+    await drain(collector)
+    assert value(collector, "proxy_requests_failed_total") == 0  # shown until it is refuted
+    await collector.close()
+
+
+@pytest.mark.parametrize("kind", ["directory", "/dev/null", "absent"])
+async def test_what_is_no_log_says_nothing(log: Path, kind: str) -> None:
+    """It is a fault for `check`, and no count is 0."""
+    path = log if kind != "/dev/null" else Path(kind)
+    if kind == "directory":
+        log.mkdir()
+    collector = build(path)
+    with pytest.raises(SourceError):
+        await collector.update()
+    assert series(collector) == {}
+    assert [finding.level for finding in await collector.examine()] == ["fault"]
+    await collector.close()
+
+
+async def test_our_own_probes_prove_that_a_log_shows_no_successes(log: Path) -> None:
+    """`log: error`, or none: probes succeed, and no line comes.
+
+    Said on the page, by a metric, and until it changes.
+    """
+    log.touch()
+    clock, succeeded = FakeClock(), [0]
+    collector = sessions.build(Settings(log=str(log)), clock, OwnTraffic(), lambda: succeeded[0])
+    await drain(collector)
+    succeeded[0] = 2
+    for _ in range(3):
+        await clock.advance(6)
+        await drain(collector)
+    assert value(collector, "dante_log_shows", {"what": "successes"}) is None
+    succeeded[0] = 3
+    await drain(collector)
+    assert value(collector, "dante_log_shows", {"what": "successes"}) is None  # a line may still come
+    await clock.advance(6)
+    await drain(collector)
+    assert value(collector, "dante_log_shows", {"what": "successes"}) == 0
+    assert value(collector, "proxy_requests_successful_total") is None
+    assert "our own probes" in collector.status().report.cannot_tell[0]
+    with log.open("ab") as file:
+        file.write(
+            b"Nov 21 12:04:52 (1795262692.5) danted[7]: info: pass(1): tcp/connect [: 10.0.0.1.5"
+            b" 10.0.0.2.1080 -> 10.0.0.3.5 10.0.0.4.80\n"
+        )
+    await drain(collector)
+    assert value(collector, "dante_log_shows", {"what": "successes"}) == 1
+    assert value(collector, "proxy_requests_successful_total") == 1
+    assert collector.status().report.cannot_tell == []
     await collector.close()
 
 
@@ -244,7 +329,9 @@ async def test_a_backlog_leaves_the_loop_free(log: Path) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(others())
         await asyncio.wait_for(collector.update(), collector.timeout)
-        assert collector._more or value(collector, "dante_log_lines_total") == 40 * content.count(b"\n")
+        assert collector._followed.more or value(collector, "dante_log_lines_total") == 40 * content.count(
+            b"\n"
+        )
         await drain(collector)
         running = False
     print(f"\nthe loop was held for {longest * 1000:.1f} ms at most, over {40 * len(content) / 1e6:.0f} MB")
@@ -257,8 +344,11 @@ async def test_the_doctor(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     collector = build(log)
     [absent] = await collector.examine()
     assert (absent.level, "logoutput" in absent.mend) == ("fault", True)
+    monkeypatch.setattr(sessions, "_CONFS", ())
+    monkeypatch.setattr(sessions, "_NAMES", ())
     log.touch()
-    assert [finding.level for finding in await collector.examine()] == ["ok"]
+    [hint] = await collector.examine()
+    assert (hint.level, "not known what it will show" in hint.text) == ("hint", True)
     log.write_bytes(read("main.log"))
     assert [finding.level for finding in await collector.examine()] == ["ok"]
     conf = log.parent / "danted.conf"
@@ -267,6 +357,9 @@ async def test_the_doctor(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "socks pass {\n  from: 0/0 to: 0/0\n}\n"
     )
     monkeypatch.setattr(sessions, "_CONFS", (str(conf),))
+    log.write_bytes(b"")
+    [hint] = await collector.examine()
+    assert f"{conf}:4: change `log: error` to" in hint.mend
     log.write_bytes(read("error.log"))
     [hint] = await collector.examine()
     assert hint.level == "hint"
@@ -291,7 +384,105 @@ async def test_the_status(log: Path) -> None:
     assert report.recent_failures[-1].reason == "negotiation_timeout"
     assert report.recent_failures[-1].blame == "client"
     assert len(report.recent_failures) == 50
-    assert report.top_by_bytes[0].destination == "10.77.2.1.8000"
-    assert report.top_by_failures[0].destination == "10.77.2.1.81"
+    assert report.most_bytes[0].target == "10.77.2.1:8000"
+    assert report.most_failures[0].target == "10.77.2.1:81"
     assert report.dante == "1.4.2"
+    await collector.close()
+
+
+async def test_a_log_that_is_swapped_for_a_link_shows_no_line_of_another_file(
+    log: Path, tmp_path: Path
+) -> None:
+    """Its lines are counted as none of Dante's, and nowhere to be seen."""
+    secret = tmp_path / "secret"
+    secret.write_text("root:$6$hash:1::::::\n" * 5)
+    log.write_bytes(corpus("main").log)
+    collector = build(log, start="beginning")
+    await drain(collector)
+    log.unlink()
+    log.symlink_to(secret)
+    await drain(collector)
+    report = collector.status().report
+    assert (report.unparsed, report.unparsed_example) == (5, "")
+    findings = await collector.examine()
+    assert "hash" not in repr((collector.status(), findings))
+    await collector.close()
+
+
+async def test_a_checkpoint_that_cannot_be_written_is_said_once(
+    log: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Counting goes on; it is said again when it can be written."""
+    log.write_bytes(corpus("main").log)
+    directory, clock = tmp_path / "kept", FakeClock()
+    collector = build(log, clock=clock, start="beginning", checkpoint=str(directory / "checkpoint"))
+    caplog.set_level("INFO")
+    for _ in range(3):
+        await drain(collector)
+        await clock.advance(6)
+    assert [it.message for it in caplog.records].count("checkpoint cannot be written") == 1
+    assert "No such file" in collector.status().checkpoint_fault
+    assert value(collector, "proxy_requests_successful_total") == 676
+    directory.mkdir()
+    await drain(collector)
+    assert collector.status().checkpoint_fault == ""
+    assert caplog.records[-1].message == "checkpoint is written again"
+    await collector.close()
+
+
+@pytest.mark.parametrize("damage", [b"\xff", b"\xc1\xff", b""])
+async def test_a_damaged_checkpoint_never_stops_the_counting(
+    log: Path, tmp_path: Path, damage: bytes
+) -> None:
+    """The one before is gone on with; without any, counting begins anew, and is kept again."""
+    log.write_bytes(corpus("main").log)
+    kept, clock = tmp_path / "checkpoint", FakeClock()
+    first = build(log, clock=clock, start="beginning", checkpoint=str(kept))
+    await drain(first)
+    await clock.advance(6)
+    with log.open("ab") as file:
+        file.write(corpus("main").log[:300])
+    await first.close()
+    kept.write_bytes(kept.read_bytes()[:200] + damage + kept.read_bytes()[201:] if damage else b"")
+    for _ in range(2):
+        again = build(log, start="beginning", checkpoint=str(kept))
+        await drain(again)
+        assert value(again, "proxy_requests_successful_total") == 676
+        await again.close()
+    for name in ("checkpoint", "checkpoint.old"):
+        (tmp_path / name).write_bytes(b"\xff" * 5)
+    anew = build(log, start="beginning", checkpoint=str(kept))
+    await drain(anew)
+    assert value(anew, "proxy_requests_successful_total") == 676
+    await anew.close()
+    assert kept.read_bytes().startswith(b"proxywatch checkpoint ")
+
+
+async def test_a_slow_parser_would_delay_others_by_a_line_alone(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Were every unusual line to take ten milliseconds, the loop would be free after each of them."""
+    clock = FakeClock()
+    log.write_bytes(b"what is this\n" * 200)
+    parse, turns = dante_line.parse, 0
+
+    def slow(line: bytes) -> object:
+        clock.pass_by(0.01)
+        return parse(line)
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(dante_line, "parse", slow)
+    monkeypatch.setattr(followed_log, "_YIELD_RATIO", 0)
+    collector = build(log, clock=clock, start="beginning")
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(others())
+        await drain(collector)
+        task.cancel()
+    assert turns >= 200
+    assert value(collector, "dante_log_unparsed_lines_total") == 200
     await collector.close()

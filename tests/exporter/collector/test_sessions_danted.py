@@ -69,9 +69,9 @@ async def test_every_command_of_a_real_server(tmp_path: Path) -> None:
         report = collector.status().report
         print(server.log.read_text())
         assert (report.successful, report.failed, report.health_checks, report.active) == (2, 1, 1, 0)
-        assert report.failures == {"refused": 1}
+        assert [(cause.reason, cause.count) for cause in report.causes] == [("refused", 1)]
         assert report.opened == {"connect": 1, "bind": 0, "udpassociate": 1}
-        totals = collector._account.sessions.totals
+        totals = collector._log.sessions.totals
         assert (totals.opened["connect", "self"], totals.closed["udpassociate", "client"]) == (1, 1)
         assert (sum(totals.received.values()), sum(totals.sent.values())) == (100, 100)
         assert report.unparsed == 0
@@ -81,3 +81,15 @@ async def test_every_command_of_a_real_server(tmp_path: Path) -> None:
 def _echo_once(echo: socket.socket) -> None:
     data, sender = echo.recvfrom(2000)
     echo.sendto(data, sender)
+
+
+async def test_check_reads_the_rules_of_the_file_that_a_running_server_was_started_with(
+    tmp_path: Path,
+) -> None:
+    """After its `-f`, wherever that is; of several servers that which writes our log."""
+    with danted(tmp_path, log="error") as server:
+        collector = sessions.build(Settings(log=str(server.log)), SystemClock(), OwnTraffic())
+        [_, hint] = await collector.examine()
+    assert hint.level == "hint"
+    assert f"{server.conf}:" in hint.mend
+    assert "change `log: error` to `log: connect disconnect error`" in hint.mend

@@ -12,11 +12,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from proxywatch.dante.account import Checkpoint, DanteAccount
+from proxywatch.dante.log import DanteLog
 from proxywatch.dante.sessions import Sessions
 from proxywatch.errors import SourceError
 from proxywatch.exporter.collector import sessions
+from proxywatch.exporter.followed_log import Checkpoint
 from proxywatch.probe.own_traffic import OwnTraffic
+from proxywatch.source import checkpoint
+from proxywatch.source.log.position import Progress
 from support.fakes import FakeClock
 from support.log_writer import Writer
 
@@ -31,14 +34,18 @@ def line(count: int) -> bytes:
     return f"{head}block(1): tcp/accept ]: {client} 10.77.0.1.1080\n".encode()
 
 
-def saved(checkpoint: Path) -> tuple[DanteAccount, Checkpoint]:
-    account = DanteAccount(Sessions(lambda _endpoint, _at: False))
-    return account, account.restore(checkpoint.read_bytes())
+def saved(path: Path) -> tuple[DanteLog, Progress]:
+    content = checkpoint.read(str(path)).content
+    assert content is not None
+    kept = msgspec.msgpack.decode(content, type=Checkpoint)
+    log = DanteLog(Sessions(lambda _endpoint, _at: False))
+    log.restore(kept.log)
+    return log, kept.progress
 
 
-def follower(log: Path, checkpoint: Path) -> "subprocess.Popen[bytes]":
+def follower(log: Path, kept: Path) -> "subprocess.Popen[bytes]":
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    return subprocess.Popen([sys.executable, SCRIPT, log, checkpoint], env=environment)
+    return subprocess.Popen([sys.executable, SCRIPT, log, kept], env=environment)
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
@@ -51,22 +58,22 @@ def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
 @pytest.mark.slow
 def test_kill_and_restart_under_a_busy_writer_that_rotates(tmp_path: Path) -> None:
     """5,000 lines a second, rotated in every way that keeps the lines, killed often: each counts once."""
-    log, checkpoint = tmp_path / "danted.log", tmp_path / "checkpoint"
+    log, kept = tmp_path / "danted.log", tmp_path / "checkpoint"
     writer = Writer(log, line)
     writer.ways = writer.ways_that_keep_the_lines  # type: ignore[method-assign]
     thread = threading.Thread(target=writer.run, args=(15.0,), kwargs={"every": 0.9})
-    process = follower(log, checkpoint)
+    process = follower(log, kept)
     kills = 0
     try:
-        wait_for(checkpoint.exists)
+        wait_for(kept.exists)
         thread.start()
         while thread.is_alive():
             thread.join(2.4)
             process.kill()
             process.wait()
             kills += 1
-            process = follower(log, checkpoint)
-        wait_for(lambda: saved(checkpoint)[1].lines >= writer.count)
+            process = follower(log, kept)
+        wait_for(lambda: saved(kept)[0].lines >= writer.count)
         process.terminate()
         assert process.wait(10) == 0
     finally:
@@ -74,7 +81,7 @@ def test_kill_and_restart_under_a_busy_writer_that_rotates(tmp_path: Path) -> No
         process.wait()
         thread.join()
         writer.close()
-    account, reading = saved(checkpoint)
+    account, reading = saved(kept)
     print(f"\n{writer.count} lines, {kills} kills, {reading.rotations} rotations")
     assert (account.lines, account.unparsed) == (writer.count, 0)
     assert account.sessions.totals.failures["client_rule"] == writer.count
@@ -83,8 +90,8 @@ def test_kill_and_restart_under_a_busy_writer_that_rotates(tmp_path: Path) -> No
 
 async def test_a_restart_while_the_log_cannot_be_opened(tmp_path: Path) -> None:
     """However long that takes, and when it is stopped again meanwhile: each line counts once."""
-    log, checkpoint = tmp_path / "danted.log", tmp_path / "checkpoint"
-    settings = sessions.Settings(log=str(log), checkpoint=str(checkpoint))
+    log, kept = tmp_path / "danted.log", tmp_path / "checkpoint"
+    settings = sessions.Settings(log=str(log), checkpoint=str(kept))
 
     async def run(looks: int) -> None:
         collector = sessions.build(settings, FakeClock(), OwnTraffic())
@@ -100,23 +107,23 @@ async def test_a_restart_while_the_log_cannot_be_opened(tmp_path: Path) -> None:
     log.rename(f"{log}.1")
     log.write_bytes(b"".join(map(line, range(100, 110))))
     await run(1)
-    kept = log.rename(tmp_path / "kept")
+    away = log.rename(tmp_path / "away")
     log.mkdir()
     await run(3)
     await run(3)
     log.rmdir()
-    kept.rename(log)
+    away.rename(log)
     with log.open("ab") as file:
         file.write(line(110))
     await run(1)
-    account, reading = saved(checkpoint)
+    account, reading = saved(kept)
     assert (account.lines, reading.gaps) == (111, 0)
 
 
 async def test_what_is_known_of_copies_outlives_a_restart(tmp_path: Path) -> None:
     """A copy that was read is not read again when it is touched and the log is rotated while nobody looks."""
-    log, checkpoint = tmp_path / "danted.log", tmp_path / "checkpoint"
-    settings = sessions.Settings(log=str(log), start="beginning", checkpoint=str(checkpoint))
+    log, kept = tmp_path / "danted.log", tmp_path / "checkpoint"
+    settings = sessions.Settings(log=str(log), start="beginning", checkpoint=str(kept))
     for turn in range(4):
         with log.open("ab") as file:
             file.write(line(turn))
@@ -132,27 +139,4 @@ async def test_what_is_known_of_copies_outlives_a_restart(tmp_path: Path) -> Non
         await collector.close()
         for beside in tmp_path.glob("danted.log.*"):
             os.utime(beside)
-    assert saved(checkpoint)[0].lines == 4
-
-
-async def test_a_checkpoint_of_before_is_read(tmp_path: Path) -> None:
-    """It had nothing but places, without the first bytes of what was read."""
-    log, checkpoint = tmp_path / "danted.log", tmp_path / "checkpoint"
-    settings = sessions.Settings(log=str(log), start="beginning", checkpoint=str(checkpoint))
-    log.write_bytes(b"".join(map(line, range(100))))
-    collector = sessions.build(settings, FakeClock(), OwnTraffic())
-    await collector.update()
-    await collector.close()
-    content = msgspec.msgpack.decode(checkpoint.read_bytes())
-    del content["known"]
-    for place in content["places"]:
-        place[4] = b""
-    content["taken"] = time.time()
-    checkpoint.write_bytes(msgspec.msgpack.encode(content))
-    log.rename(f"{log}.1")
-    log.write_bytes(line(100))
-    collector = sessions.build(settings, FakeClock(), OwnTraffic())
-    await collector.update()
-    await collector.close()
-    account, reading = saved(checkpoint)
-    assert (account.lines, reading.gaps, reading.rotations) == (101, 0, 1)
+    assert saved(kept)[0].lines == 4

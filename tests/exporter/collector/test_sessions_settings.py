@@ -11,7 +11,8 @@ from time import monotonic, sleep
 
 import pytest
 
-from proxywatch.dante.account import DanteAccount
+from proxywatch.dante import figures
+from proxywatch.dante.log import DanteLog
 from proxywatch.dante.sessions import Sessions
 from testbed.danted import danted, free_port, rule
 from testbed.socks import dial, greet, receive, reply, request
@@ -119,7 +120,7 @@ def test_what_a_setting_shows_is_as_the_driver_saw_it(tmp_path: Path, log: str, 
         granted, failed, checks = drive(server.port, address)
         ends = granted + failed.total() + checks
         content = settled(server.log, lambda text: "end" not in shown or text.count(b"tcp/accept ]") >= ends)
-    account = DanteAccount(Sessions(lambda _endpoint, _at: False))
+    account = DanteLog(Sessions(lambda _endpoint, _at: False))
     account.take(content)
     sessions = account.sessions
     totals, settings = sessions.totals, sessions.settings
@@ -136,10 +137,10 @@ def test_what_a_setting_shows_is_as_the_driver_saw_it(tmp_path: Path, log: str, 
         assert totals.closed["connect", "client"] == granted
         assert (sum(totals.lost.values()), len(sessions.connections)) == (0, 0)
         rate = 100 * granted / (granted + failed.total())
-        assert sessions.success_rate(sessions.clock, 300) == pytest.approx(rate)
-    assert sessions.durations.count == (granted if {"begin", "end"} <= shown else 0)
-    assert settings.tells_successes == ("granted" in shown)
+        assert figures.success_rate(sessions, sessions.clock, 300) == pytest.approx(rate)
+    assert sessions.counting.durations.count == (granted if {"begin", "end"} <= shown else 0)
+    assert settings.shows_successes == ("granted" in shown)
     if "end" in shown and "begin" in shown:
-        assert sessions.active() == 0
+        assert figures.active(sessions) == 0
     else:
-        assert sessions.active() is None
+        assert figures.active(sessions) is None

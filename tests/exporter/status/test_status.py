@@ -12,7 +12,7 @@ import jsonschema
 import msgspec
 import pytest
 
-from proxywatch.dante.report import Destination, Report, host_port
+from proxywatch.dante.report import Cause, Destination, Report, host_port
 from proxywatch.dante.totals import Failure
 from proxywatch.errors import NoData, SourceError
 from proxywatch.exporter import terminal
@@ -30,6 +30,7 @@ from proxywatch.runtime.reload import Reloads
 from support.fakes import FakeClock
 from support.probing import failure, success
 from support.publishers import Puppet
+from support.reports import report
 
 SCHEMA = Path(__file__).parents[3] / "docs" / "status.schema.json"
 LATENCY = metric.gauge("proxy_latency_ms", "Latency.")
@@ -44,31 +45,22 @@ INFO = metric.gauge("proxy_exit_info", "Exit.", ["ip", "country", "city", "serve
 CHECK = metric.gauge("proxy_exit_check", "Check.", ["check"])
 
 
-REPORT = Report(
-    dante="1.4.2",
+REPORT = report(
     lines=70,
-    unparsed=2,
-    unparsed_example="what is this",
-    log_time=0.0,
     successful=9,
     failed=3,
-    success_rate_percent=99.5,
-    requests_per_minute=1,
-    mean_duration_seconds=None,
-    active=3,
-    health_checks=0,
-    opened={},
-    failures={"refused": 1, "socks_rule": 2},
-    recent_failures=[],
-    top_by_bytes=[Destination("2001:db8::1.443", 5000, 0)],
-    top_by_failures=[Destination("b.25", 2, 1)],
+    causes=[Cause("socks_rule", "policy", 2), Cause("refused", "destination", 1)],
+    most_bytes=[Destination("[2001:db8::1]:443", 5000, 0)],
+    most_failures=[Destination("b:25", 2, 1)],
     cannot_tell=["timeouts"],
+    unparsed=2,
+    unparsed_example="what is this",
 )
 
 
 def log(report: Report) -> sessions.Status:
     """The sessions collector's status with that report."""
-    return sessions.Status("/var/log/danted.log", 0, 0.1, report)
+    return sessions.Status("/var/log/danted.log", 0, 0.1, "", report)
 
 
 class Rig:
@@ -369,7 +361,7 @@ async def test_a_terminal_is_shown_text_alone() -> None:
     report = msgspec.structs.replace(
         REPORT,
         recent_failures=[hostile],
-        top_by_bytes=[Destination(f"{evil}.443", 1, 0)],
+        most_bytes=[Destination(f"{evil}.443", 1, 0)],
         unparsed_example=evil,
     )
     rig.sessions.told = log(report)

@@ -12,6 +12,7 @@ import pytest
 from proxywatch.errors import SourceError
 from proxywatch.source.log import lines
 from proxywatch.source.log.lines import Lines
+from proxywatch.source.log.position import Progress
 from proxywatch.source.log.tail import Tail
 
 
@@ -49,8 +50,13 @@ def test_a_fifo_hands_out_whole_lines_and_nothing_while_there_is_none(fifo: Path
         assert source.read(1024) == b""
         writer.write(b"o\nthree\n")
         assert source.read(1024) == b"two\nthree\n"
-    assert (source.read_bytes, source.unread(), source.places(), source.written_at()) == (14, 0, [], None)
-    assert (source.rotations, source.truncations, source.gaps) == (0, 0, 0)
+    assert (source.progress.read_bytes, source.unread(), source.position().files, source.written_at()) == (
+        14,
+        0,
+        (),
+        None,
+    )
+    assert source.progress == Progress(14)
     source.close()
 
 

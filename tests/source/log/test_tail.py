@@ -7,12 +7,13 @@ import shutil
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from proxywatch.errors import SourceError
-from proxywatch.source.log.logfile import Place
+from proxywatch.source.log.position import FilePosition, Position
 from proxywatch.source.log.tail import Tail
 from support.log_writer import Writer
 
@@ -46,8 +47,8 @@ def append(path: Path, *lines: str) -> None:
             file.write(f"{line}\n")
 
 
-def follow(path: Path, *, at_end: bool = False, places: list[Place] | None = None) -> Tail:
-    return Tail(str(path), Hand(), at_end=at_end, places=places or [])
+def follow(path: Path, *, at_end: bool = False, places: Sequence[FilePosition] = ()) -> Tail:
+    return Tail(str(path), Hand(), at_end=at_end, position=Position(tuple(places)))
 
 
 def test_it_starts_at_the_end(log: Path) -> None:
@@ -147,10 +148,10 @@ def test_an_old_file_is_let_go_when_it_is_quiet_and_has_no_name(log: Path) -> No
     assert drain(tail) == [b"two"]
     clock.seconds += 599
     drain(tail)
-    assert len(tail.places()) == 2
+    assert len(tail.position().files) == 2
     Path(f"{log}.1").unlink()
     drain(tail)
-    assert len(tail.places()) == 1
+    assert len(tail.position().files) == 1
 
 
 def test_removal_and_re_creation(log: Path) -> None:
@@ -242,7 +243,7 @@ def test_no_more_than_eight_files_are_kept_open(log: Path) -> None:
         log.rename(f"{log}.{number}")
     append(log, "last")
     assert drain(tail) == [b"last"]
-    assert len(tail.places()) <= 9
+    assert len(tail.position().files) <= 9
 
 
 def test_a_file_that_was_cut_before_any_of_it_was_read(log: Path) -> None:
@@ -289,7 +290,7 @@ def test_a_restart_goes_on_where_it_stood(log: Path) -> None:
     append(log, "one")
     first = follow(log)
     drain(first)
-    places = first.places()
+    places = first.position().files
     first.close()
     append(log, "two")
     log.rename(f"{log}.1")
@@ -307,7 +308,7 @@ def test_a_restart_while_nothing_has_the_path(log: Path) -> None:
     log.write_bytes(b"one\n")
     first = follow(log)
     assert drain(first) == [b"one"]
-    places = first.places()
+    places = first.position().files
     first.close()
     log.rename(log.with_name("danted.log.2"))
     log.write_bytes(b"two\n")
@@ -327,7 +328,7 @@ def test_a_restart_after_copytruncate(log: Path) -> None:
     shutil.copyfile(log, f"{log}.1")
     os.truncate(log, 0)
     append(log, "three")
-    assert drain(follow(log, places=first.places())) == [b"two", b"three"]
+    assert drain(follow(log, places=first.position().files)) == [b"two", b"three"]
 
 
 def test_a_place_that_is_gone_is_a_gap(log: Path) -> None:
@@ -335,7 +336,7 @@ def test_a_place_that_is_gone_is_a_gap(log: Path) -> None:
     append(log, "one")
     first = follow(log)
     drain(first)
-    places = first.places()
+    places = first.position().files
     first.close()
     log.unlink()
     append(log, "other")
@@ -349,7 +350,7 @@ def test_a_place_in_a_file_that_was_compressed_since_is_a_gap(log: Path) -> None
     append(log, "one")
     first = follow(log)
     drain(first)
-    places = first.places()
+    places = first.position().files
     first.close()
     append(log, "two")
     Path(f"{log}.1.gz").write_bytes(gzip.compress(log.read_bytes()))
@@ -367,7 +368,7 @@ def test_a_log_on_another_volume_is_known_by_its_bytes(log: Path, moved: tuple[i
     first = follow(log)
     drain(first)
     append(log, "two")
-    [place] = first.places()
+    [place] = first.position().files
     elsewhere = place._replace(device=place.device + moved[0], inode=place.inode + moved[1])
     again = follow(log, places=[elsewhere])
     assert drain(again) == [b"two"]
@@ -379,7 +380,7 @@ def test_another_file_with_the_old_inode_is_read_whole(log: Path) -> None:
     append(log, "one", "two")
     first = follow(log)
     drain(first)
-    places = first.places()
+    places = first.position().files
     log.write_text("abc\nxyz\nnew\n")
     again = follow(log, places=places)
     assert drain(again) == [b"abc", b"xyz", b"new"]
@@ -424,9 +425,9 @@ def test_every_line_of_a_busy_writer_is_read_once(log: Path, seed: int) -> None:
         if reads % 40 == 0:
             with writer.removing:  # what is written to a file without a name can be found by nobody
                 seen.update(map(number, drain(tail)))
-                places, others, since = tail.places(), tail.known(), tail.seen()
+                position = tail.position()
                 tail.close()
-                tail = Tail(str(log), time.monotonic, places=places, known=others, since=since)
+                tail = Tail(str(log), time.monotonic, position=position)
                 seen.update(map(number, drain(tail)))  # which opens it, as long as it has its name
         if done and not lines:
             break
@@ -452,18 +453,17 @@ def test_a_restart_from_an_old_place_reads_every_line_once_more(log: Path, seed:
     tail.read(1)
     thread.start()
     seen: Counter[int] = Counter()
-    kept, before = (tail.places(), tail.known(), tail.seen()), seen.copy()
+    kept, before = tail.position(), seen.copy()
     while True:
         done = writer.done
         lines = drain(tail, 1 << 14)
         seen.update(map(number, lines))
         chance = random.random()
         if chance < 0.03:
-            kept, before = (tail.places(), tail.known(), tail.seen()), seen.copy()
+            kept, before = tail.position(), seen.copy()
         elif chance > 0.98:
             tail.close()
-            places, others, since = kept
-            tail = Tail(str(log), time.monotonic, places=places, known=others, since=since)
+            tail = Tail(str(log), time.monotonic, position=kept)
             seen = before.copy()
         elif done and not lines:
             break
@@ -474,3 +474,56 @@ def test_a_restart_from_an_old_place_reads_every_line_once_more(log: Path, seed:
     twice = [number for number, count in seen.items() if count > 1]
     assert (missing[:3], len(missing), twice[:3], len(twice), tail.gaps) == ([], 0, [], 0, 0)
     tail.close()
+
+
+def test_a_sparse_terabyte_costs_next_to_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hole is passed over in one step, wherever it is; what comes after it is read."""
+    log = tmp_path / "danted.log"
+    log.write_bytes(b"one\n")
+    tail = follow(log)
+    reads, pread = 0, os.pread
+
+    def counted(fd: int, size: int, offset: int) -> bytes:
+        nonlocal reads
+        reads += 1
+        return pread(fd, size, offset)
+
+    assert drain(tail) == [b"one"]
+    os.truncate(log, 1 << 40)
+    monkeypatch.setattr(os, "pread", counted)
+    assert drain(tail) == []
+    with log.open("ab") as file:
+        file.write(b"two\n")
+    os.truncate(log, 1 << 41)
+    with log.open("ab") as file:
+        file.write(b"three\n")
+    assert drain(tail) == [b"two", b"three"]
+    assert reads < 100
+    again = follow(log)
+    assert drain(again) == [b"one", b"two", b"three"]
+    assert reads < 200
+    tail.close()
+    again.close()
+
+
+def test_a_copy_that_is_compressed_at_once_is_a_gap(tmp_path: Path) -> None:
+    """What was written to it between the last look and the cut cannot be read; a cut alone is none."""
+    log = tmp_path / "danted.log"
+    log.write_bytes(b"one\n")
+    tail = follow(log)
+    assert drain(tail) == [b"one"]
+    with log.open("ab") as file:
+        file.write(b"two\n")
+    (tmp_path / "danted.log.1.gz").write_bytes(gzip.compress(log.read_bytes()))
+    log.write_bytes(b"3\n")
+    assert drain(tail) == [b"3"]
+    assert (tail.truncations, tail.gaps) == (1, 1)
+    tail.close()
+    (tmp_path / "danted.log.1.gz").unlink()
+    again = follow(log)
+    assert drain(again) == [b"3"]
+    log.write_bytes(b"")
+    log.write_bytes(b"4\n")
+    assert drain(again) == [b"4"]
+    assert again.gaps == 0
+    again.close()

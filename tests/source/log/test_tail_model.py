@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from proxywatch.source.log.logfile import Place
+from proxywatch.source.log.position import Position
 from proxywatch.source.log.tail import Tail
 
-Kept = tuple[list[Place], list[Place], float, Counter[bytes]]
+Kept = tuple[Position, Counter[bytes]]
 
 
 WAYS = (
@@ -118,16 +118,16 @@ class Course:
         self.seconds += 40.0 * size
 
     def keep(self) -> Kept:
-        return self.tail.places(), self.tail.known(), self.tail.seen(), self.read.copy()
+        return self.tail.position(), self.read.copy()
 
     def save(self, _size: int) -> None:
         self.kept = self.keep()
 
     def kill(self, size: int) -> None:
-        places, known, since, read = self.kept
+        position, read = self.kept
         self.tail.close()
         self.read = read.copy()
-        self.tail = Tail(str(self.log), self.clock, places=places, known=known, since=since)
+        self.tail = Tail(str(self.log), self.clock, position=position)
         if size % 2:
             self.look(size)
 

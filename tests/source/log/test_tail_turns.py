@@ -58,12 +58,11 @@ class Reader:
             pass
 
     def stop(self) -> None:
-        self.earlier = (self.tail.places(), self.tail.known(), self.tail.seen())
+        self.earlier = self.tail.position()
         self.tail.close()
 
     def start(self) -> None:
-        places, known, since = self.earlier
-        self.tail = Tail(str(self.log), self.clock, places=places, known=known, since=since)
+        self.tail = Tail(str(self.log), self.clock, position=self.earlier)
         self.drain()
 
     @property
@@ -120,13 +119,12 @@ def test_a_start_that_fails_keeps_the_places_and_is_tried_again(reader: Reader, 
         late.write(text(3))
     kept = log.rename(log.with_name("kept"))
     log.mkdir()
-    places, known, since = reader.earlier
-    reader.tail = Tail(str(log), reader.clock, places=places, known=known, since=since)
+    reader.tail = Tail(str(log), reader.clock, position=reader.earlier)
     before = descriptors()
     for _ in range(3):
         with pytest.raises(SourceError, match="is no file"):
             reader.step()
-    assert (reader.tail.places(), reader.tail.known(), reader.tail.seen()) == (places, known, since)
+    assert reader.tail.position() == reader.earlier
     assert (reader.tail.gaps, descriptors()) == (0, before)
     log.rmdir()
     kept.rename(log)
@@ -142,8 +140,7 @@ def test_a_disk_that_fails_during_a_start_is_tried_again(
     """What was opened before is let go."""
     reader.stop()
     append(log, 2)
-    places, known, since = reader.earlier
-    reader.tail = Tail(str(log), reader.clock, places=places, known=known, since=since)
+    reader.tail = Tail(str(log), reader.clock, position=reader.earlier)
     before = descriptors()
 
     def fail(*_: object) -> object:
@@ -296,7 +293,7 @@ def test_a_copy_that_is_written_over_is_not_read_again(reader: Reader, log: Path
         append(log, 2 * turn + 3)
         copytruncate(log)
         reader.drain()
-        assert len(reader.tail.places()) == 1
+        assert len(reader.tail.position().files) == 1
     assert reader.read == upto(9)
 
 
@@ -332,7 +329,7 @@ def test_copies_are_neither_kept_open_nor_read_after_a_rename_or_a_restart(reade
         reader.drain()
         copytruncate(log, f".{number}")
         reader.drain()
-    assert (len(reader.tail.places()), descriptors()) == (1, before)
+    assert (len(reader.tail.position().files), descriptors()) == (1, before)
     append(log, 62)
     reader.drain()
     rename(log)
@@ -573,7 +570,7 @@ def test_a_file_that_is_quiet_for_long_is_still_followed(reader: Reader, log: Pa
         reader.drain()
         reader.clock.seconds += 100_000
         reader.drain()
-        assert len(reader.tail.places()) == 1
+        assert len(reader.tail.position().files) == 1
         late.write(text(3))
         reader.drain()
         assert reader.read == upto(3)
@@ -775,7 +772,7 @@ def test_an_old_file_that_cannot_be_read_is_given_up(
     rename(log)
     append(log, 2)
     reader.drain()
-    read, old = LogFile.read, reader.tail.places()[0].identity
+    read, old = LogFile.read, reader.tail.position().files[0].identity
 
     def failing(self: LogFile, limit: int) -> bytes:
         if self.identity == old:
@@ -799,7 +796,7 @@ def test_unread_files_are_bounded_too(log: Path) -> None:
         append(log, number, number + 1)
         reader.step(1)
     assert descriptors() - before <= 64
-    assert len(reader.tail.places()) <= 65
+    assert len(reader.tail.position().files) <= 65
     assert 1 <= reader.tail.gaps <= 40
     reader.drain()
     assert reader.read[-100:] == list(range(400, 500))

@@ -1,39 +1,29 @@
-"""Sessions, requests and failures, from Dante's own log.
+"""Sessions, requests and failures, from Dante's own log; `followed_log` reads it."""
 
-Everything goes by the log's own clock. While lines wait to be read it stands at the last one. Once all is
-read it runs on from there: that line is as old as the file's last write, and from then on the monotonic clock
-counts. So the windows slide while the log is silent, whatever the time zone, the skew or the age of the log.
-
-One update reads for half a second at most, in slices of three milliseconds after each of which the loop is
-free; while more waits, the next update is due at once. So `timeout` bounds one update, not a backlog.
-"""
-
-import asyncio
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Literal
 
 import msgspec
 
 from proxywatch.clock import Clock
-from proxywatch.dante import advice, conf
-from proxywatch.dante.account import DanteAccount
+from proxywatch.dante import advice, conf, figures, processes
 from proxywatch.dante.conf import Rule
+from proxywatch.dante.log import DanteLog
 from proxywatch.dante.reason import REASONS
 from proxywatch.dante.report import Report, report_of
 from proxywatch.dante.sessions import Sessions
-from proxywatch.errors import ParseError, SourceError
+from proxywatch.errors import SourceError
+from proxywatch.exporter.followed_log import FollowedLog
 from proxywatch.finding import Finding
 from proxywatch.metrics import family as metric
 from proxywatch.metrics.family import Family, Labels, Metric
 from proxywatch.probe.own_traffic import OwnTraffic
 from proxywatch.quantity import Duration
-from proxywatch.source import checkpoint, file
+from proxywatch.source import file, procfs
+from proxywatch.source import processes as running
 from proxywatch.source.log import lines
-from proxywatch.source.log.lines import Lines
-from proxywatch.source.log.logfile import Place
-from proxywatch.source.log.splitter import CHUNK
 
 log = logging.getLogger(__name__)
 
@@ -44,15 +34,17 @@ SUCCESS_RATE = metric.gauge(
 )
 SUCCESSFUL = metric.counter(
     "proxy_requests_successful_total",
-    "Requests for which Dante opened what the client asked for. Absent when its log settings hide them.",
+    "Requests for which Dante opened what the client asked for. Absent until its log has proven that it "
+    "shows them.",
 )
 FAILED = metric.counter(
     "proxy_requests_failed_total",
-    "Requests that ended without that. Absent when Dante's log settings do not show all of them.",
+    "Requests that ended without that. Absent until Dante's log has proven that it shows all of them.",
 )
 RATE = metric.gauge(
     "proxy_request_rate_permin",
-    "Requests decided in the last 60 seconds of the log. Absent when Dante's log settings do not show all.",
+    "Requests decided in the last 60 seconds of the log. Absent until Dante's log has proven that it shows "
+    "all.",
 )
 AVERAGE = metric.gauge(
     "proxy_avg_connection_duration_seconds",
@@ -60,12 +52,13 @@ AVERAGE = metric.gauge(
 )
 OPENED = metric.counter(
     "proxy_sessions_opened_total",
-    "Requests that Dante granted; origin self are our own probes.",
+    "Requests that Dante granted; origin self are our own probes. Absent as proxy_requests_successful_total.",
     ["command", "origin"],
 )
 CLOSED = metric.counter(
     "proxy_sessions_closed_total",
-    "Granted requests that ended, those whose end will never be logged included.",
+    "Granted requests that ended, those whose end will never be logged included. Absent until Dante's log "
+    "has proven that it shows ends.",
     ["command", "origin"],
 )
 DURATION = metric.histogram(
@@ -77,12 +70,14 @@ SETUP = metric.histogram(
 )
 RECEIVED = metric.counter(
     "proxy_session_received_bytes_total",
-    "Payload from clients that Dante passed on to targets, by the target's port.",
+    "Payload from clients that Dante passed on to targets, by the target's port. Absent as "
+    "proxy_sessions_closed_total.",
     ["service"],
 )
 SENT = metric.counter(
     "proxy_session_sent_bytes_total",
-    "Payload from targets that Dante passed on to clients, by the target's port.",
+    "Payload from targets that Dante passed on to clients, by the target's port. Absent as "
+    "proxy_sessions_closed_total.",
     ["service"],
 )
 FAILURES = metric.counter(
@@ -97,7 +92,20 @@ LOST = metric.counter(
 DNS = metric.counter(
     "dante_dns_failures_total", "Names that Dante could not resolve, for requests and datagrams.", ["kind"]
 )
-LINES = metric.counter("dante_log_lines_total", "Lines of Dante's log that were read.")
+SHOWS = metric.gauge(
+    "dante_log_shows",
+    "Whether Dante's log settings show requests that succeed, all that fail, and the ends of sessions: 1 "
+    "when a line has proven it, 0 when it is known that they do not. Absent while nothing is known.",
+    ["what"],
+)
+AMBIGUOUS = metric.counter(
+    "dante_log_ambiguous_lines_total",
+    "Lines of Dante's log that a name in them lets be read in several ways; they count for nothing else.",
+)
+LINES = metric.counter(
+    "dante_log_lines_total",
+    "Lines of Dante's log that were read. Absent until it was read once, as all of dante_log_*.",
+)
 UNPARSED = metric.counter("dante_log_unparsed_lines_total", "Lines in the log that Dante does not write.")
 ROTATIONS = metric.counter("dante_log_rotations_total", "Times that another file took the log's path.")
 TRUNCATIONS = metric.counter("dante_log_truncations_total", "Times that the log was cut.")
@@ -111,15 +119,10 @@ LAG = metric.gauge(
     "From the last line read to the log's last write; 0 when all is read. Absent while there is no log.",
 )
 
-_SLICE = 0.003
-_REST = 0.7  # of what a slice took: who leaves a busy machine some of his share is let in at once later
-_BUDGET = 0.5
-_PAUSE = 1.0  # after a look that found lines: each costs half a millisecond, however few it finds
-_LOOK = 1.0
-_SAVE = 15.0
 _EXAMINED = 4 << 20
+_LARGEST_CONF = 1 << 20
 _CONFS = ("/etc/danted.conf", "/etc/sockd.conf", "/etc/dante/sockd.conf")
-_Resumed = tuple[list[Place], list[Place], float]  # places, what else is known, and since when
+_NAMES = ("danted", "sockd")
 _UNIX = 1e9  # a stamp below is no Unix time: syslog's, which has no year
 
 
@@ -151,12 +154,14 @@ class Status(msgspec.Struct, frozen=True):
         log: Its path.
         unread_bytes: What waits to be read.
         lag_seconds: As the metric.
+        checkpoint_fault: Why the checkpoint could not be written; empty when it could.
         report: What it says.
     """
 
     log: str
     unread_bytes: int
     lag_seconds: float | None
+    checkpoint_fault: str
     report: Report
 
 
@@ -166,12 +171,14 @@ class SessionsCollector:
     name = "sessions"
     timeout = 10.0
 
-    def __init__(self, settings: Settings, clock: Clock, own: OwnTraffic) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock, own: OwnTraffic, succeeded: Callable[[], int] = lambda: 0
+    ) -> None:
         """Touch nothing yet."""
         self._settings = settings
         self._clock = clock
         self._own = own
-        self._account = DanteAccount(
+        self._log = DanteLog(
             Sessions(
                 self._is_own,
                 own_begins=own.begins,
@@ -179,13 +186,15 @@ class SessionsCollector:
                 include_own=settings.include_self,
             )
         )
-        self._lines: Lines | None = None
-        self._at_end = settings.start == "end"
-        self._more = True
-        self._updated, self._busy = 0.0, False
-        self._saved = float("-inf")
-        self._base = (0, 0, 0, 0)
-        self._resumed: _Resumed | None = None
+        self._followed = FollowedLog(
+            settings.log,
+            clock,
+            self._log,
+            at_end=settings.start == "end",
+            checkpoint=settings.checkpoint,
+            succeeded=succeeded,
+        )
+        self._kept = False
 
     def _is_own(self, endpoint: bytes, at: float) -> bool:
         return self._own.includes(endpoint, at if at > _UNIX else self._clock.now())
@@ -194,171 +203,95 @@ class SessionsCollector:
         """Requests, sessions, failures, and the log itself."""
         return (
             SUCCESS_RATE, SUCCESSFUL, FAILED, RATE, AVERAGE, OPENED, CLOSED, DURATION, SETUP, RECEIVED, SENT,
-            FAILURES, LOST, DNS, LINES, UNPARSED, ROTATIONS, TRUNCATIONS, GAPS, READ, LAG,
+            FAILURES, LOST, DNS, SHOWS, LINES, UNPARSED, AMBIGUOUS, ROTATIONS, TRUNCATIONS, GAPS, READ, LAG,
         )  # fmt: skip
-
-    # Reading
 
     async def due(self) -> None:
         """At once while there is more, else when the log's directory changes, a second later in any case."""
-        if self._more:
-            return
-        if self._busy:
-            await self._clock.sleep_until(self._updated + _PAUSE)
-        if self._lines is not None:
-            await self._lines.changed(_LOOK)
-        else:
-            await self._clock.sleep_until(self._updated + _LOOK)
+        await self._followed.changed()
 
     async def update(self) -> None:
         """Read what was appended.
 
         Raises:
-            SourceError: The log is absent or may not be read, or the checkpoint cannot be written.
+            SourceError: The log is absent or may not be read, or the checkpoint may not be read.
         """
-        self._more = False
+        if not self._kept and self._settings.checkpoint:
+            self._keep_own()
+        await self._followed.read()
+
+    def _keep_own(self) -> None:
+        self._kept = True
         try:
-            await self._read(self._follow())
-        finally:
-            self._updated = self._clock.monotonic()
-        if self._updated - self._saved >= _SAVE:
-            await self._save()
-
-    def _follow(self) -> Lines:
-        if self._lines is None:
-            if self._resumed is None:
-                self._resumed = self._restore()
-            places, known, since = self._resumed
-            try:
-                self._lines = lines.follow(
-                    self._settings.log,
-                    self._clock.monotonic,
-                    at_end=self._at_end,
-                    places=places,
-                    known=known,
-                    since=since,
-                )
-            except SourceError as error:
-                # A log that appears later is read from its first line on.
-                self._at_end = self._at_end and not error.temporary
-                raise
-        return self._lines
-
-    async def _read(self, source: Lines) -> None:
-        begin = slice_begin = self._clock.monotonic()
-        self._busy = False
-        while (chunk := source.read(CHUNK)) or source.more:
-            self._busy = True
-            self._account.take(chunk)
-            now = self._clock.monotonic()
-            if now - begin >= _BUDGET:
-                self._more = True
-                return
-            if now - slice_begin >= _SLICE:
-                await asyncio.sleep((now - slice_begin) * _REST)
-                slice_begin = self._clock.monotonic()
-        written = source.written_at()
-        age = 0.0 if written is None else self._clock.now() - written
-        self._account.caught_up(age, self._clock.monotonic())
-
-    # The checkpoint
-
-    def _restore(self) -> _Resumed:
-        path = self._settings.checkpoint
-        if not path:
-            return [], [], 0.0
-        content = checkpoint.read(path)
-        try:
-            self._own.keep(f"{path}.own", self._clock.now())
+            self._own.keep(f"{self._settings.checkpoint}.own", self._clock.now())
         except SourceError as error:
             log.warning("our own probes are not kept for the next run", extra={"reason": str(error)})
-        if content is None:
-            return [], [], 0.0
-        try:
-            saved = self._account.restore(content)
-        except ParseError as error:
-            log.warning("checkpoint is not used", extra={"path": path, "reason": str(error)})
-            return [], [], 0.0
-        self._base = (saved.read_bytes, saved.rotations, saved.truncations, saved.gaps)
-        places, known = ([Place(*place) for place in some] for some in (saved.places, saved.known))
-        return places, known, saved.taken
-
-    async def _save(self) -> None:
-        self._saved = self._clock.monotonic()
-        if not self._settings.checkpoint or self._lines is None:
-            return
-        read_bytes, rotations, truncations, gaps = self._reading()
-        content = self._account.save(
-            self._lines.places(),
-            self._lines.known(),
-            taken=self._lines.seen(),
-            read_bytes=read_bytes,
-            rotations=rotations,
-            truncations=truncations,
-            gaps=gaps,
-        )
-        await asyncio.to_thread(checkpoint.write, self._settings.checkpoint, content)
-
-    def _reading(self) -> tuple[int, int, int, int]:
-        source = self._lines
-        now = (
-            (source.read_bytes, source.rotations, source.truncations, source.gaps) if source else (0, 0, 0, 0)
-        )
-        return tuple(map(sum, zip(self._base, now, strict=True)))  # type: ignore[return-value]
 
     async def close(self) -> None:
-        """Keep the place and the counters, and let go of the log."""
-        try:
-            await self._save()
-        finally:
-            if self._lines is not None:
-                self._lines.close()
-                self._lines = None
+        """Keep position and totals, and let go of the log."""
+        await self._followed.close()
 
     # Figures
 
-    def _now(self) -> float:
-        return self._account.now(self._clock.monotonic())
-
-    def _lag(self) -> float | None:
-        if self._lines is None:
-            return None
-        written = self._lines.written_at()
-        if not self._more or written is None or self._account.sessions.clock < _UNIX:
-            return 0.0
-        return max(0.0, written - self._account.sessions.clock)
-
     def active(self) -> int | None:
         """Connections accepted and not ended; None when the log's settings cannot tell."""
-        return self._account.sessions.active()
+        return figures.active(self._log.sessions)
 
     def collect(self) -> Iterator[Metric]:
-        """What the log's settings can tell, and how the log is read."""
-        sessions = self._account.sessions
-        totals, settings = sessions.totals, sessions.settings
-        now, ends = self._now(), settings.tells_ends
-        yield SUCCESS_RATE.value(sessions.success_rate(now, self._settings.window))
-        yield SUCCESSFUL.value(totals.successful if settings.tells_successes else None)
-        yield FAILED.value(totals.failed if settings.tells_failures else None)
-        yield RATE.value(sessions.request_rate(now))
-        yield AVERAGE.value(sessions.mean_duration())
-        yield OPENED.values(_series(totals.opened if settings.tells_successes else {}))
-        yield CLOSED.values(_series(totals.closed if ends else {}))
-        yield DURATION.distributions({(): sessions.durations} if settings.tells_durations else {})
-        yield SETUP.distributions({(): sessions.setups} if settings.connect is not False else {})
-        yield RECEIVED.values(_series(totals.received if ends else {}))
-        yield SENT.values(_series(totals.sent if ends else {}))
+        """What the log has proven that it shows, and how it is read."""
+        yield from self._requests()
+        yield from self._sessions()
+        if self._followed.was_read:
+            yield from self._reading()
+
+    def _requests(self) -> Iterator[Metric]:
+        sessions, silent = self._log.sessions, self._followed.silence.proven
+        totals, settings, now = sessions.totals, sessions.settings, self._followed.now()
+        successes = settings.shows_successes and not silent
+        yield SUCCESS_RATE.value(
+            None if silent else figures.success_rate(sessions, now, self._settings.window)
+        )
+        yield SUCCESSFUL.value(totals.successful if successes else None)
+        yield FAILED.value(totals.failed if settings.shows_failures else None)
+        yield RATE.value(None if silent else figures.request_rate(sessions, now))
         shown = settings.shows
         yield FAILURES.values(
             {(REASONS[reason], reason): n for reason, n in totals.failures.items() if shown(reason)}
         )
-        yield LOST.values(_series(totals.lost))
         yield DNS.values({kind.removeprefix("dns_"): n for kind, n in totals.dns.items() if shown(kind)})
-        yield LINES.value(self._account.lines)
-        yield UNPARSED.value(self._account.unparsed)
-        for family, value in zip((READ, ROTATIONS, TRUNCATIONS, GAPS), self._reading(), strict=True):
-            yield family.value(value)
-        yield LAG.value(self._lag())
+        yield SHOWS.values({what: shows for what, shows in self._shows().items() if shows is not None})
+
+    def _shows(self) -> dict[str, bool | None]:
+        settings, silent = self._log.sessions.settings, self._followed.silence.proven
+        return {
+            "successes": _known(settings.shows_successes and not silent, settings.hides_successes or silent),
+            "failures": _known(settings.shows_failures, settings.hides_failures),
+            "ends": _known(settings.shows_ends, settings.hides_ends),
+        }
+
+    def _sessions(self) -> Iterator[Metric]:
+        sessions = self._log.sessions
+        totals, settings, counting = sessions.totals, sessions.settings, sessions.counting
+        successes, ends = settings.shows_successes and not self._followed.silence.proven, settings.shows_ends
+        yield AVERAGE.value(figures.mean_duration(sessions))
+        yield OPENED.values(_series(totals.opened if successes else {}))
+        yield CLOSED.values(_series(totals.closed if ends else {}))
+        yield DURATION.distributions({(): counting.durations} if settings.shows_durations else {})
+        yield SETUP.distributions({(): counting.setups} if settings.connect else {})
+        yield RECEIVED.values(_series(totals.received if ends else {}))
+        yield SENT.values(_series(totals.sent if ends else {}))
+        yield LOST.values(_series(totals.lost if successes or ends else {}))
+
+    def _reading(self) -> Iterator[Metric]:
+        progress = self._followed.progress
+        yield LINES.value(self._log.lines)
+        yield UNPARSED.value(self._log.unparsed)
+        yield AMBIGUOUS.value(self._log.sessions.totals.ambiguous)
+        yield READ.value(progress.read_bytes)
+        yield ROTATIONS.value(progress.rotations)
+        yield TRUNCATIONS.value(progress.truncations)
+        yield GAPS.value(progress.gaps)
+        yield LAG.value(self._followed.lag())
 
     async def examine(self) -> Sequence[Finding]:
         """Read the end of the log; say what its settings hide, and where to change them."""
@@ -369,32 +302,64 @@ class SessionsCollector:
             content = lines.last(path, _EXAMINED)
         except SourceError as error:
             return [Finding.fault(str(error), advice.of_absence(path, permitted=error.temporary))]
-        account = DanteAccount(Sessions(lambda _endpoint, _at: False))
-        account.take(content)
-        if not account.lines:
-            return [Finding.ok(f"{path} is there; nothing is written in it yet")]
-        found, rules = _rules()
-        return advice.of_account(path, account, found, rules)
+        log = DanteLog(Sessions(lambda _endpoint, _at: False))
+        log.take(content)
+        return advice.of_log(path, log, *await _rules(path))
 
     def status(self) -> Status:
         """The counts, the windows, what failed last and most, and what cannot be known."""
-        report = report_of(self._account, self._now(), self._settings.window)
-        unread = self._lines.unread() if self._lines else 0
-        return Status(self._settings.log, unread, self._lag(), report)
+        followed = self._followed
+        report = report_of(self._log, followed.now(), self._settings.window, silent=followed.silence.proven)
+        return Status(
+            self._settings.log, followed.unread(), followed.lag(), followed.checkpoint_fault, report
+        )
 
 
-def _rules() -> tuple[str, list[Rule]]:
-    """The rules of danted.conf and its path, where it is at hand."""
-    for path in _CONFS:
+def _known(shown: bool, hidden: bool) -> bool | None:  # noqa: FBT001 - a truth table
+    if shown:
+        return True
+    return False if hidden else None
+
+
+async def _rules(log: str) -> tuple[str, list[Rule]]:
+    """A danted.conf and its rules.
+
+    That which a running Dante was started with, of several the one that names our log; else a usual one.
+    """
+    found = []
+    for path, where in [*await _started_with(), *((path, path) for path in _CONFS)]:
         with suppress(SourceError):
-            return path, conf.rules(file.read(path))
+            found.append((path, file.read(where, _LARGEST_CONF)))
+    for path, content in sorted(found, key=lambda it: log not in conf.outputs(it[1])):
+        return path, conf.rules(content)
     return "", []
+
+
+async def _started_with() -> list[tuple[str, str]]:
+    """For each Dante that is found: (the path after its `-f`, where it is for us)."""
+    found = []
+    with suppress(SourceError):
+        for process in await running.named(_NAMES):
+            path = processes.conf_path(procfs.command_line(process.pid))
+            if path:
+                beside = "root" if path.startswith("/") else "cwd"
+                found.append((path, f"/proc/{process.pid}/{beside}/{path}"))
+    return found
 
 
 def _series(counts: Mapping[str, int] | Mapping[tuple[str, str], int]) -> dict[Labels, float]:
     return dict(counts.items())
 
 
-def build(settings: Settings, clock: Clock, own: OwnTraffic) -> SessionsCollector:
-    """The collector of a log; it is opened by the first update."""
-    return SessionsCollector(settings, clock, own)
+def build(
+    settings: Settings, clock: Clock, own: OwnTraffic, succeeded: Callable[[], int] = lambda: 0
+) -> SessionsCollector:
+    """The collector of a log; it is opened by the first update.
+
+    Args:
+        settings: Its section.
+        clock: Both clocks of the machine.
+        own: The connections of our own probes.
+        succeeded: Returns how many of our own probes have succeeded.
+    """
+    return SessionsCollector(settings, clock, own, succeeded)

@@ -4,6 +4,8 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from proxywatch.dante.report import Report
+
 State = Literal["ok", "nothing", "failing", "waiting"]
 Level = Literal["good", "warning", "bad", "unknown"]
 Grade = Literal["good", "fair", "poor", "bad", "unknown"]
@@ -133,56 +135,6 @@ class Failure(Struct, frozen=True):
     blame: str
 
 
-class Cause(Struct, frozen=True):
-    """Why requests failed, and how often.
-
-    Attributes:
-        reason: As in `proxy_request_failures_total`.
-        blame: Whose fault: `client`, `policy`, `proxy`, `tunnel` or `destination`.
-        count: Of requests.
-    """
-
-    reason: str
-    blame: str
-    count: int
-
-
-class Destination(Struct, frozen=True):
-    """One of those that clients ask for most.
-
-    Attributes:
-        target: `HOST:PORT`.
-        weight: Bytes both ways, or failed requests.
-        error: How much more that may be; 0 while there are few destinations.
-    """
-
-    target: str
-    weight: int
-    error: int
-
-
-class Requests(Struct, frozen=True):
-    """What clients' requests came to, by all of the log that was read.
-
-    Attributes:
-        successful, failed: How many; None where the log's settings hide some.
-        causes: Why they failed, the most frequent first.
-        most_bytes, most_failures: The heaviest destinations, 20 at most.
-        cannot_tell: What the log's settings hide.
-        unparsed: Lines in the log that are none of Dante's.
-        unparsed_example: The last of them; empty without any.
-    """
-
-    successful: int | None
-    failed: int | None
-    causes: list[Cause]
-    most_bytes: list[Destination]
-    most_failures: list[Destination]
-    cannot_tell: list[str]
-    unparsed: int
-    unparsed_example: str
-
-
 class Points(Struct, frozen=True):
     """A trend: the mean of each step of time, oldest first, up to now; null where nothing was measured."""
 
@@ -222,7 +174,7 @@ class Status(Struct, frozen=True):
     phases: list[Phase]
     collectors: list[CollectorState]
     failures: list[Failure]
-    requests: Requests | None
+    requests: Report | None
     trends: dict[str, Points]
     settings_fault: str = ""
     health: list[str] = []

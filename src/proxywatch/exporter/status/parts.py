@@ -1,12 +1,10 @@
 """The parts of the status: the tunnel, the exit, the phases and the failures, as far as they are known."""
 
-from collections.abc import Iterable, Mapping
-
-from proxywatch.dante import reason, report, totals
+from proxywatch.dante import totals
 from proxywatch.dante.report import Report, host_port
 from proxywatch.exporter.collector import latency, wireguard
 from proxywatch.exporter.status.figures import Samples, value
-from proxywatch.exporter.status.model import Cause, Destination, Exit, Failure, Phase, Requests, Vpn
+from proxywatch.exporter.status.model import Exit, Failure, Phase, Vpn
 from proxywatch.probe.history import Snapshot
 from proxywatch.probe.outcome import REASONS, Transfer
 
@@ -60,29 +58,9 @@ def failures(history: Snapshot, log: Report | None) -> list[Failure]:
     return sorted(failed, key=lambda failure: failure.at, reverse=True)[:_MOST_FAILURES]
 
 
-def requests(log: Report | None) -> Requests | None:
+def requests(log: Report | None) -> Report | None:
     """What the log's lines came to; None before the first."""
-    if log is None or not log.lines:
-        return None
-    return Requests(
-        successful=log.successful,
-        failed=log.failed,
-        causes=_causes(log.failures),
-        most_bytes=_destinations(log.top_by_bytes),
-        most_failures=_destinations(log.top_by_failures),
-        cannot_tell=log.cannot_tell,
-        unparsed=log.unparsed,
-        unparsed_example=log.unparsed_example,
-    )
-
-
-def _causes(counts: Mapping[str, int]) -> list[Cause]:
-    causes = [Cause(label, reason.REASONS[label], count) for label, count in counts.items()]
-    return sorted(causes, key=lambda cause: cause.count, reverse=True)
-
-
-def _destinations(heaviest: Iterable[report.Destination]) -> list[Destination]:
-    return [Destination(host_port(each.destination), each.weight, each.error) for each in heaviest]
+    return log if log is not None and log.lines else None
 
 
 def _probe(transfer: Transfer) -> Failure:

@@ -8,7 +8,8 @@ from contextlib import suppress
 
 from proxywatch.errors import SourceError
 from proxywatch.source.log import rotated
-from proxywatch.source.log.logfile import LogFile, Place
+from proxywatch.source.log.logfile import LogFile
+from proxywatch.source.log.position import FilePosition
 from proxywatch.source.log.rotated import Known, Rotated
 
 _PATIENCE = 600.0
@@ -126,21 +127,21 @@ class Followed:
         """Whether a file begins as one that was read, or as one of the others."""
         return head in self.known or any(rotated.alike(head, log.head) for log in others)
 
-    def holding(self, place: Place, candidates: Iterable[Rotated]) -> LogFile | None:
-        """Of the candidates not followed that hold a place, the longest, standing there."""
+    def holding(self, position: FilePosition, candidates: Iterable[Rotated]) -> LogFile | None:
+        """Of the candidates not followed that hold a position, the longest, standing there."""
         for candidate in sorted(candidates, key=lambda candidate: candidate.size, reverse=True):
-            if candidate.size >= place.offset and self.of(candidate.identity) is None:
-                log = opened(candidate.path, at=place)
+            if candidate.size >= position.offset and self.of(candidate.identity) is None:
+                log = opened(candidate.path, at=position)
                 if log is not None:
                     log.copy = True
                     return log
         return None
 
-    def holds(self, place: Place) -> bool:
-        """Whether one that is followed has what was read before a place."""
+    def holds(self, position: FilePosition) -> bool:
+        """Whether one that is followed has what was read before a position."""
         for log in self._files:
             with suppress(OSError):
-                if log.holds(place):
+                if log.holds(position):
                     return True
         return False
 
@@ -154,8 +155,8 @@ class Followed:
                     log.close()
 
 
-def opened(path: str, *, at: Place | None = None) -> LogFile | None:
-    """A file beside the log, at its beginning or at a place; None when it went, or does not hold that."""
+def opened(path: str, *, at: FilePosition | None = None) -> LogFile | None:
+    """A file beside the log, at its beginning or at a position; None when it went, or does not hold that."""
     try:
         log = LogFile(path)
     except SourceError:

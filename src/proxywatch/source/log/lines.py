@@ -6,13 +6,14 @@ import os
 import select
 import stat
 import termios
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
+from proxywatch.errors import SourceError
 from proxywatch.source import file
 from proxywatch.source.log.inotify import readable
-from proxywatch.source.log.logfile import Place
+from proxywatch.source.log.position import NOWHERE, Position, Progress
 from proxywatch.source.log.splitter import LONGEST, Splitter
 from proxywatch.source.log.tail import Tail
 
@@ -23,20 +24,14 @@ class Lines(Protocol):
     """Lines as they come.
 
     Attributes:
-        read_bytes: Handed out so far.
-        rotations: Times that another file took the path.
-        truncations: Times that a file was cut.
         more: Whether the last read gave nothing only because it had done enough for once.
     """
 
-    read_bytes: int
-    rotations: int
-    truncations: int
     more: bool
 
     @property
-    def gaps(self) -> int:
-        """Files that were not found again, or could not be read to their end: lines may be missing."""
+    def progress(self) -> Progress:
+        """How much was read."""
 
     def read(self, limit: int) -> bytes:
         """Complete lines, about `limit` bytes at most; empty when there are none now, or see `more`.
@@ -54,14 +49,8 @@ class Lines(Protocol):
     def written_at(self) -> float | None:
         """Unix time of the last write, in seconds; None when it cannot be known."""
 
-    def places(self) -> list[Place]:
-        """Where the reading stands, for the next run."""
-
-    def known(self) -> list[Place]:
-        """What else was read, for the next run."""
-
-    def seen(self) -> float:
-        """Up to when it was seen what was written, in Unix seconds, for the next run."""
+    def position(self) -> Position:
+        """How far it was read, for the next run."""
 
     def close(self) -> None:
         """Let go of everything."""
@@ -72,9 +61,7 @@ def follow(
     monotonic: Callable[[], float],
     *,
     at_end: bool,
-    places: Sequence[Place] = (),
-    known: Sequence[Place] = (),
-    since: float = 0.0,
+    position: Position = NOWHERE,
 ) -> Lines:
     """The lines at a path.
 
@@ -82,9 +69,7 @@ def follow(
         path: Of a file or a FIFO; `-` for standard input.
         monotonic: A clock, in seconds.
         at_end: Whether a file is read from its end on.
-        places: Where an earlier run stood.
-        known: What else it had read.
-        since: Up to when it had seen what was written, in Unix seconds.
+        position: How far an earlier run had read.
 
     Raises:
         SourceError: Nothing is there, or it is not permitted.
@@ -94,24 +79,26 @@ def follow(
     try:
         mode = os.stat(path).st_mode  # noqa: PTH116 - pathlib costs 1 MB
     except OSError as error:
-        if places and isinstance(error, FileNotFoundError):
-            return Tail(path, monotonic, at_end=False, places=places, known=known, since=since)
+        if position.files and isinstance(error, FileNotFoundError):
+            return Tail(path, monotonic, at_end=False, position=position)
         raise file.unreadable(path, error) from error
     if stat.S_ISFIFO(mode):
         return Pipe(_open_fifo(path))
-    return Tail(path, monotonic, at_end=at_end, places=places, known=known, since=since)
+    return Tail(path, monotonic, at_end=at_end, position=position)
 
 
 def last(path: str, size: int) -> bytes:
     """The complete lines in the last `size` bytes of a file; nothing of a FIFO, whose lines would be lost.
 
     Raises:
-        SourceError: Absent, or not permitted.
+        SourceError: Absent, not permitted, or no file.
     """
     try:
         state = os.stat(path)  # noqa: PTH116 - as above
-        if not stat.S_ISREG(state.st_mode):
+        if stat.S_ISFIFO(state.st_mode):
             return b""
+        if not stat.S_ISREG(state.st_mode):
+            raise SourceError(f"{path} is no file", temporary=True)
         with open(path, "rb", buffering=0) as log:  # noqa: PTH123 - as above
             log.seek(max(0, state.st_size - size))
             content = log.read(size)
@@ -136,11 +123,7 @@ def _open_fifo(path: str) -> int:
 
 
 class Pipe:
-    """A FIFO or standard input: what was read is gone, so there is no place to go back to."""
-
-    rotations = 0
-    truncations = 0
-    gaps = 0
+    """A FIFO or standard input: what was read is gone, so there is no position to go back to."""
 
     def __init__(self, fd: int) -> None:
         """Take over a file descriptor."""
@@ -199,17 +182,14 @@ class Pipe:
         """Not known: what is written is read at once."""
         return None
 
-    def places(self) -> list[Place]:
-        """None."""
-        return []
+    def position(self) -> Position:
+        """None: what was read is gone."""
+        return Position()
 
-    def known(self) -> list[Place]:
-        """None."""
-        return []
-
-    def seen(self) -> float:
-        """Never: there is no place to go back to."""
-        return 0.0
+    @property
+    def progress(self) -> Progress:
+        """How much was read."""
+        return Progress(self.read_bytes)
 
     def close(self) -> None:
         """Let go of it."""

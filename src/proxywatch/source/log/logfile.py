@@ -5,13 +5,14 @@ The bytes before the offset are remembered (the mark) and read again with every 
 is told from one that grew, also when it has grown beyond the old offset since.
 """
 
+import errno
 import os
 import stat
 from contextlib import suppress
-from typing import NamedTuple
 
 from proxywatch.errors import SourceError
 from proxywatch.source import file
+from proxywatch.source.log.position import FilePosition
 from proxywatch.source.log.rotated import HEAD, alike
 from proxywatch.source.log.splitter import KEPT, LONGEST
 
@@ -19,29 +20,6 @@ _MARK = 256
 _NULS = bytes(1 << 16)
 _STEPS = 64  # of NUL bytes, 4 MiB: about a millisecond's work
 _LONG_STEPS = 4  # of a long line, 4 MiB too
-
-
-class Place(NamedTuple):
-    """Where the reading of one file stands.
-
-    Attributes:
-        device: Of the file system.
-        inode: Of the file.
-        offset: Of the first line that was not handed out.
-        mark: The bytes before the offset, 256 at most.
-        head: The file's first bytes, 256 at most.
-    """
-
-    device: int
-    inode: int
-    offset: int
-    mark: bytes
-    head: bytes = b""
-
-    @property
-    def identity(self) -> tuple[int, int]:
-        """What names the file, whatever its path."""
-        return self.device, self.inode
 
 
 class CutError(Exception):
@@ -107,33 +85,33 @@ class LogFile:
         newline = os.pread(self._fd, size - start, start).rfind(b"\n")
         self._stand(size if newline < 0 and start > 0 else start + newline + 1)
 
-    def holds(self, place: Place) -> bool:
-        """Whether the file has the bytes that were read before a place, and began as that file did."""
-        start = place.offset - len(place.mark)
-        if os.pread(self._fd, len(place.mark), start) != place.mark:
+    def holds(self, position: FilePosition) -> bool:
+        """Whether the file has the bytes that were read before a position, and began as that file did."""
+        start = position.offset - len(position.mark)
+        if os.pread(self._fd, len(position.mark), start) != position.mark:
             return False
-        same = place.identity == self.identity
-        if same and (place.mark or not place.head):
+        same = position.identity == self.identity
+        if same and (position.mark or not position.head):
             return True  # holes may have been punched into what was read
         head = os.pread(self._fd, HEAD, 0)
-        told = same or bool(place.mark.strip(b"\0")) or alike(head, place.head)
-        return told and head.startswith(place.head)
+        told = same or bool(position.mark.strip(b"\0")) or alike(head, position.head)
+        return told and head.startswith(position.head)
 
-    def go_on(self, place: Place) -> bool:
-        """Stand at a place that the file holds; of one that was shortened in front or behind, where it fits.
+    def go_on(self, position: FilePosition) -> bool:
+        """Stand at a position that the file holds; in one that was shortened at either end, where it fits.
 
         Returns:
             Whether it is the same log; else nothing has changed.
         """
-        if self.holds(place):
-            self._head = max(place.head, self._head, key=len)
-            self._stand(place.offset)
+        if self.holds(position):
+            self._head = max(position.head, self._head, key=len)
+            self._stand(position.offset)
             return True
-        if self.size() < place.offset and alike(os.pread(self._fd, HEAD, 0), place.head):
+        if self.size() < position.offset and alike(os.pread(self._fd, HEAD, 0), position.head):
             self.to_end()
             return True
-        kept = os.pread(self._fd, LONGEST, 0).find(place.mark) if len(place.mark) == _MARK else -1
-        if kept >= 0 and place.mark.count(b"\0") < _MARK:
+        kept = os.pread(self._fd, LONGEST, 0).find(position.mark) if len(position.mark) == _MARK else -1
+        if kept >= 0 and position.mark.count(b"\0") < _MARK:
             self._head = os.pread(self._fd, HEAD, 0)
             self._stand(kept + _MARK)
             return True
@@ -145,9 +123,10 @@ class LogFile:
         self._stand(self._data(0))
 
     def _data(self, offset: int) -> int:
-        with suppress(OSError):  # nothing but a hole, or a file system that cannot tell
+        try:
             return max(offset, os.lseek(self._fd, offset, os.SEEK_DATA))
-        return offset
+        except OSError as error:  # ENXIO: nothing but a hole; else a file system that cannot tell
+            return max(offset, self.size()) if error.errno == errno.ENXIO else offset
 
     # Reading
 
@@ -218,9 +197,9 @@ class LogFile:
     # What is known of it
 
     @property
-    def place(self) -> Place:
+    def position(self) -> FilePosition:
         """Where the reading stands."""
-        return Place(*self.identity, self._offset, self._mark, self.head)
+        return FilePosition(*self.identity, self._offset, self._mark, self.head)
 
     @property
     def head(self) -> bytes:
@@ -261,7 +240,7 @@ class LogFile:
     def done(self) -> bool:
         """Whether it was read to its end, and was not cut since."""
         with suppress(OSError):
-            return self.size() == self._offset and self.holds(self.place)
+            return self.size() == self._offset and self.holds(self.position)
         return False
 
     def written_at(self) -> float:

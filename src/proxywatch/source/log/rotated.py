@@ -15,6 +15,7 @@ HEAD = 256
 _MOST = 64
 _LOOKS = 16  # as many as a shell script is busy renaming dozens of files
 _PART = r"[-._](?:\d[\dTZ:]*|old|bak|backup|prev|last|saved?|orig)"
+_PACKED = (".gz", ".xz", ".zst", ".bz2", ".lz4")
 _COMPRESSED = (b"\x1f\x8b", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"BZh", b"\x04\x22\x4d\x18")
 
 
@@ -53,6 +54,19 @@ def beside(path: str) -> list[Rotated]:
                     found.append(described(entry.path))
     files = [file for file in found if file is not None]
     return sorted(files, key=lambda file: file.written)[-_MOST:]
+
+
+def packed_since(path: str, since: float) -> bool:
+    """Whether a rotated file was compressed whose last write was at or after a time, in Unix seconds."""
+    directory, name = os.path.split(os.path.realpath(path))
+    stem = os.path.splitext(name)[0]  # noqa: PTH122 - as above
+    with suppress(OSError), os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.name.startswith(stem) and entry.name.endswith(_PACKED):
+                with suppress(OSError):
+                    if entry.stat().st_mtime >= since:
+                        return True
+    return False
 
 
 def named(path: str, identities: Container[tuple[int, int]]) -> dict[tuple[int, int], str]:

@@ -3,7 +3,7 @@
 A log is a row of files, each known by its first bytes wherever it is. Every look asks what has the path:
 
 - The file that had it: read on. It may have been cut (`copytruncate`): what was not read is in the copy, a
-  file beside the log that holds the bytes before the place where the reading stood. It is read to its end;
+  file beside the log that holds the bytes before the position where the reading stood. It is read to its end;
   then the log is read from its start. One that was only shortened is read on from where it still fits.
 - Another: the old file, renamed or removed, is read on too, as its writers notice late or never. It is let go
   a minute after its last line if it has no name any more, or when seven newer ones are kept.
@@ -23,7 +23,8 @@ from proxywatch.source import file
 from proxywatch.source.log import rotated
 from proxywatch.source.log.followed import LONG_AGO, Followed, opened
 from proxywatch.source.log.inotify import DirectoryWatch
-from proxywatch.source.log.logfile import CutError, LogFile, Place
+from proxywatch.source.log.logfile import CutError, LogFile
+from proxywatch.source.log.position import NOWHERE, FilePosition, Position, Progress
 from proxywatch.source.log.rotated import Rotated
 
 _COARSE = 0.05  # what the times of a file system may be behind
@@ -45,9 +46,7 @@ class Tail:
         monotonic: Callable[[], float],
         *,
         at_end: bool = True,
-        places: Sequence[Place] = (),
-        known: Sequence[Place] = (),
-        since: float = 0.0,
+        position: Position = NOWHERE,
     ) -> None:
         """Touch nothing yet.
 
@@ -56,9 +55,7 @@ class Tail:
             monotonic: A clock, in seconds.
             at_end: Whether to begin at the end of a log that is there already; one that appears later is read
                 from its beginning.
-            places: Where an earlier run stood; then nothing written since is left out.
-            known: What else it had read.
-            since: Up to when it had seen what was written, in Unix seconds.
+            position: How far an earlier run had read; then nothing written since is left out.
         """
         self.path = path
         self.read_bytes = 0
@@ -67,9 +64,10 @@ class Tail:
         self.more = False
         self._monotonic = monotonic
         self._at_end = at_end
-        self._earlier = (list(places), list(known))
-        self._since = since
-        self._seen = since  # the last write to the log when it was last read, and all older files with it
+        self._earlier = position
+        self._seen = (
+            position.seen
+        )  # the last write to the log when it was last read, and all older files with it
         self._started = False
         self._lost = 0
         self._files = Followed(monotonic)
@@ -138,7 +136,7 @@ class Tail:
         current = self._files.current
         empty = current is not None and not current.head
         learned = [log for log in self._files if log.learn()]
-        self._files.drop_copies(log for log in learned if not log.place.offset)
+        self._files.drop_copies(log for log in learned if not log.position.offset)
         if empty and current is not None and (current.head or (written or 0.0) > self._seen):
             self._follow_missed(current)  # it may have had lines and was cut since
 
@@ -197,7 +195,7 @@ class Tail:
         before = self._files.current
         if before is not None and rotated.named(self.path, [before.identity]):
             before = None
-        if before is not None and log.go_on(before.place):
+        if before is not None and log.go_on(before.position):
             before.to_end()
         elif self._files.knows(log.head, filter(None, [before])):
             log.to_end()
@@ -205,17 +203,19 @@ class Tail:
     def _cut(self, log: LogFile) -> None:
         """Go on in what a cut file holds now; first in the rest of its copy, if there is one."""
         self.truncations += 1
-        place = log.place
-        if log.go_on(place):
+        position = log.position
+        if log.go_on(position):
             return
         if log.copy:  # before it was read to its end
             self._files.drop(log, gap=True)
             return
-        self._files.known.add(place.head)
+        self._files.known.add(position.head)
         log.restart()
-        rest = self._rest(place)
+        rest = self._rest(position)
         if rest is not None:
             self._files.follow(rest, before=log)
+        elif rotated.packed_since(self.path, self._seen - _COARSE):
+            self._lost += 1  # its copy was compressed before it was read to its end, or may have been
         if log is self._files.current:
             self._follow_missed(log)
         elif self._files.current is not None and rotated.alike(log.head, self._files.current.begins()):
@@ -223,9 +223,9 @@ class Tail:
         else:
             self._files.drop_copies([log])
 
-    def _rest(self, place: Place) -> LogFile | None:
+    def _rest(self, position: FilePosition) -> LogFile | None:
         for _ in rotated.looks(self.path):
-            rest = self._files.holding(place, rotated.beside(self.path))
+            rest = self._files.holding(position, rotated.beside(self.path))
             if rest is not None:
                 return rest
         return None
@@ -240,7 +240,7 @@ class Tail:
 
     def _start(self) -> None:
         """Follow what is there; or, on any trouble, nothing, so that it can be tried again."""
-        if any(self._earlier):
+        if self._earlier.files or self._earlier.known:
             for _ in rotated.looks(self.path):
                 self._undo()
                 self._open(self._resume)
@@ -266,7 +266,7 @@ class Tail:
     def _undo(self) -> None:
         self._files.close()
         self._files = Followed(self._monotonic)
-        self._seen = self._since
+        self._seen = self._earlier.seen
         self._lost = self.rotations = 0
 
     def _begin(self, newest: LogFile | None) -> None:
@@ -290,49 +290,55 @@ class Tail:
         there = rotated.beside(self.path)
         if newest is not None:
             there.append(Rotated(self.path, newest.identity, newest.size(), newest.written_at()))
-        places, known = self._earlier
-        paths = rotated.named(self.path, {place.identity for place in (*places, *known)})
+        positions, known = self._earlier.files, self._earlier.known
+        paths = rotated.named(self.path, {position.identity for position in (*positions, *known)})
         paths |= {it.identity: it.path for it in there}
         again, moved = partial(self._again, paths), partial(self._moved, there)
-        for place in known:
-            gone = again(place, quiet=True) is None
-            if gone and not (place.inode and any(rotated.alike(place.head, it.head) for it in places)):
-                self._files.known.add(place.head)
-        found = [again(place) if place.head or place.mark else None for place in places]
+        for position in known:
+            gone = again(position, quiet=True) is None
+            if gone and not (
+                position.inode and any(rotated.alike(position.head, it.head) for it in positions)
+            ):
+                self._files.known.add(position.head)
+        found = [again(position) if position.head or position.mark else None for position in positions]
         sure = all(found)
         for find in (moved, again):  # nothing tells an empty file from others: it comes last
-            for index in reversed(range(len(places))):  # a copy is gone on with from the latest place in it
+            for index in reversed(
+                range(len(positions))
+            ):  # a copy is gone on with from the latest position in it
                 if found[index] is None:
-                    found[index] = find(places[index], before=next(filter(None, found[index + 1 :]), None))
-        self._seen = self._since - _COARSE if self._since else self._written_last()
+                    found[index] = find(positions[index], before=next(filter(None, found[index + 1 :]), None))
+        self._seen = self._earlier.seen - _COARSE if self._earlier.seen else self._written_last()
         if newest is not None:
             self._resume_current(newest, sure=sure)
-        empty = {place.identity for place in places if not (place.head or place.mark)}
+        empty = {position.identity for position in positions if not (position.head or position.mark)}
         self._files.drop_copies(log for log in self._files if log.identity in empty)
         self._files.remember(it for it in there if it.written < self._seen)
 
     def _again(
         self,
         paths: Mapping[tuple[int, int], str],
-        place: Place,
+        position: FilePosition,
         *,
         before: LogFile | None = None,
         quiet: bool = False,
     ) -> LogFile | None:
         """Follow a file of an earlier run that is still the same."""
-        path = paths.get(place.identity)
-        log = opened(path, at=place) if path and self._files.of(place.identity) is None else None
+        path = paths.get(position.identity)
+        log = opened(path, at=position) if path and self._files.of(position.identity) is None else None
         if log is not None:
             self._files.follow(log, before=before, quiet=quiet)
         return log
 
-    def _moved(self, there: Sequence[Rotated], place: Place, *, before: LogFile | None) -> LogFile | None:
+    def _moved(
+        self, there: Sequence[Rotated], position: FilePosition, *, before: LogFile | None
+    ) -> LogFile | None:
         """Follow the copy of a file of an earlier run; a gap when it is nowhere."""
-        if not (place.mark or place.head) or place.head in self._files.known:
+        if not (position.mark or position.head) or position.head in self._files.known:
             return None  # or it was cut since, and its copy was read to its end
-        log = self._files.holding(place, (it for it in there if it.path == self.path))
-        if log is None and not self._files.holds(place):
-            log = self._files.holding(place, there)
+        log = self._files.holding(position, (it for it in there if it.path == self.path))
+        if log is None and not self._files.holds(position):
+            log = self._files.holding(position, there)
             self._lost += log is None
         if log is not None:
             self._files.follow(log, before=before)
@@ -360,25 +366,23 @@ class Tail:
 
     def written_at(self) -> float | None:
         """Unix time of the last write to any file that was read; None before there is one."""
-        read = (log for log in self._files if log.place.offset and log.touched != LONG_AGO)
+        read = (log for log in self._files if log.position.offset and log.touched != LONG_AGO)
         return max((log.written_at() for log in read), default=None)
 
-    def places(self) -> list[Place]:
-        """Where the reading stands in each file that may have lines, the oldest first."""
+    def position(self) -> Position:
+        """How far it was read, for the next run."""
         if not self._started:
-            return list(self._earlier[0])
-        return [log.place for log in self._files if not self._files.settled(log)]
+            return self._earlier
+        settled = [log for log in self._files if self._files.settled(log)]
+        quiet = [log.position for log in settled if log.head]
+        heads = [FilePosition(0, 0, 0, b"", head) for head in self._files.known]
+        files = [log.position for log in self._files if log not in settled]
+        return Position(tuple(files), (*quiet, *heads), self._seen)
 
-    def known(self) -> list[Place]:
-        """What else was read: files that are quiet for long, and how others began that are not followed."""
-        if not self._started:
-            return list(self._earlier[1])
-        quiet = [log.place for log in self._files if self._files.settled(log) and log.head]
-        return quiet + [Place(0, 0, 0, b"", head) for head in self._files.known]
-
-    def seen(self) -> float:
-        """Up to when it was seen what had the path, in Unix seconds by the clock of the log's file system."""
-        return self._seen
+    @property
+    def progress(self) -> Progress:
+        """How much was read."""
+        return Progress(self.read_bytes, self.rotations, self.truncations, self.gaps)
 
     def close(self) -> None:
         """Let go of every file."""

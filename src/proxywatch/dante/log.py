@@ -1,55 +1,40 @@
-"""A whole log: its lines in, the account of its sessions out, and the time by the log's own clock."""
+"""A whole log: its lines in, sessions and their totals out, and the time by the log's own clock."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import msgspec
 
 from proxywatch.dante import fast_path
-from proxywatch.dante import line as dante_log
+from proxywatch.dante import line as dante_line
 from proxywatch.dante.connections import GRANTED, UNDECIDED
-from proxywatch.dante.sessions import SERVICES, Sessions
-from proxywatch.dante.totals import Saved
+from proxywatch.dante.counting import LONGEST_SETUP, SAID_WITHIN, SERVICES
+from proxywatch.dante.envelope import unwrap_all
+from proxywatch.dante.sessions import Sessions
+from proxywatch.dante.totals import SavedSessions
 from proxywatch.errors import ParseError
 
 _EXAMPLE = 500
-_FORMAT = 2
+_MANY_LINES = 1024  # in 32 KiB; Dante's lines are longer
+_PIECE = 1024
 
-Place = tuple[int, int, int, bytes, bytes]
 
+class SavedLog(msgspec.Struct):
+    """What was read of a log, as a restart needs it."""
 
-class Checkpoint(msgspec.Struct):
-    """What a restart goes on from.
-
-    Attributes:
-        format: Of this structure.
-        taken: Up to when it was seen what was written to the log, in Unix seconds.
-        places: Where the reading stood: device, inode, offset, the bytes around it, the oldest file first.
-        lines, unparsed, read_bytes, rotations, truncations, gaps: Counters of the reading.
-        sessions: Everything about the sessions.
-        known: What else was read, in the form of places.
-    """
-
-    format: int
-    taken: float
-    places: list[Place]
     lines: int
     unparsed: int
-    read_bytes: int
-    rotations: int
-    truncations: int
-    gaps: int
-    sessions: Saved
-    known: list[Place] = []
+    sessions: SavedSessions
 
 
-class DanteAccount:
-    """Accounts for a log, chunk by chunk.
+class DanteLog:
+    """Counts what a log says, chunk by chunk.
 
     Attributes:
-        sessions: The account.
+        sessions: What it says.
         lines: Lines seen.
         unparsed: Lines that Dante does not write.
-        example: The last of those, cut.
+        example: The last of those, cut, from a chunk that has lines of Dante's too: the lines of a file that
+            is none of Dante's are not shown.
     """
 
     def __init__(self, sessions: Sessions) -> None:
@@ -57,36 +42,49 @@ class DanteAccount:
         self.lines = 0
         self.unparsed = 0
         self.example = b""
+        self._doubtful = b""
         self._anchor: tuple[float, float] | None = None
 
-    def take(self, chunk: bytes) -> None:  # noqa: C901 - a session's course in one loop: calls cost
-        """Account for complete lines.
+    def take(self, chunk: bytes) -> None:
+        """Count complete lines."""
+        for _ in self.steps(chunk):
+            pass
 
-        What is usual in the course of a client's CONNECT is accounted for here; all else makes records.
+    def steps(self, chunk: bytes) -> Iterator[None]:
+        """Counts complete lines; pauses after each line of an unusual form, as these may take long.
+
+        What is usual in the course of a client's CONNECT is counted here; all else makes records.
         """
+        for piece in _pieces(chunk):
+            yield from self._steps(piece)
+
+    def _steps(self, chunk: bytes) -> Iterator[None]:  # noqa: C901, PLR0915 - one loop: calls cost
         sessions = self.sessions
         connections, settings, totals = sessions.connections, sessions.settings, sessions.totals
         doubtful, given_up = sessions.table.doubtful, sessions.table.given_up
         setups: list[float] = []
         durations: list[float] = []
         received, given = totals.received, totals.sent
-        add_bytes, add_duration = sessions.by_bytes.add, sessions.last_durations.append
-        last, start, time = None, 0, 0.0
+        add_bytes, add_duration = sessions.counting.by_bytes.add, sessions.counting.last_durations.append
+        last, start, time, known = None, 0, 0.0, False
+        within, longest = SAID_WITHIN, LONGEST_SETUP
+        self._doubtful = b""
         self._anchor = None
-        rows = fast_path.split(chunk)
+        rows = fast_path.split(unwrap_all(chunk))
         self.lines += len(rows)
         for row in rows:
             (
-                second, micros, pid, command, sent, _, key, _, written, target, _, _, gone,
+                second, micros, pid, command, sent, _, key, _, written, target, _, _, said, gone,
                 refused, blocked, _, _, other,
             ) = row  # fmt: skip
             if second != last:
                 sessions.settle(time, setups, durations)
                 if not second:
-                    self._take_any(other)
+                    known |= self._take_any(other)
                     settings, last = sessions.settings, None
+                    yield
                     continue
-                last = second
+                last, known = second, True
                 start = int(second)
                 sessions.table.look(start)
             time = start + int(gone or micros) * 1e-6
@@ -109,6 +107,8 @@ class DanteAccount:
                     given[service] += download
                     add_bytes(target, upload + download)
                     duration = time - connection.accepted
+                    if (duration > within or said != b"0") and abs(duration - int(said)) > within:
+                        duration = float(said)  # the clock was changed meanwhile
                     durations.append(duration)
                     add_duration(duration)
                     del connections[key]
@@ -122,7 +122,7 @@ class DanteAccount:
                     connection is not None
                     and connection.outcome == UNDECIDED
                     and connection.origin == "client"
-                    and 0 <= connection.accepted <= time
+                    and 0 <= connection.accepted <= time <= connection.accepted + longest
                 ):
                     connection.outcome, connection.command, connection.pid = GRANTED, "connect", pid
                     setups.append(time - connection.accepted)
@@ -132,16 +132,20 @@ class DanteAccount:
             for record in fast_path.records(row, start, time):
                 sessions.apply(record)
         sessions.settle(time, setups, durations)
+        if known and self._doubtful:
+            self.example = self._doubtful
 
-    def _take_any(self, line: bytes) -> None:
+    def _take_any(self, line: bytes) -> bool:
+        """Whether it was a line of Dante's."""
         try:
-            record = dante_log.parse(line)
+            record = dante_line.parse(line)
         except ParseError:
             self.unparsed += 1
-            self.example = line[:_EXAMPLE]
-        else:
-            if record is not None:
-                self.sessions.add(record)
+            self._doubtful = line[:_EXAMPLE]
+            return False
+        if record is not None:
+            self.sessions.add(record)
+        return record is not None
 
     def caught_up(self, age: float, monotonic: float) -> None:
         """Note that all was read.
@@ -164,48 +168,23 @@ class DanteAccount:
         time, then = self._anchor
         return time + monotonic - then
 
-    def save(
-        self,
-        places: Sequence[Place],
-        known: Sequence[Place] = (),
-        /,
-        *,
-        taken: float,
-        read_bytes: int,
-        rotations: int,
-        truncations: int,
-        gaps: int,
-    ) -> bytes:
-        """Everything, encoded."""
-        sessions = self.sessions.save()
-        return msgspec.msgpack.encode(
-            Checkpoint(
-                _FORMAT,
-                taken,
-                list(places),
-                self.lines,
-                self.unparsed,
-                read_bytes,
-                rotations,
-                truncations,
-                gaps,
-                sessions,
-                list(known),
-            )
-        )
+    def save(self) -> SavedLog:
+        """Everything, for `restore`; shares its parts, so encode it at once."""
+        return SavedLog(self.lines, self.unparsed, self.sessions.save())
 
-    def restore(self, encoded: bytes) -> Checkpoint:
-        """Go on from what `save` gave.
-
-        Raises:
-            ParseError: It is something else.
-        """
-        try:
-            saved = msgspec.msgpack.decode(encoded, type=Checkpoint)
-        except msgspec.MsgspecError as error:
-            raise ParseError("not a checkpoint, or one of another version") from error
-        if saved.format != _FORMAT:
-            raise ParseError("a checkpoint of another version")
+    def restore(self, saved: SavedLog) -> None:
+        """Go on from what `save` gave."""
         self.sessions.restore(saved.sessions)
         self.lines, self.unparsed = saved.lines, saved.unparsed
-        return saved
+
+
+def _pieces(chunk: bytes) -> Iterator[bytes]:
+    """The chunk; of one that has very many lines a few at a time."""
+    if chunk.count(b"\n") <= _MANY_LINES:
+        yield chunk
+        return
+    start = 0
+    while start < len(chunk):
+        end = chunk.find(b"\n", start + _PIECE) + 1 or len(chunk)
+        yield chunk[start:end]
+        start = end
