@@ -80,6 +80,7 @@ def test_lint_is_strict(name: str, major: str, tmp_path: Path) -> None:
         ({"rules": {"enabled": True, "runbookUrlPrefix": "wiki.example.org/runbooks"}}, "runbookUrlPrefix"),
         ({"rules": {"enabled": True, "runbookUrlPrefix": "https://a.example/runbooks"}}, "runbookUrlPrefix"),
         ({"rules": {"runbookURL": "https://a.example/"}}, "runbookURL"),
+        ({"rules": {"enabled": True, "disabled": ["ProxySlow"]}}, "there is no alert named ProxySlow"),
         ({"sidecar": {"native": "maybe"}}, "native"),
         ({"proxy": {"logLimitMiB": "50"}}, "logLimitMiB"),
         (POOL | {"sidecar": {"login": {"username": "probe"}}}, "login.secret is needed"),
@@ -92,12 +93,13 @@ def test_wrong_values_are_refused_by_name(values: dict[str, Any], complaint: str
 
 
 @pytest.mark.parametrize("major", MAJORS)
-def test_sidecar_is_native_from_1_29_on(major: str) -> None:
+def test_sidecar_is_native_from_1_29_on_where_that_is_wanted(major: str) -> None:
     """An init container that goes on where Kubernetes knows it, one of the containers where not."""
-    for pod in pods(render(POOL, major=major, kubernetes=NATIVE)):
+    wanted = MATRIX["native where known"]
+    for pod in pods(render(wanted, major=major, kubernetes=NATIVE)):
         assert [each["name"] for each in pod["spec"]["containers"]] == ["proxy"]
         assert pod["spec"]["initContainers"][0]["restartPolicy"] == "Always"
-    for pod in pods(render(POOL, major=major, kubernetes=PLAIN)):
+    for pod in pods(render(wanted, major=major, kubernetes=PLAIN)):
         assert "initContainers" not in pod["spec"]
         assert "restartPolicy" not in containers(pod)["proxywatch"]
 
@@ -230,10 +232,26 @@ def test_runbooks_are_where_the_operator_keeps_them(major: str) -> None:
         of_kind(render({"rules": {"enabled": True, "runbookUrlPrefix": each}}, major=major), "PrometheusRule")
         for each in ("", prefix)
     )
-    rules = [rule for group in moved[0]["spec"]["groups"] for rule in group["rules"] if "alert" in rule]
-    assert rules
-    assert {r["annotations"]["runbook_url"] for r in rules} == {f"{prefix}{r['alert']}.md" for r in rules}
-    assert str(moved).replace(prefix, "docs/runbooks/") == str(plain)
+    home = yaml.safe_load((CHART / "Chart.yaml").read_text())["home"]
+    for rendered, begin in ((plain, f"{home}/blob/main/docs/runbooks/"), (moved, prefix)):
+        groups = rendered[0]["spec"]["groups"]
+        rules = [rule for group in groups for rule in group["rules"] if "alert" in rule]
+        assert rules
+        assert {r["annotations"]["runbook_url"] for r in rules} == {f"{begin}{r['alert']}.md" for r in rules}
+    assert str(moved).replace(prefix, f"{home}/blob/main/docs/runbooks/") == str(plain)
+
+
+@pytest.mark.parametrize("major", MAJORS)
+def test_single_alerts_can_be_left_out(major: str) -> None:
+    """By name; all others stay, and so do the recording rules."""
+    wanted = {"rules": {"enabled": True, "disabled": ["ProxySlowSpeed", "ProxyErrorBudgetBurn"]}}
+    (rule,) = of_kind(render(wanted, major=major), "PrometheusRule")
+    (whole,) = of_kind(render({"rules": {"enabled": True}}, major=major), "PrometheusRule")
+    left, all_of_them = (
+        [each.get("alert") or each["record"] for group in given["spec"]["groups"] for each in group["rules"]]
+        for given in (rule, whole)
+    )
+    assert left == [name for name in all_of_them if name not in wanted["rules"]["disabled"]]  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("major", MAJORS)
@@ -251,7 +269,8 @@ def test_sidecar_joins_a_pod_of_somebody_elses_chart(kubernetes: str, major: str
         each["name"] for each in pod["spec"]["volumes"]
     }
     (config,) = of_kind(manifests, "ConfigMap")
-    assert {"name": config["metadata"]["name"]} in [v.get("configMap") for v in pod["spec"]["volumes"]]
+    mounted = [volume["configMap"] for volume in pod["spec"]["volumes"] if "configMap" in volume]
+    assert [each["name"] for each in mounted] == [config["metadata"]["name"]]
     settings = load(config["data"]["proxywatch.yaml"], {}, SCHEMA)
     assert settings[sessions.Settings].log == "/var/log/dante/sockd.log"
     assert float(settings[latency.Settings].interval) == 15

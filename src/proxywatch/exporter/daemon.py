@@ -29,6 +29,7 @@ from proxywatch.probe.proxy import Proxy
 from proxywatch.runtime.reload import Reload
 from proxywatch.runtime.signals import Signals
 from proxywatch.runtime.supervisor import Plan, Supervisor
+from proxywatch.runtime.watch import Watch
 from proxywatch.runtime.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -45,12 +46,17 @@ class Faces:
     health: list[str]
 
 
-async def run(read: Callable[[], Config], announce: Callable[[Faces], None] = lambda _: None) -> int:
+async def run(
+    read: Callable[[], Config],
+    announce: Callable[[Faces], None] = lambda _: None,
+    watched: str | None = None,
+) -> int:
     """The exporter, from its settings to its end by SIGTERM or SIGINT.
 
     Args:
         read: Reads the settings; raises ConfigError. Called again for each reload.
         announce: Called with the addresses, once it listens on them.
+        watched: A file whose change makes it reload; None for signals and requests alone.
 
     Returns:
         The exit status: 0, or 1 when it ended by itself, for a reason that it has logged.
@@ -87,6 +93,8 @@ async def run(read: Callable[[], Config], announce: Callable[[Faces], None] = la
             sample=board.sample(),
             reload=reload.on(signals.reload),
         )
+        if watched is not None:
+            supervisor.start(watch=Watch(watched, signals.reload.set, context.clock).run())
         sources = server.Sources(registry, scrape, board.status, context.history.snapshot, reload)
         http = await stack.enter_async_context(Exposition(config[server.Settings], sources, context.clock))
         checks = health_checks(lambda: reload.config, registry, scrape, context)
