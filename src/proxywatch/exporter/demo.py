@@ -5,6 +5,7 @@ no log, so that there are no sessions to see. All of it listens on loopback and 
 """
 
 import asyncio
+import itertools
 import os
 import random
 import shutil
@@ -25,6 +26,10 @@ _NAME, _IPV6 = 3, 4
 _LARGEST = 100_000_000
 _ZEROS = bytes(65536)
 _SOCKS, _METRICS, _HEALTH = 1080, 9090, 9999
+_ROUND_TRIP, _BYTES_PER_SECOND = 0.03, 6_000_000  # of the link to the target, some 45 Mbps
+_FAILURES = ("refused", "blocked", "garbage", "scan")
+_EVERY = 50
+"""One client in so many fails, in each of the ways in turn."""
 _DANTE = """\
 logoutput: {directory}/danted.log
 internal: {host} port = {port}
@@ -113,7 +118,10 @@ def welcome(where: Place, http: list[str], health: list[str]) -> str:
             *(f"metrics       http://{address}/metrics" for address in http),
             *(f"health        http://{address}/readyz" for address in health),
             "",
-            "The first speed test comes within seconds. Ctrl-C ends all of it.",
+            f"The link to the target is shaped to {_BYTES_PER_SECOND * 8 / 1e6:.0f} Mbps and"
+            f" {_ROUND_TRIP * 1000:.0f} ms. One client in {_EVERY} fails on purpose: a refused port,",
+            "a blocked destination, garbage, a scan. The first speed test comes within seconds.",
+            "Ctrl-C ends all of it.",
         )
     )
 
@@ -121,10 +129,11 @@ def welcome(where: Place, http: list[str], health: list[str]) -> str:
 async def traffic(where: Place, dice: random.Random) -> None:
     """A few clients at a time: pages of all sizes, and now and then what fails; never ends by itself."""
     limit = asyncio.Semaphore(20)
+    failures = itertools.cycle(_FAILURES)
     async with asyncio.TaskGroup() as tasks:
-        while True:
+        for number in itertools.count(1):
             await limit.acquire()
-            kind = dice.choices(["page", "refused", "blocked", "scan", "garbage"], [20, 2, 2, 1, 1])[0]
+            kind = "page" if number % _EVERY else next(failures)
             client = tasks.create_task(_client(where, kind, dice), name=f"client {kind}")
             client.add_done_callback(lambda _: limit.release())
             await asyncio.sleep(dice.expovariate(4))
@@ -222,6 +231,7 @@ async def _serve_target(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
     """`/get`: nothing; `/bytes/N`: N bytes; the connection is closed after one answer."""
     with suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, asyncio.CancelledError):
         head = await reader.readuntil(b"\r\n\r\n")
+        await asyncio.sleep(_ROUND_TRIP)
         path = head.split(b" ", 2)[1]
         what, _, count = path.strip(b"/").partition(b"/")
         size = min(int(count), _LARGEST) if what == b"bytes" and count.isdigit() else 0
@@ -233,6 +243,7 @@ async def _serve_target(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
         for start in range(0, size, len(_ZEROS)):
             writer.write(_ZEROS[: size - start])
             await writer.drain()
+            await asyncio.sleep(len(_ZEROS) / _BYTES_PER_SECOND)
     writer.close()
 
 
