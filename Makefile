@@ -87,6 +87,10 @@ dashboards: install
 chart: install
 	$(BIN)/python -m helm.build
 
+# dist/proxywatch_VERSION_ARCHITECTURE.deb, for the release of Debian that this is.
+deb:
+	@scripts/make-deb
+
 lock: install
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
 	  --no-header --no-annotate --upgrade -o requirements-dev.lock

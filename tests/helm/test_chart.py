@@ -1,7 +1,9 @@
 """The chart, rendered by real Helm of both majors and held against the schemas of what consumes it."""
 
+import re
 import shutil
 import tarfile
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -279,13 +281,39 @@ def test_sidecar_joins_a_pod_of_somebody_elses_chart(kubernetes: str, major: str
 def test_snippet_for_a_pod_by_hand_is_right() -> None:
     """The documented pod follows the schema and has the chart's own rights."""
     pod = yaml.safe_load((ROOT / "helm/sidecar-pod.yaml").read_text())
-    validate(pod, NATIVE)
+    validate(pod, OLDEST)
     (rendered, ours) = (containers(each)["proxywatch"] for each in (pods(render(POOL))[0], pod))
-    ours_context = rendered["securityContext"] | {"seccompProfile": None}
-    assert ours["securityContext"] | {"seccompProfile": None} == ours_context
+    assert ours["securityContext"] == rendered["securityContext"]
     environment = {each["name"]: each["value"] for each in ours["env"]}
     config = load("", environment, SCHEMA)
     assert config[sessions.Settings].log.startswith(ours["volumeMounts"][0]["mountPath"])
+
+
+def test_notes_warn_of_proxies_that_are_open_to_the_world(tmp_path: Path) -> None:
+    """A load balancer in front of a proxy that asks nobody to log in; not where it asks, or few may come."""
+
+    def notes(values: dict[str, Any]) -> str:
+        file = tmp_path / "values.yaml"
+        file.write_text(yaml.safe_dump(POOL | values))
+        return run("4", "install", "rel", CHART, "-n", "vpn", "--dry-run=client", "-f", file)
+
+    open_to_all: dict[str, Any] = {"service": {"type": "LoadBalancer"}}
+    assert "ask nobody to log in" in notes(open_to_all)
+    assert "ask nobody to log in" not in notes(open_to_all | {"proxy": {"usersSecret": "users"}})
+    few = {"service": {"type": "LoadBalancer", "loadBalancerSourceRanges": ["10.0.0.0/8"]}}
+    assert "ask nobody to log in" not in notes(few)
+    assert "ask nobody to log in" not in notes({})
+
+
+def test_documented_policy_is_one_that_the_chart_takes() -> None:
+    """The example of the page on installing, as it stands."""
+    page = (ROOT / "docs/installing.md").read_text()
+    example = re.search(r"(?m)^    networkPolicy:\n(?:    .*\n)+", page)
+    assert example
+    manifests = render(POOL | yaml.safe_load(textwrap.dedent(example[0])))
+    (policy,) = of_kind(manifests, "NetworkPolicy")
+    validate(policy, NEWEST)
+    assert [len(rule["ports"]) for rule in policy["spec"]["egress"]] == [1, 2]
 
 
 def test_notes_say_where_the_proxies_are(tmp_path: Path) -> None:
