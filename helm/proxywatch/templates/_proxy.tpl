@@ -40,7 +40,7 @@ volumeMounts:
   - {name: users, mountPath: /etc/dante, readOnly: true}
   {{- end }}
   {{- if eq $values.wireguard.implementation "userspace" }}
-  - {name: tun, mountPath: /dev/net/tun}
+  - {name: tun, mountPath: /dev/net/tun, readOnly: true}  # a device can be used all the same
   {{- end }}
   {{- with $values.extraVolumeMounts }}
   {{- toYaml . | nindent 2 }}
