@@ -97,6 +97,7 @@ def test_dante_starts_without_its_sidecar() -> None:
         volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
         assert volumes["proxywatch-settings"]["configMap"]["optional"]
         assert volumes["proxywatch-login"]["secret"]["optional"]
+        assert volumes["proxywatch-state"]["emptyDir"]["medium"] == "Memory"  # never a reason to evict
 
 
 def test_the_proxys_own_service_outlives_its_sidecar() -> None:

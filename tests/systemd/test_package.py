@@ -16,7 +16,8 @@ FROM debian:bookworm-slim
 COPY *.deb /tmp/
 RUN apt-get update && apt-get install -y --no-install-recommends /tmp/*.deb systemd
 RUN proxywatch --version && proxywatch describe config | grep -q '^## latency'
-RUN proxywatch run & sleep 8; proxywatch healthcheck && kill %1
+ENV PROXYWATCH_HTTP_LISTEN=unix:/tmp/http PROXYWATCH_HEALTH_LISTEN=unix:/tmp/health
+RUN proxywatch run & sleep 8; proxywatch healthcheck && kill $!
 RUN systemd-analyze verify /lib/systemd/system/proxywatch.service
 RUN test -e /etc/proxywatch.yaml && systemd-tmpfiles --create && test -e /var/log/danted.log
 RUN apt-get purge -y proxywatch && test ! -e /usr/lib/proxywatch && test ! -e /usr/bin/proxywatch

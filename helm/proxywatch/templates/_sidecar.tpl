@@ -109,8 +109,8 @@ volumeMounts:
 {{- define "proxywatch.volumes" -}}
 - name: proxywatch-settings
   configMap: {name: {{ include "proxywatch.configName" . | quote }}, optional: true}
-- name: proxywatch-state
-  emptyDir: {sizeLimit: 64Mi}
+- name: proxywatch-state  # in memory: a full one is the sidecar's trouble, one on disk would have the pod evicted
+  emptyDir: {medium: Memory, sizeLimit: 32Mi}
 {{- with .context.Values.sidecar.login }}
 {{- if .username }}
 - name: proxywatch-login
