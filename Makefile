@@ -1,22 +1,32 @@
 # Two commands for a newcomer, each doing all the set-up that it needs:
 #   make run    everything on this machine: a proxy, a target, some traffic, the exporter in front
 #   make test   what must pass before a change lands
-# Beside them: install, verify (the long checks), bench, bench-check, faults, soak, fuzz, format, reference, dashboards, lock.
+# To run it for good: make runtime, which leaves .venv/bin/proxywatch and no developers' tools.
+# Beside them: install (with the tools), verify (the long checks), bench, bench-check, faults, soak, fuzz, format, reference,
+# dashboards, chart, deb, lock.
 
 BIN := .venv/bin
 # After a measurement, whatever it found: the goals on docs/proof.md anew.
 PROOF = status=$$?; $(BIN)/python proof/bench/proof.py; exit $$status
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test install lint verify bench bench-check faults soak fuzz format reference dashboards lock clean
+.PHONY: run runtime test install lint verify bench bench-check faults soak fuzz format reference dashboards chart deb lock clean
 
-run: install
+run: runtime
 	@scripts/need-packages demo
 	@exec $(BIN)/proxywatch demo
 
 test: lint
 	@scripts/need-packages test
 	$(BIN)/pytest -m "not slow" $(PYTEST)
+
+# Enough when the developers' tools are there already.
+runtime:
+	@[ .venv/installed -nt requirements-dev.lock ] || $(MAKE) --no-print-directory .venv/runtime
+
+.venv/runtime: requirements.lock scripts/make-venv
+	@scripts/make-venv runtime
+	@touch $@
 
 install: .venv/installed
 
@@ -72,6 +82,14 @@ reference: install
 
 dashboards: install
 	$(BIN)/python -m dashboards.build
+
+# The settings in values.schema.json, and the tables of the chart's README.
+chart: install
+	$(BIN)/python -m helm.build
+
+# dist/proxywatch_VERSION_ARCHITECTURE.deb, for the release of Debian that this is.
+deb:
+	@scripts/make-deb
 
 lock: install
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \

@@ -12,6 +12,7 @@ RISE_IS_BAD: Scale = ((None, "green"), (10, "text"), (25, "orange"), (100, "red"
 FALL_IS_BAD: Scale = ((None, "red"), (-50, "orange"), (-25, "text"), (10, "green"))
 
 UP = names(((1, "UP", "green"), (0, "DOWN", "red")))
+UP_IF_KNOWN = names(((1, "UP", "green"), (0, "DOWN", "red"), (-1, "NO DATA", "orange")))
 CHECKS = names(((0, "right", "green"), (1, "wrong", "red")))
 PASSED = names(((1, "passed", "green"), (0, "failed", "red")))
 OBTAINED = names(((1, "facts obtained", "green"), (0, "none", "red")))

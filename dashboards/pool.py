@@ -35,6 +35,11 @@ class Column:
     mappings: tuple[Json, ...] = ()
 
 
+_SEEN = f"max by (proxy_name) (last_over_time(proxy_info{{{_MINE}}}[1d]))"
+_SILENT = f"({_SEEN} unless on (proxy_name) proxy_info{{{_MINE}}})"
+"""1 for each proxy that was seen within a day and whose exporter does not answer any more."""
+
+
 def _each(metric: str) -> str:
     return f"max by (proxy_name) ({metric}{{{_MINE}}})"
 
@@ -53,7 +58,12 @@ _RATE = (
     f" + {_sum('rate', 'proxy_network_transmit_bytes_total', 'proxy_name')}"
 )
 COLUMNS_SHOWN = (
-    Column("VPN", _each("vpn_connection_status"), 60, mappings=tuple(colours.UP)),
+    Column(
+        "VPN",
+        f"{_each('vpn_connection_status')} or -1 * {_SILENT}",
+        80,
+        mappings=tuple(colours.UP_IF_KNOWN),
+    ),
     Column("Success", _each("proxy_success_rate_percent"), 80, "percent", 1, colours.SUCCESS),
     Column("Latency", _each("proxy_latency_ms"), 80, "ms", 0, colours.LATENCY),
     Column("Latency, 24 h", _change("proxy_latency_ms"), 115, "percent", 0, colours.RISE_IS_BAD),
@@ -93,8 +103,9 @@ def _status() -> Panel:
     return Panel(
         "Proxies",
         "table",
-        "Each proxy as it is now. A figure that cannot be had is missing, never 0. 24 h: the mean of the last"
-        " hour against that of the same hour a day ago.",
+        "Each proxy as it is now. A figure that cannot be had is missing, never 0. NO DATA: seen within a"
+        " day, and its exporter does not answer. 24 h: the mean of the last hour against that of the same"
+        " hour a day ago.",
         (*queries, _EXIT),
         COLUMNS,
         8,
@@ -130,12 +141,20 @@ def _summary() -> tuple[Panel, ...]:
     requests = "sum(increase(proxy_requests_{}_total{{" + _MINE + "}}[$__range]))"
     good, bad = requests.format("successful"), requests.format("failed")
     return (
-        stat("Proxies seen", "Exporters that Prometheus scrapes.", Query(f"count(proxy_info{{{_MINE}}})")),
+        stat("Proxies seen", "Within a day.", Query(f"count({_SEEN})", instant=True), width=3, graph=False),
+        stat(
+            "Without data",
+            "Seen within a day, and their exporters do not answer: nothing is known of them.",
+            Query(f"count({_SILENT}) or vector(0)"),
+            steps=colours.NONE_IS_GOOD,
+            width=3,
+        ),
         stat(
             "Tunnels down",
-            "Neither fresh nor idle.",
-            Query(f"count(vpn_connection_status{{{_MINE}}} == 0) or vector(0)"),
+            "Neither fresh nor idle, or without data.",
+            Query(f"count(vpn_connection_status{{{_MINE}}} == 0 or {_SILENT}) or vector(0)"),
             steps=colours.NONE_IS_GOOD,
+            width=3,
         ),
         stat(
             "Success",
@@ -143,6 +162,7 @@ def _summary() -> tuple[Panel, ...]:
             Query(f"100 * {good} / ({good} + {bad})", instant=True),
             unit="percent",
             steps=colours.SUCCESS,
+            width=4,
             graph=False,
             decimals=2,
         ),
@@ -162,6 +182,7 @@ def _summary() -> tuple[Panel, ...]:
             "Alerts of ours that fire.",
             Query('count(ALERTS{alertstate="firing", alertname=~"Proxy.+"}) or vector(0)'),
             steps=colours.NONE_IS_GOOD,
+            width=3,
         ),
     )
 
@@ -192,15 +213,6 @@ def _charts() -> tuple[Panel, ...]:
             decimals=0,
         ),
         chart(
-            "Failed requests by blame",
-            "Whose fault it was, of all the proxies together.",
-            Query(_sum("increase", "proxy_request_failures_total", "blame"), "{{blame}}"),
-            stacked=True,
-            bars=True,
-            min=0,
-            decimals=0,
-        ),
-        chart(
             "Data transfer rate",
             "Through the VPN device: down above, up below.",
             Query(
@@ -212,6 +224,15 @@ def _charts() -> tuple[Panel, ...]:
                 "{{proxy_name}} up",
             ),
             unit="Bps",
+        ),
+        chart(
+            "Failed requests by blame",
+            "Whose fault it was, of all the proxies together.",
+            Query(_sum("increase", "proxy_request_failures_total", "blame"), "{{blame}}"),
+            stacked=True,
+            bars=True,
+            min=0,
+            decimals=0,
         ),
         chart(
             "Services",

@@ -25,7 +25,7 @@ b { color: #a3be8c; font-weight: normal } i { color: #88c0d0; font-style: normal
 _GIVEN = (
     "proxies[0].name=golden-crab,proxies[0].secret=golden-crab",
     "monitor.kind=pod,rules.enabled=true,dashboards.enabled=true",
-    "rules.runbookUrlPrefix=https://wiki.example.org/runbooks/",
+    "podDisruptionBudget.enabled=true,networkPolicy.enabled=true",
 )
 
 
@@ -46,13 +46,13 @@ def charts() -> str:
     notes = said(program, "install", "pool", chart, "-n", "vpn", "--dry-run=client", *sets).partition(
         "NOTES:"
     )
-    wrong = said(program, "template", "pool", chart, "--set", "proxy.nameserver=10.64.0.1")
+    wrong = said(program, "template", "pool", chart, "--set", "sidecar.settings.latency.intervall=20s")
     values = " \\\n      ".join(f"--set '{each}'" for each in _GIVEN)
     return "\n".join(
         (
             f"$ helm lint --strict {chart}",
             said(program, "lint", "--strict", chart),
-            f"\n$ helm template pool {chart} --set proxy.nameserver=10.64.0.1",
+            f"\n$ helm template pool {chart} --set sidecar.settings.latency.intervall=20s",
             wrong.strip(),
             f"\n$ helm template pool {chart} -n vpn {values} | grep ^kind | sort | uniq -c",
             counted,

@@ -57,7 +57,8 @@ def main() -> None:
 
 @main.command()
 @_config_option
-def run(path: str | None) -> None:
+@click.option("--watch", is_flag=True, help="Read the settings again whenever FILE changes.")
+def run(path: str | None, *, watch: bool) -> None:
     """Run the exporter until SIGTERM or SIGINT; SIGHUP reads the settings again."""
     from proxywatch import logs  # noqa: PLC0415 - the other commands need less
     from proxywatch.exporter import daemon  # noqa: PLC0415
@@ -66,7 +67,7 @@ def run(path: str | None) -> None:
     faults: list[Fault] = []
     status = 0
     try:
-        status = _run(daemon.run(reader(path)))
+        status = _run(daemon.run(reader(path), watched=path if watch else None))
     except* ConfigError as group:  # a task group may have wrapped it
         faults = [fault for error in _leaves(group) for fault in error.faults]
     if faults:

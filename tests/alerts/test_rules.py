@@ -15,6 +15,7 @@ from support.metrics import declared
 ROOT = Path(__file__).parents[2]
 ALERTS, RECORDING = ROOT / "alerts/proxywatch.rules.yml", ROOT / "alerts/recording.rules.yml"
 HERE = Path(__file__).parent
+HOME = yaml.safe_load((ROOT / "helm/proxywatch/Chart.yaml").read_text())["home"]
 FAMILIES = declared()
 FIRE = ("fire.test.yml", "fire-by-day.test.yml")
 OTHERS = {"up"}
@@ -82,7 +83,7 @@ def test_an_alert_says_what_it_is_and_what_to_do(alert: dict[str, Any]) -> None:
     assert alert["labels"]["severity"] in {"critical", "warning", "info"}
     assert "{{" not in notes["summary"]
     assert "{{ $labels." in notes["description"]
-    page = (ROOT / notes["runbook_url"]).read_text()
+    page = (ROOT / notes["runbook_url"].removeprefix(f"{HOME}/blob/main/")).read_text()
     assert page.startswith(f"# {alert['alert']}\n")
     assert f"[{alert['alert']}](runbooks/{alert['alert']}.md)" in (ROOT / "docs/dashboards.md").read_text()
 

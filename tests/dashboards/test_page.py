@@ -71,12 +71,12 @@ def _steps(told: str) -> list[tuple[float | None, str]]:
     return rising[::-1]
 
 
-def test_up_is_green_and_down_is_red() -> None:
+def test_up_is_green_and_down_is_red_and_unknown_is_neither() -> None:
     """In the column and in the detail's number."""
     (mapping,) = OVERRIDES[column("VPN Status")]["mappings"]
     shown = {value: (each["text"], each["color"]) for value, each in mapping["options"].items()}
-    assert shown == {"1": ("UP", "green"), "0": ("DOWN", "red")}
-    assert row("VPN Status")[1] == "UP green, DOWN red"
+    assert shown == {"1": ("UP", "green"), "0": ("DOWN", "red"), "-1": ("NO DATA", "orange")}
+    assert row("VPN Status")[1] == "UP green, DOWN red, NO DATA orange"
 
 
 @pytest.mark.parametrize("title", OLDER_CHARTS)

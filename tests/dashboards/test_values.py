@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from dashboards.build import FILES, PLACE
-from dashboards.colours import TUNNEL
+from dashboards.colours import TUNNEL, UP_IF_KNOWN
 
 from support import promql
 
@@ -102,6 +102,41 @@ def test_tunnels_that_are_down_are_counted_and_none_is_zero(tmp_path: Path) -> N
     status = f"vpn_connection_status{CRAB}"
     check(tmp_path, panel("Tunnels down"), {status: "0x1500"}, {"{}": 1})
     check(tmp_path, panel("Tunnels down"), {status: "1x1500"}, {"{}": 0})
+
+
+INFO = f"proxy_info{CRAB}"
+
+
+@pytest.mark.parametrize(
+    ("info", "status", "shown"),
+    [
+        ("1x1500", "1x1500", 1),
+        ("1x1500", "0x1500", 0),
+        ("1x1400 stale", "1x1400 stale", -1),
+        ("1x1400 stale", "0x1400 stale", -1),
+    ],
+)
+def test_the_row_of_a_dead_exporter_stays_and_says_so(
+    tmp_path: Path, info: str, status: str, shown: int
+) -> None:
+    """For a day; the number is the one that the column calls NO DATA."""
+    check(tmp_path, column("VPN"), {INFO: info, f"vpn_connection_status{CRAB}": status}, {CRAB: shown})
+    (mapping,) = UP_IF_KNOWN
+    assert mapping["options"]["-1"]["text"] == "NO DATA"
+
+
+def test_a_row_goes_when_its_proxy_has_been_away_for_a_day(tmp_path: Path) -> None:
+    """A proxy that was removed is not shown for ever."""
+    check(tmp_path, column("VPN"), {INFO: "1x30 stale"}, {})
+
+
+@pytest.mark.parametrize("title", ["Proxies seen", "Without data", "Tunnels down"])
+def test_counts_do_not_improve_when_an_exporter_dies(tmp_path: Path, title: str) -> None:
+    """A dead exporter in front of a dead tunnel is not a tunnel less that is down."""
+    status, before, after = f"vpn_connection_status{CRAB}", "0x1500", "0x1400 stale"
+    expected = {"Proxies seen": (1, 1), "Without data": (0, 1), "Tunnels down": (1, 1)}[title]
+    check(tmp_path, panel(title), {INFO: "1x1500", status: before}, {"{}": expected[0]})
+    check(tmp_path, panel(title), {INFO: "1x1400 stale", status: after}, {"{}": expected[1]})
 
 
 @pytest.mark.parametrize("state", ["fresh", "idle", "rekey_overdue", "dead", "never", "absent"])

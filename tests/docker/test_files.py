@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,16 @@ import pytest
 import yaml
 
 from proxywatch.config import load
+from proxywatch.exporter.collector import interface
 from proxywatch.exporter.settings import SCHEMA
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"
 DOCKERFILES = sorted(DOCKER.glob("*/Dockerfile"))
-SCRIPTS = [DOCKER / name for name in ("proxy/proxy", "proxy/peers", "stage/far", "stage/clients")]
+SCRIPTS = [
+    DOCKER / name
+    for name in ("proxy/proxy", "proxy/peers", "proxy/tunnel-alive", "stage/far", "stage/clients")
+]
 
 
 def _program(name: str) -> str:
@@ -102,15 +107,47 @@ def test_compose_file_gives_the_sidecar_nothing() -> None:
     assert "cap_add" not in sidecar
     assert sidecar["read_only"]
     assert sidecar["network_mode"] == sidecar["pid"] == "service:proxy"
-    assert "log:/var/log/dante:ro" in sidecar["volumes"]
+    writable = [volume for volume in sidecar["volumes"] if not volume.endswith(":ro")]
+    assert writable == ["state:/var/lib/proxywatch"]
 
 
-def test_images_of_others_are_of_a_version() -> None:
-    """A stage that worked yesterday works tomorrow."""
+def test_images_of_others_are_pinned() -> None:
+    """By a version to read and a digest to trust: what worked yesterday works tomorrow."""
     others = [s["image"] for s in _compose()["services"].values() if "build" not in s]
+    bases = [re.findall(r"^ARG DEBIAN=(.*)$", file.read_text(), re.MULTILINE) for file in DOCKERFILES]
     assert others
-    for image in others:
-        assert re.search(r":v?\d+\.\d+\.\d+$", image), image
+    assert all(len(base) == 1 for base in bases)
+    for image in (*others, *(f"debian:{base}" for (base,) in bases)):
+        assert re.search(r":[\w.-]+\d+[\w.-]*@sha256:[0-9a-f]{64}$", image), image
+    for file in DOCKERFILES:
+        begins = re.findall(r"^FROM (\S+)", file.read_text(), re.MULTILINE)
+        assert set(begins) <= {"debian:${DEBIAN}", "scratch"}
+
+
+def test_sidecar_starts_again_when_it_was_left_behind() -> None:
+    """A proxy that was started anew has a network of its own; the old one's sidecar ends, and is started."""
+    assert _compose()["services"]["proxywatch"]["restart"] == "on-failure"
+    config = load((DOCKER / "proxywatch.yaml").read_text(), {}, SCHEMA)
+    assert config[interface.Settings].exit_when_orphaned
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [(b"HTTP/1.0 200 OK\r\n\r\n", 0), (b"HTTP/1.0 503 no\r\n\r\n", 1), (b"", 0), (b"garbage", 0), (None, 0)],
+)
+def test_only_a_tunnel_that_is_reported_dead_fails_the_proxys_probe(answer: bytes | None, code: int) -> None:
+    """A sidecar that is not there, or says nothing that can be understood, is no reason for a restart."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        if answer is None:
+            server.close()
+        command = [str(DOCKER / "proxy/tunnel-alive"), str(port)]
+        with subprocess.Popen(command) as program:
+            if answer is not None:
+                with server.accept()[0] as connection:
+                    assert connection.recv(100).startswith(b"GET /vpnz ")
+                    connection.sendall(answer)
+        assert program.returncode == code
 
 
 def test_compose_settings_are_ones_that_the_exporter_accepts() -> None:

@@ -17,6 +17,7 @@ from testbed.danted import danted
 from testbed.exporter import proxywatch
 from testbed.target import target
 
+ROOT = Path(__file__).parents[2]
 SHOWN = PART_A - NEEDS_WIREGUARD
 
 
@@ -28,6 +29,11 @@ def read(url: str) -> str:
 def series(body: str) -> set[str]:
     """Names of series that have a sample."""
     return {line.partition("{")[0] for line in body.splitlines() if line and not line.startswith("#")}
+
+
+def sample(text: str) -> list[str]:
+    """The series that the README's command prints, in its order, without their values."""
+    return re.findall(r'^ *(proxy_[a-z_]*\{proxy_name="demo"\}) [-+.e0-9]+$', text, re.MULTILINE)
 
 
 def test_the_demo_shows_everything_within_forty_seconds_and_ends_with_an_interrupt(tmp_path: Path) -> None:
@@ -50,6 +56,8 @@ def test_the_demo_shows_everything_within_forty_seconds_and_ends_with_an_interru
             time.sleep(0.2)
         assert series(body) >= SHOWN, out.read_text()
         assert "a real Dante" in out.read_text()
+        assert "fails on purpose" in out.read_text()
+        assert sample(body) == sample((ROOT / "README.md").read_text())
         assert health
         assert "+ latency" in read(health[1])
         assert "<html" in read(metrics[1].replace("/metrics", "/")) if metrics else False

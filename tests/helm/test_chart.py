@@ -1,7 +1,9 @@
 """The chart, rendered by real Helm of both majors and held against the schemas of what consumes it."""
 
+import re
 import shutil
 import tarfile
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +82,7 @@ def test_lint_is_strict(name: str, major: str, tmp_path: Path) -> None:
         ({"rules": {"enabled": True, "runbookUrlPrefix": "wiki.example.org/runbooks"}}, "runbookUrlPrefix"),
         ({"rules": {"enabled": True, "runbookUrlPrefix": "https://a.example/runbooks"}}, "runbookUrlPrefix"),
         ({"rules": {"runbookURL": "https://a.example/"}}, "runbookURL"),
+        ({"rules": {"enabled": True, "disabled": ["ProxySlow"]}}, "there is no alert named ProxySlow"),
         ({"sidecar": {"native": "maybe"}}, "native"),
         ({"proxy": {"logLimitMiB": "50"}}, "logLimitMiB"),
         (POOL | {"sidecar": {"login": {"username": "probe"}}}, "login.secret is needed"),
@@ -92,12 +95,13 @@ def test_wrong_values_are_refused_by_name(values: dict[str, Any], complaint: str
 
 
 @pytest.mark.parametrize("major", MAJORS)
-def test_sidecar_is_native_from_1_29_on(major: str) -> None:
+def test_sidecar_is_native_from_1_29_on_where_that_is_wanted(major: str) -> None:
     """An init container that goes on where Kubernetes knows it, one of the containers where not."""
-    for pod in pods(render(POOL, major=major, kubernetes=NATIVE)):
+    wanted = MATRIX["native where known"]
+    for pod in pods(render(wanted, major=major, kubernetes=NATIVE)):
         assert [each["name"] for each in pod["spec"]["containers"]] == ["proxy"]
         assert pod["spec"]["initContainers"][0]["restartPolicy"] == "Always"
-    for pod in pods(render(POOL, major=major, kubernetes=PLAIN)):
+    for pod in pods(render(wanted, major=major, kubernetes=PLAIN)):
         assert "initContainers" not in pod["spec"]
         assert "restartPolicy" not in containers(pod)["proxywatch"]
 
@@ -182,7 +186,9 @@ def test_a_pod_that_may_get_out_does_not_leak() -> None:
     """Dante alone goes by the tunnel: only where a policy locks the pod in is its own way out a leak."""
     assert not _settings(POOL)[exit_.Settings].leaks
     assert not _settings(POOL | {"networkPolicy": {"enabled": True}})[exit_.Settings].leaks
-    assert _settings(MATRIX["everything"])[exit_.Settings].leaks
+    confined = _settings(MATRIX["everything"])[exit_.Settings]
+    assert confined.leaks
+    assert confined.direct
     assert _settings(POOL | {"sidecar": {"settings": {"exit": {"leaks": True}}}})[exit_.Settings].leaks
 
 
@@ -230,10 +236,26 @@ def test_runbooks_are_where_the_operator_keeps_them(major: str) -> None:
         of_kind(render({"rules": {"enabled": True, "runbookUrlPrefix": each}}, major=major), "PrometheusRule")
         for each in ("", prefix)
     )
-    rules = [rule for group in moved[0]["spec"]["groups"] for rule in group["rules"] if "alert" in rule]
-    assert rules
-    assert {r["annotations"]["runbook_url"] for r in rules} == {f"{prefix}{r['alert']}.md" for r in rules}
-    assert str(moved).replace(prefix, "docs/runbooks/") == str(plain)
+    home = yaml.safe_load((CHART / "Chart.yaml").read_text())["home"]
+    for rendered, begin in ((plain, f"{home}/blob/main/docs/runbooks/"), (moved, prefix)):
+        groups = rendered[0]["spec"]["groups"]
+        rules = [rule for group in groups for rule in group["rules"] if "alert" in rule]
+        assert rules
+        assert {r["annotations"]["runbook_url"] for r in rules} == {f"{begin}{r['alert']}.md" for r in rules}
+    assert str(moved).replace(prefix, f"{home}/blob/main/docs/runbooks/") == str(plain)
+
+
+@pytest.mark.parametrize("major", MAJORS)
+def test_single_alerts_can_be_left_out(major: str) -> None:
+    """By name; all others stay, and so do the recording rules."""
+    wanted = {"rules": {"enabled": True, "disabled": ["ProxySlowSpeed", "ProxyErrorBudgetBurn"]}}
+    (rule,) = of_kind(render(wanted, major=major), "PrometheusRule")
+    (whole,) = of_kind(render({"rules": {"enabled": True}}, major=major), "PrometheusRule")
+    left, all_of_them = (
+        [each.get("alert") or each["record"] for group in given["spec"]["groups"] for each in group["rules"]]
+        for given in (rule, whole)
+    )
+    assert left == [name for name in all_of_them if name not in wanted["rules"]["disabled"]]  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("major", MAJORS)
@@ -251,7 +273,8 @@ def test_sidecar_joins_a_pod_of_somebody_elses_chart(kubernetes: str, major: str
         each["name"] for each in pod["spec"]["volumes"]
     }
     (config,) = of_kind(manifests, "ConfigMap")
-    assert {"name": config["metadata"]["name"]} in [v.get("configMap") for v in pod["spec"]["volumes"]]
+    mounted = [volume["configMap"] for volume in pod["spec"]["volumes"] if "configMap" in volume]
+    assert [each["name"] for each in mounted] == [config["metadata"]["name"]]
     settings = load(config["data"]["proxywatch.yaml"], {}, SCHEMA)
     assert settings[sessions.Settings].log == "/var/log/dante/sockd.log"
     assert float(settings[latency.Settings].interval) == 15
@@ -260,13 +283,39 @@ def test_sidecar_joins_a_pod_of_somebody_elses_chart(kubernetes: str, major: str
 def test_snippet_for_a_pod_by_hand_is_right() -> None:
     """The documented pod follows the schema and has the chart's own rights."""
     pod = yaml.safe_load((ROOT / "helm/sidecar-pod.yaml").read_text())
-    validate(pod, NATIVE)
+    validate(pod, OLDEST)
     (rendered, ours) = (containers(each)["proxywatch"] for each in (pods(render(POOL))[0], pod))
-    ours_context = rendered["securityContext"] | {"seccompProfile": None}
-    assert ours["securityContext"] | {"seccompProfile": None} == ours_context
+    assert ours["securityContext"] == rendered["securityContext"]
     environment = {each["name"]: each["value"] for each in ours["env"]}
     config = load("", environment, SCHEMA)
     assert config[sessions.Settings].log.startswith(ours["volumeMounts"][0]["mountPath"])
+
+
+def test_notes_warn_of_proxies_that_are_open_to_the_world(tmp_path: Path) -> None:
+    """A load balancer in front of a proxy that asks nobody to log in; not where it asks, or few may come."""
+
+    def notes(values: dict[str, Any]) -> str:
+        file = tmp_path / "values.yaml"
+        file.write_text(yaml.safe_dump(POOL | values))
+        return run("4", "install", "rel", CHART, "-n", "vpn", "--dry-run=client", "-f", file)
+
+    open_to_all: dict[str, Any] = {"service": {"type": "LoadBalancer"}}
+    assert "ask nobody to log in" in notes(open_to_all)
+    assert "ask nobody to log in" not in notes(open_to_all | {"proxy": {"usersSecret": "users"}})
+    few = {"service": {"type": "LoadBalancer", "loadBalancerSourceRanges": ["10.0.0.0/8"]}}
+    assert "ask nobody to log in" not in notes(few)
+    assert "ask nobody to log in" not in notes({})
+
+
+def test_documented_policy_is_one_that_the_chart_takes() -> None:
+    """The example of the page on installing, as it stands."""
+    page = (ROOT / "docs/installing.md").read_text()
+    example = re.search(r"(?m)^    networkPolicy:\n(?:    .*\n)+", page)
+    assert example
+    manifests = render(POOL | yaml.safe_load(textwrap.dedent(example[0])))
+    (policy,) = of_kind(manifests, "NetworkPolicy")
+    validate(policy, NEWEST)
+    assert [len(rule["ports"]) for rule in policy["spec"]["egress"]] == [1, 2]
 
 
 def test_notes_say_where_the_proxies_are(tmp_path: Path) -> None:

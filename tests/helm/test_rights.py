@@ -1,6 +1,13 @@
-"""What the chart gives to whom: rights, secrets, probes, ways in."""
+"""What the chart gives to whom: rights, secrets, probes, ways in; the sidecar never hurts the proxy."""
 
-from support.charts import EVERYTHING, MATRIX, POOL, containers, of_kind, pods, render
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.charts import CHART, EVERYTHING, MATRIX, POOL, containers, of_kind, pods, render
 
 
 def test_sidecar_has_no_privilege_and_the_proxy_three() -> None:
@@ -25,6 +32,7 @@ def test_sidecar_has_no_privilege_and_the_proxy_three() -> None:
             "capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN", "SETGID", "SETUID"]},
         }
         shared = {"fsGroup": sidecar["runAsGroup"], "seccompProfile": nothing["seccompProfile"]}
+        shared["supplementalGroups"] = [4]  # of the values
         assert pod["spec"]["securityContext"] == shared
         assert not pod["spec"]["automountServiceAccountToken"]
         assert not {"hostNetwork", "hostPID", "hostIPC"} & pod["spec"].keys()
@@ -46,12 +54,19 @@ def test_secrets_and_the_log_are_no_more_open_than_needed() -> None:
     }
     assert writable == {
         "proxywatch": {"/var/lib/proxywatch"},
-        "proxy": {"/var/log/dante", "/run/tunnel", "/tmp", "/run/dante", "/run/wireguard", "/dev/net/tun"},
+        "proxy": {
+            "/var/log/dante",
+            "/run/tunnel",
+            "/tmp",
+            "/run/dante",
+            "/run/wireguard",
+            "/scratch",  # of the values
+        },
     }
 
 
 def test_each_probe_asks_the_endpoint_that_is_its_own() -> None:
-    """Liveness is the loop, readiness the proxy; a dead tunnel restarts the VPN, not the sidecar."""
+    """Liveness is the loop, readiness the proxy; nothing asks about the proxy's container unless chosen."""
     pod = pods(render(POOL))[0]
     asked = {
         (name, probe): each[probe]["httpGet"]
@@ -63,14 +78,104 @@ def test_each_probe_asks_the_endpoint_that_is_its_own() -> None:
         ("proxywatch", "startupProbe"): {"path": "/livez", "port": 9999},
         ("proxywatch", "livenessProbe"): {"path": "/livez", "port": 9999},
         ("proxywatch", "readinessProbe"): {"path": "/readyz", "port": 9999},
-        ("proxy", "startupProbe"): {"path": "/vpnz", "port": 9999},
-        ("proxy", "livenessProbe"): {"path": "/vpnz", "port": 9999},
     }
-    liveness = containers(pod)["proxy"]["livenessProbe"]
-    patience = liveness["failureThreshold"] * liveness["periodSeconds"]
-    assert patience >= 180  # seconds; a sidecar that is restarted does not end the tunnel
-    quiet = pods(render(MATRIX["no restarts"]))[0]
-    assert not {"livenessProbe", "startupProbe"} & set(containers(quiet)["proxy"])
+
+
+def test_a_dead_tunnel_restarts_the_proxy_only_where_chosen_and_a_dead_sidecar_never_does() -> None:
+    """After three minutes, by a program that takes no answer for no verdict, and nothing waits for it."""
+    proxy = containers(pods(render(MATRIX["restarts, no pool"]))[0])["proxy"]
+    liveness = proxy["livenessProbe"]
+    assert liveness["exec"]["command"] == ["/usr/local/bin/tunnel-alive"]
+    assert liveness["failureThreshold"] * liveness["periodSeconds"] >= 180
+    assert not {"startupProbe", "readinessProbe"} & set(proxy)
+
+
+def test_dante_starts_without_its_sidecar() -> None:
+    """Nothing that the sidecar needs holds up the pod: neither its image, its settings nor its password."""
+    for pod in pods(render(MATRIX["everything"])):
+        assert "initContainers" not in pod["spec"]
+        volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
+        assert volumes["proxywatch-settings"]["configMap"]["optional"]
+        assert volumes["proxywatch-login"]["secret"]["optional"]
+        assert volumes["proxywatch-state"]["emptyDir"]["medium"] == "Memory"  # never a reason to evict
+
+
+def test_the_proxys_own_service_outlives_its_sidecar() -> None:
+    """Without a running sidecar a pod is not ready: its own Service leads there all the same."""
+    services = {each["metadata"]["name"]: each["spec"] for each in of_kind(render(POOL), "Service")}
+    assert services["rel-proxywatch-golden-crab"]["publishNotReadyAddresses"]
+    assert not services["rel-proxywatch"]["publishNotReadyAddresses"]
+    strict = POOL | {"service": {"publishNotReady": False, "poolPublishNotReady": True}}
+    services = {each["metadata"]["name"]: each["spec"] for each in of_kind(render(strict), "Service")}
+    assert not services["rel-proxywatch-golden-crab"]["publishNotReadyAddresses"]
+    assert services["rel-proxywatch"]["publishNotReadyAddresses"]
+
+
+def test_a_change_of_settings_recreates_no_tunnel() -> None:
+    """The pods stay as they are; the settings are mounted as a directory, which the kubelet renews."""
+    changed = POOL | {"sidecar": {"settings": {"latency": {"interval": "20s"}}}}
+    assert pods(render(POOL)) == pods(render(changed))
+    before, after = (of_kind(render(values), "ConfigMap") for values in (POOL, changed))
+    assert before != after
+    for pod in pods(render(POOL)):
+        sidecar = containers(pod)["proxywatch"]
+        (mount,) = [each for each in sidecar["volumeMounts"] if each["name"] == "proxywatch-settings"]
+        assert "subPath" not in mount
+        assert sidecar["args"][:2] == ["run", "--watch"]
+        assert sidecar["args"][-1].startswith(mount["mountPath"])
+
+
+def test_another_version_of_the_chart_alone_recreates_no_tunnel(tmp_path: Path) -> None:
+    """Its number is on the objects, not in the pods."""
+    copy = tmp_path / "proxywatch"
+    shutil.copytree(CHART, copy)
+    about = copy / "Chart.yaml"
+    about.write_text(re.sub(r"(?m)^version: .*", "version: 9.9.9", about.read_text()))
+    assert pods(render(POOL)) == pods(render(POOL, chart=copy))
+    assert of_kind(render(POOL), "Service") != of_kind(render(POOL, chart=copy), "Service")
+
+
+def test_openshift_gives_the_ids_itself() -> None:
+    """No user or group is fixed but the proxy's root, which its capabilities need."""
+    manifests = render(MATRIX["openshift"])
+    (pod,) = pods(manifests)[:1]
+    contexts = [pod["spec"]["securityContext"], containers(pod)["proxywatch"]["securityContext"]]
+    (test,) = of_kind(manifests, "Pod")
+    for context in (*contexts, test["spec"]["securityContext"]):
+        assert not {"runAsUser", "runAsGroup", "fsGroup"} & set(context)
+    assert contexts[1]["runAsNonRoot"]
+    assert contexts[1]["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_a_security_context_can_be_changed_key_by_key() -> None:
+    """What is given wins, null takes a key away, the rest stays."""
+    own = {"sidecar": {"securityContext": {"runAsUser": 1000, "seccompProfile": None}}}
+    context = containers(pods(render(POOL | own))[0])["proxywatch"]["securityContext"]
+    assert context["runAsUser"] == 1000
+    assert "seccompProfile" not in context
+    assert context["readOnlyRootFilesystem"]
+
+
+@pytest.mark.parametrize(
+    ("values", "complaint"),
+    [
+        ({"sidecar": {"settings": {"proxy": {"password": "hunter2"}}}}, "would be readable in a ConfigMap"),
+        (
+            {"sidecar": {"settings": {"proxy": {"url": "socks5h://u:hunter2@127.0.0.1:1080"}}}},
+            "would be readable in a ConfigMap",
+        ),
+        (
+            {"sidecar": {"extraEnv": [{"name": "PROXYWATCH_PROXY_PASSWORD", "value": "hunter2"}]}},
+            "valueFrom.secretKeyRef",
+        ),
+    ],
+)
+@pytest.mark.parametrize("major", ["3", "4"])
+def test_a_password_is_in_no_manifest(values: dict[str, Any], complaint: str, major: str) -> None:
+    """It is refused with the way that there is instead, and is not repeated."""
+    with pytest.raises(RuntimeError, match=complaint) as refusal:
+        render(POOL | values, major=major)
+    assert "hunter2" not in str(refusal.value)
 
 
 def test_a_key_is_never_used_by_two_pods() -> None:
@@ -103,7 +208,6 @@ def test_services_lead_to_the_ports_that_serve() -> None:
     assert len(services) == 3
     for spec in services.values():
         assert [port["targetPort"] for port in spec["ports"]] == [1080]
-        assert "publishNotReadyAddresses" not in spec
 
 
 def test_the_charts_own_test_asks_each_proxy_whether_it_is_well() -> None:

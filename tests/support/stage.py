@@ -3,7 +3,8 @@
 What is changed on the way, and why: no published ports (others may have them); Podman 4 knows no
 `pid: service:...`, so the container is named, and no health without systemd, so nobody waits for it (the
 proxy waits by itself); names on the network may not resolve, so two services are told the proxy's address.
-Prometheus is the one installed here in an image of its own, Grafana is left out.
+Prometheus is the one installed here in an image of its own, Grafana is left out. No image can be pulled by
+its digest here: Debian's is the one that was made, and others keep their names alone.
 """
 
 import os
@@ -107,6 +108,7 @@ def _write(path: str, project: str, more: dict[str, dict[str, Any]]) -> None:
     del compose["services"]["grafana"]
     for name, service in compose["services"].items():
         service.update(more.get(name, {}))
+        service["image"] = _unpinned(service["image"])
         for key in ("ports", "depends_on", "healthcheck"):
             service.pop(key, None)
         if "pid" in service:
@@ -118,8 +120,13 @@ def build() -> None:
     """Every image that the compose file builds, and the stand-in for Prometheus."""
     services = yaml.safe_load((_DOCKER / "compose.yaml").read_text())["services"]
     for image, file in {(s["image"], s["build"]["dockerfile"]) for s in services.values() if "build" in s}:
-        engine.build(file, image)
+        engine.build(file, image, options=("--build-arg", "DEBIAN=bookworm-slim"))
     with tempfile.TemporaryDirectory() as directory:
         (Path(directory) / "Dockerfile").write_text(_PROMETHEUS)
         shutil.copy(shutil.which("prometheus") or "/usr/bin/prometheus", directory)
-        engine.build(f"{directory}/Dockerfile", services["prometheus"]["image"], Path(directory))
+        image = _unpinned(services["prometheus"]["image"])
+        engine.build(f"{directory}/Dockerfile", image, Path(directory))
+
+
+def _unpinned(image: str) -> str:
+    return image.partition("@")[0]

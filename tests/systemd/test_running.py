@@ -125,12 +125,23 @@ def test_it_counts_what_debians_danted_logs() -> None:
 
 
 def test_nothing_is_lost_when_logrotate_comes() -> None:
-    """By the file that is installed with it."""
+    """By the file that is installed with it; Dante gets no signal and its sessions go on."""
     before = metric("proxy_requests_successful_total") or 0
+    mother = told("systemctl show danted -p MainPID --value")
     told("logrotate -f /etc/logrotate.d/danted")
+    assert told("head -c 1 /var/log/danted.log | od -An -c") != "\\0"  # no hole: it is written at its end
     ask()
     wait("the next request", requests(int(before) + 1))
-    wait("the rotation", lambda: metric("dante_log_rotations_total") == 1)
+    assert told("ls /var/log/danted.log.1")
+    assert told("stat -c '%a %U %G' /var/log/danted.log") == "640 root adm"
+    assert told("systemctl show danted -p MainPID --value") == mother
+
+
+def test_dante_comes_back_when_it_ends() -> None:
+    """As it does when its device is away."""
+    told("systemctl kill -s KILL --kill-whom=main danted")
+    wait("a restart", lambda: told("systemctl show danted -p NRestarts --value") != "0")
+    wait("Dante", lambda: told("systemctl is-active danted || true") == "active")
 
 
 def test_reload_reads_the_settings_and_survives_a_fault() -> None:

@@ -1,39 +1,34 @@
-{{/* The container with WireGuard and Dante. */}}
+{{/* The container with WireGuard and Dante; takes context, and proxy, one of `proxies`. */}}
 {{- define "proxywatch.proxy" -}}
-{{- $values := .Values.proxy -}}
+{{- $values := .context.Values.proxy -}}
 name: proxy
-image: {{ include "proxywatch.image" (dict "image" $values.image "context" .) }}
-imagePullPolicy: {{ $values.image.pullPolicy }}
+image: {{ include "proxywatch.image" (dict "image" $values.image "context" .context) }}
+imagePullPolicy: {{ $values.image.pullPolicy | quote }}
 env:
-  - {name: WIREGUARD, value: {{ $values.wireguard.implementation }}}
-  - {name: DANTE_LOG_LIMIT, value: {{ $values.logLimitMiB | quote }}}
+  - {name: WIREGUARD, value: {{ $values.wireguard.implementation | quote }}}
+  - {name: DANTE_LOG_LIMIT, value: {{ int64 $values.logLimitMiB | quote }}}
   {{- with $values.extraEnv }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
 ports:
   - {name: socks, containerPort: 1080, protocol: TCP}
 {{- if $values.restartWhenTunnelIsDead }}
-startupProbe:  # the sidecar answers for the tunnel
-  httpGet: {path: /vpnz, port: 9999}
-  periodSeconds: 2
-  timeoutSeconds: 3
-  failureThreshold: 60
-livenessProbe:
-  httpGet: {path: /vpnz, port: 9999}
+livenessProbe:  # asks the sidecar; one that does not answer is no reason to restart
+  exec: {command: [/usr/local/bin/tunnel-alive]}
   periodSeconds: 30
-  timeoutSeconds: 3
+  timeoutSeconds: 5
   failureThreshold: 6
 {{- end }}
 securityContext:
-  runAsUser: 0  # Dante's mother; her children, who speak with clients, are nobody's
-  runAsNonRoot: false
-  readOnlyRootFilesystem: true
-  allowPrivilegeEscalation: false
-  capabilities:
-    drop: [ALL]
-    add: [NET_ADMIN, SETGID, SETUID]  # the tunnel and its routes; children that are nobody
+  {{- $ours := dict
+    "runAsUser" 0
+    "runAsNonRoot" false
+    "readOnlyRootFilesystem" true
+    "allowPrivilegeEscalation" false
+    "capabilities" (dict "drop" (list "ALL") "add" (list "NET_ADMIN" "SETGID" "SETUID")) }}
+  {{- include "proxywatch.override" (list $ours $values.securityContext) | nindent 2 }}
 resources:
-  {{- toYaml $values.resources | nindent 2 }}
+  {{- toYaml (.proxy.resources | default $values.resources) | nindent 2 }}
 volumeMounts:
   - {name: wireguard, mountPath: /etc/wireguard, readOnly: true}
   - {name: log, mountPath: /var/log/dante}
@@ -45,6 +40,9 @@ volumeMounts:
   - {name: users, mountPath: /etc/dante, readOnly: true}
   {{- end }}
   {{- if eq $values.wireguard.implementation "userspace" }}
-  - {name: tun, mountPath: /dev/net/tun}
+  - {name: tun, mountPath: /dev/net/tun, readOnly: true}  # a device can be used all the same
+  {{- end }}
+  {{- with $values.extraVolumeMounts }}
+  {{- toYaml . | nindent 2 }}
   {{- end }}
 {{- end }}

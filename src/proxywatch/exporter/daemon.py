@@ -27,6 +27,7 @@ from proxywatch.metrics.registry import Publisher, Registry
 from proxywatch.net import files
 from proxywatch.runtime.reload import Reload
 from proxywatch.runtime.signals import Signals
+from proxywatch.runtime.watch import Watch
 from proxywatch.runtime.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -42,12 +43,17 @@ class Faces:
     health: list[str]
 
 
-async def run(read: Callable[[], Config], announce: Callable[[Faces], None] = lambda _: None) -> int:
+async def run(
+    read: Callable[[], Config],
+    announce: Callable[[Faces], None] = lambda _: None,
+    watched: str | None = None,
+) -> int:
     """The exporter, from its settings to its end by SIGTERM or SIGINT.
 
     Args:
         read: Reads the settings; raises ConfigError. Called again for each reload.
         announce: Called with the addresses, once it listens on them.
+        watched: A file whose change makes it reload; None for signals and requests alone.
 
     Returns:
         The exit status: 0, or 1 when it ended by itself, for a reason that it has logged.
@@ -85,6 +91,8 @@ async def run(read: Callable[[], Config], announce: Callable[[Faces], None] = la
             pages=pages(registry),
             reload=reload,
         )
+        if watched is not None:
+            exporter.supervisor.start(watch=Watch(watched, signals.reload.set, context.clock).run())
         http_settings, health_settings = within_open_files(config)
         http = await stack.enter_async_context(Exposition(http_settings, sources, context.clock))
         checks = health_checks(lambda: reload.config, registry, scrape, context)

@@ -5,12 +5,14 @@ no log, so that there are no sessions to see. All of it listens on loopback and 
 """
 
 import asyncio
+import itertools
 import random
 import socket
 import struct
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,6 +20,10 @@ from proxywatch.stage import target
 from proxywatch.stage.proxy import BLOCKED, HOST, free_port, proxy
 
 _SOCKS, _METRICS, _HEALTH = 1080, 9090, 9999
+_ROUND_TRIP, _BYTES_PER_SECOND = 0.03, 6_000_000  # of the link to the target, some 45 Mbps
+_FAILURES = ("refused", "blocked", "garbage", "scan")
+_EVERY = 50
+"""One client in so many fails, in each of the ways in turn."""
 _SETTINGS = """\
 proxy: {{name: demo, url: "socks5h://{host}:{socks}"}}
 latency: {{interval: 5s, timeout: 3s, targets: ["http://{host}:{target}/get"]}}
@@ -55,7 +61,8 @@ async def place() -> AsyncIterator[Place]:
     """A target and a proxy, until the block ends."""
     async with AsyncExitStack() as stack:
         directory = Path(stack.enter_context(TemporaryDirectory(prefix="proxywatch-demo-")))
-        server = await asyncio.start_server(target.serve, HOST, 0)
+        serve = partial(target.serve, round_trip=_ROUND_TRIP, bytes_per_second=_BYTES_PER_SECOND)
+        server = await asyncio.start_server(serve, HOST, 0)
         await stack.enter_async_context(server)
         port = free_port(_SOCKS)
         real = await stack.enter_async_context(proxy(directory, port))
@@ -85,7 +92,10 @@ def welcome(where: Place, http: list[str], health: list[str]) -> str:
             *(f"metrics       http://{address}/metrics" for address in http),
             *(f"health        http://{address}/readyz" for address in health),
             "",
-            "The first speed test comes within seconds. Ctrl-C ends all of it.",
+            f"The link to the target is shaped to {_BYTES_PER_SECOND * 8 / 1e6:.0f} Mbps and"
+            f" {_ROUND_TRIP * 1000:.0f} ms. One client in {_EVERY} fails on purpose: a refused port,",
+            "a blocked destination, garbage, a scan. The first speed test comes within seconds.",
+            "Ctrl-C ends all of it.",
         )
     )
 
@@ -93,10 +103,11 @@ def welcome(where: Place, http: list[str], health: list[str]) -> str:
 async def traffic(where: Place, dice: random.Random) -> None:
     """A few clients at a time: pages of all sizes, and now and then what fails; never ends by itself."""
     limit = asyncio.Semaphore(20)
+    failures = itertools.cycle(_FAILURES)
     async with asyncio.TaskGroup() as tasks:
-        while True:
+        for number in itertools.count(1):
             await limit.acquire()
-            kind = dice.choices(["page", "refused", "blocked", "scan", "garbage"], [20, 2, 2, 1, 1])[0]
+            kind = "page" if number % _EVERY else next(failures)
             client = tasks.create_task(_client(where, kind, dice), name=f"client {kind}")
             client.add_done_callback(lambda _: limit.release())
             await asyncio.sleep(dice.expovariate(4))

@@ -1,0 +1,1 @@
+"""What is written into the chart from the program and from its values: `python -m helm.build`."""
