@@ -18,7 +18,7 @@ run: runtime
 
 test: lint
 	@scripts/need-packages test
-	$(BIN)/pytest -m "not slow" $(PYTEST)
+	$(BIN)/pytest -m "not slow" --numprocesses auto --dist loadfile $(PYTEST)
 
 # Enough when the developers' tools are there already.
 runtime:
