@@ -74,50 +74,14 @@ async def main():
 
 uvloop.run(main())
 """
-RELAY = """
-import asyncio, sys, uvloop
-sys.path.insert(0, sys.argv[1])
-from proxywatch.balancer.attempt import Choice
-from proxywatch.balancer.node import Node, Upstream
-from proxywatch.balancer.relay.server import Relay
-from proxywatch.balancer.relay.settings import Settings
-from proxywatch.quantity import Address
-
-class Brain:
-    # Three nodes in turn, and a record of each decision and of what became of it.
-    def __init__(self, port):
-        self.nodes = [Node(f"n{n}", "se", Upstream("socks5", "127.0.0.1", port)) for n in range(3)]
-        self.n, self.in_flight, self.journal = 0, {node.id: 0 for node in self.nodes}, []
-    def choose(self, request, tried=()):
-        self.n += 1
-        node = min(self.nodes, key=lambda node: self.in_flight[node.id])
-        self.in_flight[node.id] += 1
-        self.journal.append((self.n, request, node.id))
-        if len(self.journal) > 1000:
-            del self.journal[:500]
-        return Choice(str(self.n), 1, node, node.country, 2)
-    def connected(self, choice, seconds): pass
-    def failed(self, choice, failure): self.in_flight[choice.node.id] -= 1
-    def abandoned(self, choice): self.in_flight[choice.node.id] -= 1
-    def closed(self, choice, bytes_in, bytes_out, seconds, reason): self.in_flight[choice.node.id] -= 1
-
-class Observer:
-    def __init__(self): self.events = []
-    def opened(self, connection): self.note(("open", connection))
-    def closed(self, connection, *rest): self.note(("close", connection.id, *rest))
-    def refused(self, *rest): self.note(rest)
-    def note(self, event):
-        self.events.append(event)
-        if len(self.events) > 1000:
-            del self.events[:500]
-
-async def main():
-    settings = Settings(listen=Address("127.0.0.1:0"), deny=())
-    async with Relay(settings, Brain(int(sys.argv[2])), observer=Observer()) as relay:
-        print(relay.addresses[0].rpartition(":")[2], flush=True)
-        await asyncio.Event().wait()
-
-uvloop.run(main())
+BALANCER = """
+nodes:
+- {{id: n1, country: se, url: "socks5h://127.0.0.1:{node}"}}
+- {{id: n2, country: se, url: "socks5h://127.0.0.1:{node}"}}
+- {{id: n3, country: se, url: "socks5h://127.0.0.1:{node}"}}
+relay: {{listen: "127.0.0.1:{port}", workers: {workers}}}
+api: {{listen: "127.0.0.1:0"}}
+health: {{listen: "127.0.0.1:0"}}
 """
 HAPROXY = """
 global
