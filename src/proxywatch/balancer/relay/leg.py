@@ -126,7 +126,11 @@ class Leg(Side):
         if self._settled:
             self.transport.abort()
             return
-        if self._hops[0].proxy.scheme != "https":
+        proxy = self._hops[0].proxy
+        if proxy.scheme == "socks5" and not proxy.username:  # the short form of what follows
+            self._read = Leg._choice
+            self.transport.write(_HELLO)
+        elif proxy.scheme != "https":
             self._speak()
 
     def _speak(self) -> None:
@@ -200,7 +204,10 @@ class Leg(Side):
             return None
         self.bound, taken = read
         if self.bound.code == socks.GRANTED:
-            self._next()
+            if self._place + 1 == len(self._hops):
+                self._read = _granted
+            else:
+                self._next()
         else:
             self._fail(outcome.of_reply(self.bound.code))
         return taken
@@ -266,7 +273,9 @@ class Leg(Side):
     def _succeed(self, rest: bytes) -> None:
         """Hand over, with what the node sent after its yes."""
         self.held = rest
-        self._settle()
+        self._settled = True
+        self._read = _over
+        del self._relay.dialing[self]
         self._opening.granted(self)
 
     def _fail(self, why: Outcome) -> None:

@@ -34,7 +34,7 @@ from proxywatch.balancer.relay.outcome import Outcome
 from proxywatch.balancer.relay.passwords import Passwords
 from proxywatch.balancer.relay.session import Session, reset
 from proxywatch.balancer.relay.settings import Settings
-from proxywatch.balancer.relay.users import User, Users
+from proxywatch.balancer.relay.users import Users
 from proxywatch.balancer.request import Wishes
 from proxywatch.clock import Clock
 
@@ -119,7 +119,6 @@ class Relay:
 
     async def __aenter__(self) -> Self:
         self.loop = asyncio.get_running_loop()
-        process.collect_seldom()
         self._capacity, self._most_handshakes = process.capacity(self.settings)
         await self._group.__aenter__()
         try:
@@ -201,30 +200,28 @@ class Relay:
             client: With its user.
             host: Where it is to lead; empty where that is judged later.
         """
-        why = self._hinders(client.user)
         if host and (entry := self._deny.reason(host)):
-            why = _forbidden(entry)
-        if why is None:
-            self._opening[client] = None
-            if client.user is not None:
-                client.user.open += 1
-        return why
+            return _forbidden(entry)
+        if self.draining:
+            return outcome.STOPPING
+        if len(self.sessions) + len(self._opening) >= self._capacity:
+            return outcome.FULL
+        user = client.user
+        if user is not None:
+            if limit := user.refuses(self.time()):
+                return replace(outcome.LIMITED, detail=f"the user's {limit} is reached")
+            user.open += 1
+        self._opening[client] = None
+        return None
 
     def opened(self, client: Caller, choice: Choice, now: float) -> Session:
         """A node said yes: from here on it is a session."""
         del self._opening[client]
-        destination = client.destination
+        assert client.destination is not None  # noqa: S101 - it was asked for
         connection = Connection(
-            f"{self._boot}-{next(self._number):x}",
-            now,
-            client.spoken,
-            client.address,
-            client.name,
-            str(destination),
-            choice.route,
-            choice.node.id,
-            choice.decision,
-        )
+            f"{self._boot}-{next(self._number):x}", now, client.spoken, client.address, client.name,
+            client.destination, choice.route, choice.node.id, choice.decision,
+        )  # fmt: skip
         session = Session(self, choice, connection, client.user)
         self.sessions[session] = None
         self.counts["opened"] += 1
@@ -287,16 +284,6 @@ class Relay:
         """Whether nobody may go there."""
         entry = self._deny.reason(host)
         return _forbidden(entry) if entry else None
-
-    def _hinders(self, user: User | None) -> Outcome | None:
-        """What of ours or of the user's limits is in the way of one more connection."""
-        if self.draining:
-            return outcome.STOPPING
-        if len(self.sessions) + len(self._opening) >= self._capacity:
-            return outcome.FULL
-        if user is not None and (limit := user.refuses(self.time())):
-            return replace(outcome.LIMITED, detail=f"the user's {limit} is reached")
-        return None
 
     def trusts(self, address: str) -> bool:
         """Whether a peer is a load balancer that tells of its clients."""
