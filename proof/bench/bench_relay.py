@@ -1,11 +1,13 @@
 """What the relay costs beside HAProxy that passes the same SOCKS bytes through, in one run.
 
-    python bench/bench_relay.py [SECONDS] [ROUNDS] [CONNECTIONS ...]
+    python proof/bench/bench_relay.py [SECONDS] [ROUNDS] [CONNECTIONS ...]
 
-Needs haproxy. Each has one process and one thread, before the same node, which is a SOCKS server that answers
-itself. For each round: CPU per new SOCKS connection (user and system time of the process, from /proc),
-requests on kept connections, one stream's throughput, the latency that is added over going to the node
-directly, and memory per 1,000 idle connections. Medians, and our ratio to HAProxy.
+Needs haproxy. Each has one process and one thread on one core, before the same node, which is a SOCKS server
+that answers itself. Ours is the whole balancer, as `proxywatch balancer run` starts it: it chooses among three
+nodes, records each decision and tells each event. HAProxy does not read the SOCKS. For each round: CPU per new
+SOCKS connection (user and system time of the process, from /proc), requests on kept connections, one stream's
+throughput, the latency that is added over going to the node directly. Then memory per 1,000 idle connections.
+Medians, and our ratio to HAProxy: of processor time and latency the median of the ratios within a round.
 """
 
 import asyncio
@@ -22,8 +24,9 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
-from report import machine
+from report import machine, table
 
 NODE = """
 import asyncio, sys, uvloop
@@ -74,50 +77,14 @@ async def main():
 
 uvloop.run(main())
 """
-RELAY = """
-import asyncio, sys, uvloop
-sys.path.insert(0, sys.argv[1])
-from proxywatch.balancer.attempt import Choice
-from proxywatch.balancer.node import Node, Upstream
-from proxywatch.balancer.relay.server import Relay
-from proxywatch.balancer.relay.settings import Settings
-from proxywatch.quantity import Address
-
-class Brain:
-    # Three nodes in turn, and a record of each decision and of what became of it.
-    def __init__(self, port):
-        self.nodes = [Node(f"n{n}", "se", Upstream("socks5", "127.0.0.1", port)) for n in range(3)]
-        self.n, self.in_flight, self.journal = 0, {node.id: 0 for node in self.nodes}, []
-    def choose(self, request, tried=()):
-        self.n += 1
-        node = min(self.nodes, key=lambda node: self.in_flight[node.id])
-        self.in_flight[node.id] += 1
-        self.journal.append((self.n, request, node.id))
-        if len(self.journal) > 1000:
-            del self.journal[:500]
-        return Choice(str(self.n), 1, node, node.country, 2)
-    def connected(self, choice, seconds): pass
-    def failed(self, choice, failure): self.in_flight[choice.node.id] -= 1
-    def abandoned(self, choice): self.in_flight[choice.node.id] -= 1
-    def closed(self, choice, bytes_in, bytes_out, seconds, reason): self.in_flight[choice.node.id] -= 1
-
-class Observer:
-    def __init__(self): self.events = []
-    def opened(self, connection): self.note(("open", connection))
-    def closed(self, connection, *rest): self.note(("close", connection.id, *rest))
-    def refused(self, *rest): self.note(rest)
-    def note(self, event):
-        self.events.append(event)
-        if len(self.events) > 1000:
-            del self.events[:500]
-
-async def main():
-    settings = Settings(listen=Address("127.0.0.1:0"), deny=())
-    async with Relay(settings, Brain(int(sys.argv[2])), observer=Observer()) as relay:
-        print(relay.addresses[0].rpartition(":")[2], flush=True)
-        await asyncio.Event().wait()
-
-uvloop.run(main())
+BALANCER = """
+nodes:
+- {{id: n1, country: se, url: "socks5h://127.0.0.1:{node}"}}
+- {{id: n2, country: se, url: "socks5h://127.0.0.1:{node}"}}
+- {{id: n3, country: se, url: "socks5h://127.0.0.1:{node}"}}
+relay: {{listen: "127.0.0.1:{port}", workers: {workers}, drain: 0s}}
+api: {{listen: "127.0.0.1:{api}"}}
+health: {{listen: "127.0.0.1:0"}}
 """
 HAPROXY = """
 global
@@ -142,16 +109,25 @@ HELLO = b"\5\1\0"
 REQUEST = b"\5\1\0\1\xcb\0\x71\5\0\x50"
 
 
+def family(pid: int) -> list[int]:
+    """A process and its children."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *map(int, children)]
+
+
 def cpu(pid: int) -> float:
-    """User and system seconds of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    """User and system seconds of a process and its children so far."""
+    seconds = 0.0
+    for one in family(pid):
+        fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+        seconds += (int(fields[11]) + int(fields[12])) / _TICKS
+    return seconds
 
 
 def resident(pid: int) -> int:
-    """Bytes of memory that are its own."""
-    text = Path(f"/proc/{pid}/status").read_text()
-    return int(re.search(r"VmRSS:\s+(\d+)", text)[1]) * 1024  # type: ignore[index]
+    """Bytes of memory that are theirs."""
+    texts = [Path(f"/proc/{one}/status").read_text() for one in family(pid)]
+    return sum(int(re.search(r"VmRSS:\s+(\d+)", text)[1]) for text in texts) * 1024  # type: ignore[index]
 
 
 def free_port() -> int:
@@ -187,16 +163,45 @@ def haproxy(folder: Path, node: int, core: int) -> Iterator[tuple[int, int]]:
         ["taskset", "-c", str(core), binary, "-db", "-f", str(config)], stderr=subprocess.DEVNULL
     )
     try:
-        for _ in range(100):
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                time.sleep(0.05)
+        _wait_for(port)
         yield running.pid, port
     finally:
         running.kill()
         running.wait()
+
+
+@contextmanager
+def balancer(folder: Path, node: int, cores: str, workers: int = 1) -> Iterator[tuple[int, int]]:
+    """Ours before the node."""
+    port, api = free_port(), free_port()
+    config = folder / "balancer.yaml"
+    config.write_text(BALANCER.format(node=node, port=port, api=api, workers=workers))
+    command = [sys.executable, "-m", "proxywatch", "balancer", "run", "-c", str(config)]
+    environ = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2] / "src")}
+    running = subprocess.Popen(
+        ["taskset", "-c", cores, *command], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environ
+    )
+    try:
+        _wait_for(api)
+        _wait_for(port)
+        yield running.pid, port
+    finally:
+        running.terminate()
+        try:
+            running.wait(10)
+        except subprocess.TimeoutExpired:
+            running.kill()
+            running.wait()
+
+
+def _wait_for(port: int) -> None:
+    for _ in range(300):
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
 
 
 class Session(asyncio.Protocol):
@@ -311,7 +316,7 @@ def percentile(values: list[float], share: float) -> float:
     return sorted(values)[int(len(values) * share)] * 1e6
 
 
-def measured(name: str, pid: int, port: int, seconds: float) -> dict[str, float]:
+def measured(pid: int, port: int, seconds: float) -> dict[str, float]:
     """One turn of one of them."""
     import uvloop  # noqa: PLC0415
 
@@ -328,60 +333,64 @@ def measured(name: str, pid: int, port: int, seconds: float) -> dict[str, float]
     found["connect p50 us"], found["connect p99 us"] = (percentile(one_by_one, p) for p in (0.5, 0.99))
     _, words = uvloop.run(requests(port, seconds / 2, 1))
     found["request p50 us"], found["request p99 us"] = (percentile(words, p) for p in (0.5, 0.99))
-    before = cpu(pid)
-    start = time.perf_counter()
+    before, start = cpu(pid), time.perf_counter()
     found["MB/s, one stream"] = stream(port, seconds / 2) / 1e6
-    found["CPU s per GB"] = (
-        (cpu(pid) - before) / (found["MB/s, one stream"] * (time.perf_counter() - start)) * 1e3
-    )
-    del name
+    took = time.perf_counter() - start
+    found["CPU s per GB"] = (cpu(pid) - before) / (found["MB/s, one stream"] * took) * 1e3
     return found
+
+
+def relays(folder: Path, node: int) -> dict[str, Any]:
+    """How each is started."""
+    return {
+        "haproxy": lambda: haproxy(folder, node, 0),
+        "proxywatch": lambda: balancer(folder, node, "0"),
+        "2 workers": lambda: balancer(folder, node, "0,1", 2),
+    }
 
 
 def main(seconds: float, rounds: int, counts: list[int]) -> None:
     """Compare, and print."""
     import uvloop  # noqa: PLC0415
 
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    del soft
-    source = str(Path(__file__).parent.parent / "src")
-    results: dict[str, list[dict[str, float]]] = {"haproxy": [], "proxywatch": [], "direct": []}
     memory: dict[tuple[str, int], float] = {}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         node_pid, node = stack.enter_context(script(NODE, 1))
+        started = relays(folder, node)
+        results: dict[str, list[dict[str, float]]] = {name: [] for name in ("direct", *started)}
         for number in range(rounds):
             for name in results if number % 2 else reversed(results):
-                with ExitStack() as turn:
-                    if name == "direct":
-                        pid, port = node_pid, node
-                    elif name == "haproxy":
-                        pid, port = turn.enter_context(haproxy(folder, node, 0))
-                    else:
-                        pid, port = turn.enter_context(script(RELAY, 0, source, str(node)))
-                    results[name].append(measured(name, pid, port, seconds))
+                if name == "direct":
+                    results[name].append(measured(node_pid, node, seconds))
+                    continue
+                with started[name]() as (pid, port):
+                    results[name].append(measured(pid, port, seconds))
         for count in counts:
             for name in ("haproxy", "proxywatch"):
-                with ExitStack() as turn:
-                    if name == "haproxy":
-                        pid, port = turn.enter_context(haproxy(folder, node, 0))
-                    else:
-                        pid, port = turn.enter_context(script(RELAY, 0, source, str(node)))
+                with started[name]() as (pid, port):
                     memory[name, count] = uvloop.run(idle(port, pid, count)) / 1e6
-    print(machine())
-    print(f"{'':<26}{'direct':>12}{'haproxy':>12}{'proxywatch':>12}{'ratio':>8}")
+    print(machine() + "\n")
+    print(table(["", *results, "proxywatch / haproxy"], [*rows(results), *memory_rows(memory, counts)]))
+
+
+def rows(results: dict[str, list[dict[str, float]]]) -> Iterator[list[str]]:
+    """Medians of each figure."""
     for key in results["haproxy"][0]:
-        row = {name: statistics.median(one[key] for one in found) for name, found in results.items()}
-        ratio = row["proxywatch"] / row["haproxy"]
-        print(
-            f"{key:<26}{row['direct']:>12,.2f}{row['haproxy']:>12,.2f}{row['proxywatch']:>12,.2f}{ratio:>8.2f}"
-        )
+        middle = [f"{statistics.median(one[key] for one in found):,.2f}" for found in results.values()]
+        pairs = zip(results["proxywatch"], results["haproxy"], strict=True)
+        yield [key, *middle, f"{statistics.median(ours[key] / theirs[key] for ours, theirs in pairs):.2f}"]
+
+
+def memory_rows(memory: dict[tuple[str, int], float], counts: list[int]) -> Iterator[list[str]]:
+    """MB per 1,000 connections."""
     for count in counts:
         ours, theirs = memory["proxywatch", count], memory["haproxy", count]
-        print(
-            f"{f'MB per 1,000 at {count:,}':<26}{'':>12}{theirs:>12,.2f}{ours:>12,.2f}{ours / theirs:>8.2f}"
-        )
+        yield [
+            f"MB per 1,000 at {count:,}", "", f"{theirs:,.2f}", f"{ours:,.2f}", "", f"{ours / theirs:.2f}",
+        ]  # fmt: skip
 
 
 if __name__ == "__main__":

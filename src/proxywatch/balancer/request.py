@@ -1,7 +1,9 @@
 """What a client asks of the pool: a destination, and wishes about the exit."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 Fallback = Literal["none", "region", "any"]
 
@@ -33,8 +35,7 @@ class Wishes:
     fallback: Fallback | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Destination:
+class Destination(msgspec.Struct, frozen=True, gc=False):  # these two are made for every request
     """Where the client wants to go.
 
     Args:
@@ -50,8 +51,7 @@ class Destination:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True, gc=False):
     """One connection that a client wants opened.
 
     Args:
@@ -71,7 +71,7 @@ class Request:
     client: str
     user: str = ""
     destination: Destination | None = None
-    wishes: Wishes = field(default_factory=Wishes)
+    wishes: Wishes = Wishes()
     user_agent: str = ""
     countries: frozenset[str] = frozenset()
     tags: frozenset[str] = frozenset()

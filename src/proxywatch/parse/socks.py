@@ -123,6 +123,8 @@ def answer(data: bytes) -> tuple[Answer, int] | None:
 
 def choice(data: bytes) -> tuple[int, int] | None:
     """The method that a node chose."""
+    if data == b"\5\0":  # the short form of what follows
+        return NO_LOGIN, 2
     return _pair(data, 5, "the node does not speak SOCKS version 5")
 
 

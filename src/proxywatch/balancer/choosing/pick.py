@@ -185,9 +185,14 @@ class Tape:
 
 def _answering(found: Sequence[Candidate], now: float) -> Sequence[Candidate]:
     """Without those that hang, as long as others are there."""
-    if not any(it.waiting for it in found) or len(found) > FEW:
+    for candidate in found:
+        if candidate.waiting:
+            break
+    else:
         return found
-    return [it for it in found if not it.hangs(now)] or found
+    if len(found) > FEW:
+        return found
+    return [it for it in found if not (it.waiting and it.hangs(now))] or found
 
 
 def _foreign(strategy: Strategy, found: Sequence[Candidate], turn: Turn) -> tuple[Candidate, tuple[str, ...]]:

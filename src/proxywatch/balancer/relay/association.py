@@ -38,12 +38,13 @@ class Association(asyncio.Protocol):
 
     def start(self) -> None:
         """Ask the pool. Where the client says that it will send from is mostly zeroes, and not looked at."""
-        self._client.open("0.0.0.0", 0, self._granted, command=socks.UDP_ASSOCIATE)
+        self._client.open("0.0.0.0", 0, command=socks.UDP_ASSOCIATE)
 
-    def _granted(self, choice: Choice, leg: Leg) -> None:
+    def granted(self, choice: Choice, leg: Leg, now: float) -> None:
+        """A node said yes: open our own two sockets."""
         self._node = leg.transport
         self._node.set_protocol(self)
-        self._session = self._client.relay.opened(self._client, choice)
+        self._session = self._client.relay.opened(self._client, choice, now)
         self._session.carrier = self
         self._client.relay.spawn(self._join(leg))
 

@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from proxywatch.balancer.attempt import Choice
 from proxywatch.balancer.relay import outcome
+from proxywatch.balancer.relay.leg import Leg
 from proxywatch.balancer.relay.observer import Spoken
 from proxywatch.balancer.relay.opening import Opening
 from proxywatch.balancer.relay.outcome import Outcome
 from proxywatch.balancer.relay.session import Side, reset
 from proxywatch.balancer.relay.users import User
+from proxywatch.balancer.request import Destination, Wishes
 from proxywatch.errors import ParseError
 from proxywatch.parse import proxy_protocol
 from proxywatch.parse.http_proxy import TooLargeError
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
     from proxywatch.balancer.relay.server import Relay
 
 _Taken = int | None
+# Takes from the bytes that are there, or None to wait for more. A plain function: bound methods would be made
+# anew for each change of state.
+State = Callable[[Any, bytes], _Taken]
 _HELD = 64 << 10
 
 
@@ -33,6 +39,9 @@ class Server(Protocol):
 
     def client_left(self) -> None:
         """It is gone."""
+
+    def granted(self, choice: Choice, leg: Leg, now: float) -> None:
+        """A node said yes."""
 
     def refused(self, why: Outcome) -> None:
         """No node serves the request."""
@@ -50,33 +59,34 @@ class Caller(Side):
         exchange: Who serves its request, if not two sides that are joined.
         spoken: What it speaks.
         user: Who logged in; None where nobody has to.
+        name: The user as the client named it, without wishes.
+        destination: Where it wants to go.
+        wishes: What it wishes of the exit.
     """
 
     __slots__ = (
-        "_opening",
-        "_scanned",
-        "address",
-        "exchange",
-        "held",
-        "port",
-        "read",
-        "relay",
-        "spoken",
-        "user",
-    )
+        "_failures", "_opening", "_scanned", "_socks4", "address", "destination", "exchange", "held", "name",
+        "port", "read", "relay", "spoken", "user", "wishes",
+    )  # fmt: skip
 
     def __init__(self, relay: "Relay", port: "Port") -> None:
-        super().__init__()
+        self.count = 0
+        self.ended = False
+        self.write = None
         self.relay = relay
         self.port = port
         self.address = ""
         self.held = b""
-        self.read: Callable[[bytes], _Taken] = self.first
+        self.read: State = type(self).first
         self.exchange: Server | None = None
         self._opening: Opening | None = None
         self.spoken: Spoken = "socks5"
         self.user: User | None = None
-        self._scanned = 0
+        self.wishes: Wishes = port.wishes
+        self.destination: Destination | None = None
+        self.name = ""
+        self._scanned = self._failures = 0
+        self._socks4 = False
 
     def first(self, data: bytes) -> _Taken:
         """The first bytes, which tell what it speaks."""
@@ -92,22 +102,17 @@ class Caller(Side):
         peer = transport.get_extra_info("peername")
         self.address = peer[0].removeprefix("::ffff:") if peer else "unix"
         if self.relay.trusted and self.relay.trusts(self.address):
-            self.read = self._behind_balancer
+            self.read = Caller._behind_balancer
         self.relay.accepted(self)
 
-    def hear(self, data: bytes) -> None:
+    def hear(self, data: bytes = b"") -> None:
         """Take what is complete; hold the rest."""
         if self.held:
             data = self.held + data
         self.held = data
-        self.take()
-
-    def take(self) -> None:
-        """Read on in what is held."""
-        data = self.held
         try:
             while data:
-                taken = self.read(data)
+                taken = self.read(self, data)
                 if taken is None:
                     break
                 self._scanned = 0
@@ -130,7 +135,7 @@ class Caller(Side):
         source, taken = read
         if source:
             self.address = source.host
-        self.read = self.first
+        self.read = type(self).first
         return taken
 
     def close(self) -> None:
@@ -165,7 +170,7 @@ class Caller(Side):
         """The client has sent its last byte; what it asked for is still served."""
         if self.exchange is not None:
             return self.exchange.client_ended()
-        return self._opening is not None or self.read == self.wait
+        return self._opening is not None or self.read is Caller.wait
 
     def lost(self) -> None:
         """The client is gone."""
@@ -179,7 +184,7 @@ class Caller(Side):
             self.exchange = None
 
 
-def discard(data: bytes) -> _Taken:
+def discard(_: Caller, data: bytes) -> _Taken:
     """The connection is about to close."""
     return len(data)
 

@@ -8,59 +8,44 @@ then written once.
 import base64
 import binascii
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from proxywatch.balancer import wishes
 from proxywatch.balancer.attempt import Choice
 from proxywatch.balancer.relay import association, forward, outcome, replies
 from proxywatch.balancer.relay.caller import Caller, discard
 from proxywatch.balancer.relay.leg import Leg
-from proxywatch.balancer.relay.listening import Port
 from proxywatch.balancer.relay.opening import Opening
 from proxywatch.balancer.relay.outcome import Outcome
 from proxywatch.balancer.relay.users import BusyError, User
-from proxywatch.balancer.request import Destination, Request, Wishes
+from proxywatch.balancer.request import Destination, Request
 from proxywatch.errors import ParseError
 from proxywatch.parse import http_proxy, socks
 from proxywatch.parse.http_proxy import Head
-
-if TYPE_CHECKING:
-    from proxywatch.balancer.relay.server import Relay
 
 _Taken = int | None
 _LOGIN_FAILURES = 5
 
 
 class Client(Caller):
-    """One connection of a client.
+    """One connection of a client."""
 
-    Attributes:
-        name: The user as the client named it, without wishes.
-        destination: Where it wants to go.
-        wishes: What it wishes of the exit.
-    """
-
-    __slots__ = ("_failures", "_socks4", "destination", "name", "wishes")
-
-    def __init__(self, relay: "Relay", port: Port) -> None:
-        super().__init__(relay, port)
-        self.wishes: Wishes = port.wishes
-        self.destination: Destination | None = None
-        self.name = ""
-        self._failures = 0
-        self._socks4 = False
+    __slots__ = ()
 
     def first(self, data: bytes) -> int | None:
         """What it speaks."""
+        if data == _HELLO and not self.port.login:  # the short form of what most say
+            self.read = Client._request
+            self.transport.write(b"\5\0")
+            return 3
         if data[0] == 5:  # noqa: PLR2004 - the version
-            self.read = self._greeting
+            self.read = Client._greeting
         elif data[0] == 4:  # noqa: PLR2004 - the version
             self.spoken = "socks4"
-            self.read = self._request4
+            self.read = Client._request4
         else:
             self.spoken = "http"
-            self.read = self._head
-        return self.read(data)
+            self.read = Client._head
+        return self.read(self, data)
 
     # SOCKS
 
@@ -70,10 +55,10 @@ class Client(Caller):
             return None
         methods, taken = read
         if socks.PASSWORD in methods:
-            self.read = self._credentials
+            self.read = Client._credentials
             self.transport.write(b"\5\2")
         elif socks.NO_LOGIN in methods and not self.port.login:
-            self.read = self._request
+            self.read = Client._request
             self.transport.write(b"\5\0")
         else:
             self._close(b"\5\xff", outcome.LOGIN, "it offers no way to log in that is accepted")
@@ -95,7 +80,7 @@ class Client(Caller):
     def _socks_logged_in(self, user: User | None, *, good: bool) -> None:
         if good:
             self.user = user
-            self.read = self._request
+            self.read = Client._request
             self.transport.write(b"\1\0")
         else:
             self._close(b"\1\1", outcome.LOGIN, "wrong user or password")
@@ -129,7 +114,7 @@ class Client(Caller):
         """Serve a command of SOCKS."""
         self.relay.requested(self)
         if command == socks.CONNECT and port:
-            self.open(host, port, self._granted)
+            self.open(host, port)
         elif command == socks.UDP_ASSOCIATE and not self._socks4:
             self.spoken = "udp"
             self.exchange = started = association.Association(self)
@@ -144,7 +129,7 @@ class Client(Caller):
         self._scanned = len(data)
         if head is None:
             return None
-        self.read = self.wait
+        self.read = Caller.wait
         pair = _basic(head.field(b"proxy-authorization"))
         if pair is None and self.port.login:
             self._challenge(head, "no credentials")
@@ -174,7 +159,7 @@ class Client(Caller):
             forward.answer_itself(self, head)
         elif head.method == b"CONNECT":
             self.spoken = "connect"
-            self.open(head.host, head.port, self._granted)
+            self.open(head.host, head.port)
         else:
             self.exchange = started = forward.Exchange(self, head)
             started.start()
@@ -187,7 +172,7 @@ class Client(Caller):
         self.relay.refused(self, outcome.LOGIN)
         self.transport.write(replies.challenge(why, close=not keep))
         if keep:
-            self.read = self._head
+            self.read = Client._head
         else:
             self.close()
 
@@ -196,11 +181,11 @@ class Client(Caller):
         self.exchange = None
         self.wishes = self.port.wishes
         self.user = None
-        self.read = self._head
+        self.read = Client._head
         self.relay.kept(self)
         self.transport.resume_reading()
         if self.held:
-            self.take()
+            self.hear()
         elif self.ended:
             self.close()
 
@@ -219,7 +204,7 @@ class Client(Caller):
         if user is not None:
             then(user, good=True)
             return
-        self.read = self.wait
+        self.read = Caller.wait
         self.relay.spawn(self._compare(password, then))
 
     async def _compare(self, password: bytes, then: Callable[..., None]) -> None:
@@ -231,32 +216,30 @@ class Client(Caller):
         if self.transport.is_closing():
             return
         then(user, good=user is not None)
-        self.take()
+        self.hear()
 
-    def open(
-        self, host: str, port: int, granted: Callable[[Choice, Leg], None], *, command: int = socks.CONNECT,
-        plain: bool = False,
-    ) -> None:  # fmt: skip
+    def open(self, host: str, port: int, *, command: int = socks.CONNECT, plain: bool = False) -> None:
         """Ask the pool for a destination."""
-        self.read = self.wait
-        why = self.relay.forbids(host) if command == socks.CONNECT else None
-        why = why or self.relay.hinders(self)
+        self.read = Caller.wait
+        relay, user = self.relay, self.user
+        why = relay.admit(self, host if command == socks.CONNECT else "")
         if why is not None:
             self.refuse(why)
             return
-        user = self.user
-        self.destination = Destination(host, port)
+        self.destination = destination = Destination(host, port)
         request = Request(
-            self.relay.now(), self.relay.time(), self.address, self.name, self.destination, self.wishes,
-            countries=user.countries if user else frozenset(),
+            relay.now(), relay.time(), self.address, self.name, destination, self.wishes,
+            countries=user.countries if user else _ALL,
         )  # fmt: skip
-        self.relay.opening(self)
-        self._opening = Opening(self.relay, request, granted, self.refuse, command=command, plain=plain)
-        self._opening.start()
+        self._opening = opening = Opening(relay, request, self, command=command, plain=plain)
+        opening.choose(request.at)
 
-    def _granted(self, choice: Choice, leg: Leg) -> None:
+    def granted(self, choice: Choice, leg: Leg, now: float) -> None:
         """A node said yes: say so, write what was held, and let bytes pass."""
         self._opening = None
+        if self.exchange is not None:
+            self.exchange.granted(choice, leg, now)
+            return
         if self.spoken == "connect":
             self.transport.write(replies.ESTABLISHED)
         elif self._socks4:
@@ -264,7 +247,7 @@ class Client(Caller):
         else:
             self.transport.write(_GRANTED)
         self.read = discard
-        self.relay.opened(self, choice).join(self, leg)
+        self.relay.opened(self, choice, now).join(self, leg)
         if leg.held:
             leg.data_received(leg.held)
             leg.held = b""
@@ -293,7 +276,7 @@ class Client(Caller):
         """Told in its own protocol, where it has begun to speak one."""
         if self.spoken == "http":
             self._close(replies.status(status, str(error)), outcome.MALFORMED, str(error))
-        elif self.read == self._request:
+        elif self.read is Client._request:
             self._close(socks.reply(socks.GENERAL), outcome.MALFORMED, str(error))
         else:
             self._close(b"", outcome.MALFORMED, str(error))
@@ -319,3 +302,5 @@ def _basic(credentials: bytes) -> tuple[bytes, bytes] | None:
 
 
 _GRANTED = socks.reply(socks.GRANTED)
+_HELLO = b"\5\1\0"
+_ALL: frozenset[str] = frozenset()

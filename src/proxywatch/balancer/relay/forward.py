@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from proxywatch.balancer.attempt import Choice
 from proxywatch.balancer.relay import outcome, replies
+from proxywatch.balancer.relay.caller import Caller
 from proxywatch.balancer.relay.leg import Leg
 from proxywatch.balancer.relay.outcome import Outcome
 from proxywatch.balancer.relay.session import Session, reset
@@ -46,13 +47,14 @@ class Exchange(asyncio.Protocol):
 
     def start(self) -> None:
         """Ask the pool."""
-        self._client.open(self._head.host, self._head.port, self._granted, plain=True)
+        self._client.open(self._head.host, self._head.port, plain=True)
 
-    def _granted(self, choice: Choice, leg: Leg) -> None:
+    def granted(self, choice: Choice, leg: Leg, now: float) -> None:
+        """A node said yes: send it the request."""
         client = self._client
         self._leg = leg
         self._node = node = leg.transport
-        self._session = session = client.relay.opened(client, choice)
+        self._session = session = client.relay.opened(client, choice, now)
         session.carrier = self
         node.set_protocol(self)
         absolute = choice.node.upstream.scheme != "socks5"
@@ -60,15 +62,15 @@ class Exchange(asyncio.Protocol):
         head = http_proxy.forwarded(self._head, absolute=absolute, authorization=authorization)
         session.extra_in += len(head)
         node.write(head)
-        client.read = client.wait if self._request.done else self._body
+        client.read = Caller.wait if self._request.done else self._body
         if leg.held:
             self.data_received(leg.held)
         client.transport.resume_reading()
-        client.take()
+        client.hear()
 
     # The client's side
 
-    def _body(self, data: bytes) -> int | None:
+    def _body(self, _: Caller, data: bytes) -> int | None:
         taken = self._request.take(data)
         if self._node is not None and self._session is not None and not self._node.is_closing():
             self._session.extra_in += taken
@@ -76,7 +78,7 @@ class Exchange(asyncio.Protocol):
             if self._session.user is not None:
                 self._session.user.spend(self._client.relay.loop, taken, self._client.transport, self._node)
         if self._request.done:
-            self._client.read = self._client.wait
+            self._client.read = Caller.wait
         return taken
 
     def client_writable(self, *, yes: bool) -> None:

@@ -8,7 +8,9 @@ import asyncio
 import base64
 import logging
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from proxywatch.balancer.attempt import Blame, Failure
 from proxywatch.balancer.node import Upstream
@@ -25,9 +27,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _Taken = int | None
+_State = Callable[["Leg", bytes], _Taken]  # as for clients
 
 
-class Hop(NamedTuple):
+class Hop(msgspec.Struct, frozen=True, gc=False):
     """One proxy on the way, and what it is asked for."""
 
     proxy: Upstream
@@ -52,30 +55,33 @@ class Leg(Side):
         "started",
     )  # fmt: skip
 
-    def __init__(self, relay: "Relay", opening: "Opening", hops: tuple[Hop, ...]) -> None:
-        super().__init__()
+    def __init__(self, relay: "Relay", opening: "Opening", hops: tuple[Hop, ...], now: float) -> None:
+        self.count = 0
+        self.ended = False
+        self.write = None
         self._relay = relay
         self._opening = opening
         self._hops = hops
         self._place = 0
-        self._read: Callable[[bytes], _Taken] = self._nothing
+        self._read: _State = Leg._nothing
         self._settled = False
         self.held = b""
         self.bound: socks.Answer | None = None
         self.late = False
-        self.started = relay.now()
-        relay.dialing[self] = self.started + relay.dial_timeout
-        self._work: Coroutine[Any, Any, None] = self._dial()
+        self.started = now
+        relay.dialing[self] = now + relay.dial_timeout
+        self._work: Coroutine[Any, Any, Any]
 
     def dial(self) -> None:
         """Begin; it may fail before this returns."""
+        proxy = self._hops[0].proxy
+        dialed = self._relay.loop.create_connection(lambda: self, proxy.host, proxy.port)
+        self._work = self._then_secure(dialed) if proxy.scheme == "https" else dialed
         self._step()
 
-    async def _dial(self) -> None:
-        proxy = self._hops[0].proxy
-        await self._relay.loop.create_connection(self._itself, proxy.host, proxy.port)
-        if proxy.scheme == "https":
-            await self._secure()
+    async def _then_secure(self, dialed: Coroutine[Any, Any, Any]) -> None:
+        await dialed
+        await self._secure()
 
     def _step(self, done: "asyncio.Future[object] | None" = None) -> None:
         """Drive the coroutine that dials, or shakes hands over TLS, from one future to the next.
@@ -101,9 +107,6 @@ class Leg(Side):
             else:
                 future.add_done_callback(self._step)
 
-    def _itself(self) -> "Leg":
-        return self
-
     async def _secure(self) -> None:
         """TLS with the proxy of this hop; its handshake follows."""
         proxy = self._hops[self._place].proxy
@@ -123,19 +126,22 @@ class Leg(Side):
         if self._settled:
             self.transport.abort()
             return
-        if self._hops[0].proxy.scheme != "https":
+        proxy = self._hops[0].proxy
+        if proxy.scheme == "socks5" and not proxy.username:  # the short form of what follows
+            self._read = Leg._choice
+            self.transport.write(_HELLO)
+        elif proxy.scheme != "https":
             self._speak()
 
     def _speak(self) -> None:
         hop = self._hops[self._place]
         if hop.proxy.scheme == "socks5":
-            self._read = self._choice
-            self.transport.write(socks.hello(login=bool(hop.proxy.username)))
+            self._read = Leg._choice
+            self.transport.write(socks.hello(login=True) if hop.proxy.username else _HELLO)
         elif hop.plain:
-            self._place += 1
-            self._succeed_at_the_end(b"")
+            self._succeed(b"")
         else:
-            self._read = self._tunnel
+            self._read = Leg._tunnel
             self.transport.write(http_proxy.connect(hop.host, hop.port, self._authorization(hop.proxy)))
 
     def hear(self, data: bytes) -> None:
@@ -144,15 +150,18 @@ class Leg(Side):
             data = self.held + data
             self.held = b""
         try:
-            while data and not self._settled and self._place < len(self._hops):
-                taken = self._read(data)
+            while data:
+                taken = self._read(self, data)
                 if taken is None:
                     self.held = data
                     return
                 data = data[taken:]
+                if self._read is _granted:
+                    break
         except ParseError:
             self._fail(outcome.NODE_PROTOCOL)
-        self._succeed_at_the_end(data)
+        if self._read is _granted:
+            self._succeed(data)
 
     def _nothing(self, data: bytes) -> _Taken:
         """No answer is due."""
@@ -165,7 +174,7 @@ class Leg(Side):
         method, taken = read
         proxy = self._hops[self._place].proxy
         if method == socks.PASSWORD and proxy.username:
-            self._read = self._verdict
+            self._read = Leg._verdict
             self.transport.write(socks.login(proxy.username.encode(), self._password(proxy)))
         elif method == socks.NO_LOGIN and not proxy.username:
             self._ask()
@@ -186,7 +195,7 @@ class Leg(Side):
 
     def _ask(self) -> None:
         hop = self._hops[self._place]
-        self._read = self._answer
+        self._read = Leg._answer
         self.transport.write(socks.connect(hop.host, hop.port, hop.command))
 
     def _answer(self, data: bytes) -> _Taken:
@@ -195,7 +204,10 @@ class Leg(Side):
             return None
         self.bound, taken = read
         if self.bound.code == socks.GRANTED:
-            self._next()
+            if self._place + 1 == len(self._hops):
+                self._read = _granted
+            else:
+                self._next()
         else:
             self._fail(outcome.of_reply(self.bound.code))
         return taken
@@ -213,9 +225,10 @@ class Leg(Side):
     def _next(self) -> None:
         self._place += 1
         if self._place == len(self._hops):
+            self._read = _granted
             return
         if self._hops[self._place].proxy.scheme == "https":
-            self._read = self._nothing
+            self._read = Leg._nothing
             self._work = self._secure()
             self._step()
         else:
@@ -257,12 +270,13 @@ class Leg(Side):
         self._settle()
         self._close()
 
-    def _succeed_at_the_end(self, rest: bytes) -> None:
-        """Hand over, with what the node sent after its yes, if that was the last."""
-        if self._place == len(self._hops) and not self._settled:
-            self.held = rest
-            self._settle()
-            self._opening.granted(self)
+    def _succeed(self, rest: bytes) -> None:
+        """Hand over, with what the node sent after its yes."""
+        self.held = rest
+        self._settled = True
+        self._read = _over
+        del self._relay.dialing[self]
+        self._opening.granted(self)
 
     def _fail(self, why: Outcome) -> None:
         if self._settled:
@@ -277,7 +291,7 @@ class Leg(Side):
 
     def _settle(self) -> None:
         self._settled = True
-        self._read = _settled  # a method of its own would keep it alive
+        self._read = _over
         self._relay.dialing.pop(self, None)
 
     def _close(self) -> None:
@@ -287,6 +301,14 @@ class Leg(Side):
             self._work.close()
 
 
-def _settled(data: bytes) -> _Taken:
+def _granted(_: Leg, data: bytes) -> _Taken:
+    """The last proxy has said yes; what follows is payload."""
+    raise AssertionError(len(data))
+
+
+def _over(_: Leg, data: bytes) -> _Taken:
     """Nothing is read any more."""
     return len(data)
+
+
+_HELLO = socks.hello(login=False)

@@ -7,10 +7,12 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from proxywatch.balancer.request import Destination
+
 Spoken = Literal["socks5", "socks4", "connect", "http", "udp"]
 
 
-class Connection(msgspec.Struct, frozen=True):
+class Connection(msgspec.Struct, frozen=True, gc=False):
     """A connection through a node.
 
     Args:
@@ -19,7 +21,7 @@ class Connection(msgspec.Struct, frozen=True):
         spoken: What the client speaks.
         client: The client's address, without port.
         user: Name of the user, or empty.
-        destination: Host and port, as the client meant them.
+        destination: As the client meant it.
         route: The country of the exit.
         node: Id of the node.
         decision: Id of the decision that chose the node.
@@ -30,7 +32,7 @@ class Connection(msgspec.Struct, frozen=True):
     spoken: Spoken
     client: str
     user: str
-    destination: str
+    destination: Destination
     route: str
     node: str
     decision: str

@@ -1,19 +1,18 @@
 """One request, from the choice of a node to its yes or the client's no.
 
-    Opening(relay, request, granted, refused).start()
-    granted(choice, leg)      a node said yes
-    refused(outcome)          none will; the outcome says what the client is told
+    Opening(relay, request, asker).choose(now)
+    asker.granted(choice, leg, now)     a node said yes
+    asker.refuse(outcome)               none will; the outcome says what the client is told
 
 A node that failed on its own account is followed by the next, as often as the choice allows. Nothing of the
 client's data is sent before a node has said yes, so nothing is ever sent twice.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from proxywatch.balancer.attempt import Choice, Failure, Refusal
-from proxywatch.balancer.node import Upstream
+from proxywatch.balancer.node import Node, Upstream
 from proxywatch.balancer.relay import outcome
 from proxywatch.balancer.relay.leg import Hop, Leg
 from proxywatch.balancer.relay.outcome import Outcome
@@ -24,6 +23,16 @@ if TYPE_CHECKING:
     from proxywatch.balancer.relay.server import Relay
 
 
+class Asker(Protocol):
+    """Who wants it; told exactly once, and perhaps before `choose` returns."""
+
+    def granted(self, choice: Choice, leg: Leg, now: float) -> None:
+        """A node said yes."""
+
+    def refuse(self, why: Outcome) -> None:
+        """None will."""
+
+
 class Opening:
     """Tries nodes until one opens the connection.
 
@@ -32,16 +41,14 @@ class Opening:
     """
 
     __slots__ = (
-        "_choice", "_command", "_doubted", "_granted", "_last", "_leg", "_plain", "_refused", "_relay",
-        "_tried", "request",
+        "_asker", "_choice", "_command", "_doubted", "_last", "_leg", "_plain", "_relay", "_tried", "request",
     )  # fmt: skip
 
     def __init__(
         self,
         relay: "Relay",
         request: Request,
-        granted: Callable[[Choice, Leg], None],
-        refused: Callable[[Outcome], None],
+        asker: Asker,
         *,
         command: int = socks.CONNECT,
         plain: bool = False,
@@ -51,15 +58,13 @@ class Opening:
         Args:
             relay: Chooses, dials, counts.
             request: With a destination.
-            granted: Called with the node that said yes.
-            refused: Called with what the client is to be told.
+            asker: Is told what became of it.
             command: CONNECT or UDP_ASSOCIATE.
             plain: Whether a node that is an HTTP proxy gets the request itself rather than a CONNECT.
         """
         self._relay = relay
         self.request = request
-        self._granted = granted
-        self._refused = refused
+        self._asker = asker
         self._command = command
         self._plain = plain
         self._tried: tuple[str, ...] = ()
@@ -68,51 +73,48 @@ class Opening:
         self._leg: Leg | None = None
         self._choice: Choice
 
-    def start(self) -> None:
-        """Begin; it may be over before this returns."""
-        self._choose()
-
-    def _choose(self) -> None:
+    def choose(self, now: float) -> None:
+        """Choose a node and dial it; it may be over before this returns."""
         chosen = self._relay.brain.choose(self.request, self._tried)
         if isinstance(chosen, Refusal):
             self._give_up(self._last or of_refusal(chosen))
             return
         self._choice = chosen
-        hops = self._hops(chosen)
+        hops = self._hops(chosen.node)
         if isinstance(hops, Outcome):
             self.failed(hops, Failure("self" if hops.blame == "self" else "destination", hops.reason, 0.0))
         else:
-            self._leg = leg = Leg(self._relay, self, hops)
+            self._leg = leg = Leg(self._relay, self, hops, now)
             leg.dial()
 
-    def _hops(self, choice: Choice) -> tuple[Hop, ...] | Outcome:
-        node = choice.node
+    def _hops(self, node: Node) -> tuple[Hop, ...] | Outcome:
         destination = self.request.destination
         assert destination is not None  # noqa: S101 - the relay always has one
-        if self._command != socks.CONNECT and (node.via is not None or node.upstream.scheme != "socks5"):
+        upstream, via, command = node.upstream, node.via, self._command
+        if command != socks.CONNECT and (via is not None or upstream.scheme != "socks5"):
             return outcome.NO_UDP
-        plain = self._plain and node.upstream.scheme != "socks5"
-        last = Hop(node.upstream, destination.host, destination.port, self._command, plain)
-        if node.via is None:
+        plain = self._plain and upstream.scheme != "socks5"
+        last = Hop(upstream, destination.host, destination.port, command, plain)
+        if via is None:
             return (last,)
-        first = node.via if isinstance(node.via, Upstream) else self._relay.upstream_of(node.via)
+        first = via if isinstance(via, Upstream) else self._relay.upstream_of(via)
         if first is None:
             return outcome.NODE_VIA
-        return (Hop(first, node.upstream.host, node.upstream.port), last)
+        return (Hop(first, upstream.host, upstream.port), last)
 
     def granted(self, leg: Leg) -> None:
         """The node said yes."""
-        if not self._relay.brain.permits(self._choice):
+        relay, choice = self._relay, self._choice
+        now = relay.now()
+        if not relay.brain.permits(choice):
             leg.abandon()
-            seconds = self._relay.now() - leg.started
-            self.failed(outcome.EXIT_DRIFT, Failure("node", outcome.EXIT_DRIFT.reason, seconds))
+            self.failed(outcome.EXIT_DRIFT, Failure("node", outcome.EXIT_DRIFT.reason, now - leg.started))
             return
         self._leg = None
         if self._doubted is not None:
             self._blame_doubted(node=True)
-        self._relay.brain.connected(self._choice, self._relay.now() - leg.started)
-        granted, self._granted, self._refused = self._granted, _nobody, _nobody
-        granted(self._choice, leg)
+        relay.brain.connected(choice, now - leg.started)
+        self._asker.granted(choice, leg, now)
 
     def failed(self, why: Outcome, failure: Failure) -> None:
         """The attempt failed: the next node, or the client's no."""
@@ -128,14 +130,13 @@ class Opening:
             self._blame_doubted(node=False)
             self._relay.brain.failed(choice, failure)
         if again:
-            self._choose()
+            self.choose(self._relay.now())
         else:
             self._give_up(why)
 
     def _give_up(self, why: Outcome) -> None:
         self._blame_doubted(node=False)
-        refused, self._granted, self._refused = self._refused, _nobody, _nobody
-        refused(why)
+        self._asker.refuse(why)
 
     def _blame_doubted(self, *, node: bool) -> None:
         """Report what waited for a second answer: another exit reached the destination, or did not either."""
@@ -151,10 +152,6 @@ class Opening:
             self._leg.abandon()
             self._leg = None
             self._relay.brain.abandoned(self._choice)
-
-
-def _nobody(*_: object) -> None:
-    """Whoever asked has been told."""
 
 
 def of_refusal(refusal: Refusal) -> Outcome:

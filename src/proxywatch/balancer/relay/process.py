@@ -1,6 +1,5 @@
-"""What the process may use: file descriptors for so many connections, and when it collects garbage."""
+"""What the process may use: file descriptors for so many connections."""
 
-import gc
 import logging
 import resource
 
@@ -8,15 +7,7 @@ from proxywatch.balancer.relay.settings import Settings
 
 log = logging.getLogger(__name__)
 
-_THRESHOLDS = (50_000, 20, 50)
 _RESERVE = 64  # descriptors for everything else
-
-
-def collect_seldom() -> None:
-    """Connections leave no circles behind, so the garbage collector finds little and may look less often."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*_THRESHOLDS)
 
 
 def capacity(settings: Settings) -> tuple[int, int]:

@@ -15,6 +15,7 @@ import ssl
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
+from functools import partial
 from ipaddress import ip_address, ip_network
 from itertools import count
 from typing import Any, Self
@@ -118,7 +119,6 @@ class Relay:
 
     async def __aenter__(self) -> Self:
         self.loop = asyncio.get_running_loop()
-        process.collect_seldom()
         self._capacity, self._most_handshakes = process.capacity(self.settings)
         await self._group.__aenter__()
         try:
@@ -150,7 +150,7 @@ class Relay:
             opened = await listening.listen(
                 address,
                 setting,
-                lambda port=port: Client(self, port),  # type: ignore[misc]
+                partial(Client, self, port),
                 settings,
                 self._front,
             )
@@ -193,27 +193,35 @@ class Relay:
         """It may send another request."""
         self._waiting[client] = self.now() + self.settings.keep_alive_timeout
 
-    def opening(self, client: Client) -> None:
-        """A node is chosen and dialed for it."""
-        self._opening[client] = None
-        if client.user is not None:
-            client.user.open += 1
+    def admit(self, client: Caller, host: str) -> Outcome | None:
+        """Count a connection that is to be opened for a client, or say what is in its way.
 
-    def opened(self, client: Client, choice: Choice) -> Session:
+        Args:
+            client: With its user.
+            host: Where it is to lead; empty where that is judged later.
+        """
+        if host and (entry := self._deny.reason(host)):
+            return _forbidden(entry)
+        if self.draining:
+            return outcome.STOPPING
+        if len(self.sessions) + len(self._opening) >= self._capacity:
+            return outcome.FULL
+        user = client.user
+        if user is not None:
+            if limit := user.refuses(self.time()):
+                return replace(outcome.LIMITED, detail=f"the user's {limit} is reached")
+            user.open += 1
+        self._opening[client] = None
+        return None
+
+    def opened(self, client: Caller, choice: Choice, now: float) -> Session:
         """A node said yes: from here on it is a session."""
         del self._opening[client]
-        destination = client.destination
+        assert client.destination is not None  # noqa: S101 - it was asked for
         connection = Connection(
-            f"{self._boot}-{next(self._number):x}",
-            self.now(),
-            client.spoken,
-            client.address,
-            client.name,
-            str(destination),
-            choice.route,
-            choice.node.id,
-            choice.decision,
-        )
+            f"{self._boot}-{next(self._number):x}", now, client.spoken, client.address, client.name,
+            client.destination, choice.route, choice.node.id, choice.decision,
+        )  # fmt: skip
         session = Session(self, choice, connection, client.user)
         self.sessions[session] = None
         self.counts["opened"] += 1
@@ -230,7 +238,8 @@ class Relay:
         bytes_in, bytes_out = session.bytes_in, session.bytes_out
         if session.user is not None:
             session.user.open -= 1
-        self._charge(session)
+        if bytes_in != session.charged_in or bytes_out != session.charged_out:
+            self._charge(session)
         self.brain.closed(session.choice, bytes_in, bytes_out, seconds, reason)
         self.observer.closed(session.connection, bytes_in, bytes_out, seconds, reason)
 
@@ -274,18 +283,7 @@ class Relay:
     def forbids(self, host: str) -> Outcome | None:
         """Whether nobody may go there."""
         entry = self._deny.reason(host)
-        return replace(outcome.LOCAL, detail=f"forbidden destination ({entry})") if entry else None
-
-    def hinders(self, client: Client) -> Outcome | None:
-        """What of ours or of the user's limits is in the way of one more connection."""
-        if self.draining:
-            return outcome.STOPPING
-        if len(self.sessions) + len(self._opening) >= self._capacity:
-            return outcome.FULL
-        user = client.user
-        if user is not None and (limit := user.refuses(self.time())):
-            return replace(outcome.LIMITED, detail=f"the user's {limit} is reached")
-        return None
+        return _forbidden(entry) if entry else None
 
     def trusts(self, address: str) -> bool:
         """Whether a peer is a load balancer that tells of its clients."""
@@ -391,3 +389,7 @@ class Relay:
         for port in self._ports:
             port.close()
         self._ports.clear()
+
+
+def _forbidden(entry: str) -> Outcome:
+    return replace(outcome.LOCAL, detail=f"forbidden destination ({entry})")

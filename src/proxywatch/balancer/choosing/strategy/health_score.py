@@ -48,5 +48,6 @@ def best(candidates: Sequence[Candidate], now: float, bias: float) -> Candidate:
 
 
 def _before(one: Candidate, other: Candidate, now: float) -> bool:
-    mine = (one.in_flight, one.latency_ms(now), one.id)
-    return mine < (other.in_flight, other.latency_ms(now), other.id)
+    if one.in_flight != other.in_flight:
+        return one.in_flight < other.in_flight
+    return (one.latency_ms(now), one.id) < (other.latency_ms(now), other.id)
