@@ -1,4 +1,4 @@
-"""Scenarios and sequences: break, look, mend, wait, compare with the truth."""
+"""Scenarios and sequences: break, look, fix, wait, compare with the truth."""
 
 import time
 from collections.abc import Sequence

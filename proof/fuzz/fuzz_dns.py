@@ -24,7 +24,7 @@ from proxywatch.dns.names import to_wire
 from proxywatch.dns.rate import InFlight, Rate
 from proxywatch.dns.resolver import Bounds, Resolver
 from proxywatch.dns.server import doh
-from proxywatch.dns.upstream.face import UpstreamError
+from proxywatch.dns.upstream.base import UpstreamError
 from proxywatch.errors import ParseError
 from support.dns_messages import query
 from support.dns_upstreams import answer

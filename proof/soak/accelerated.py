@@ -1,4 +1,4 @@
-"""The whole daemon in this process on a fast clock: real faces, a real log, real probes."""
+"""The whole daemon in this process on a fast clock: real listeners, a real log, real probes."""
 
 import asyncio
 import gc
@@ -13,7 +13,7 @@ import yaml
 
 from proxywatch.config import Config, load
 from proxywatch.exporter import daemon
-from proxywatch.exporter.daemon import Faces
+from proxywatch.exporter.daemon import Listeners
 from proxywatch.exporter.settings import SCHEMA
 from proxywatch.exporter.table import Context
 from proxywatch.probe.proxy import Proxy
@@ -116,16 +116,16 @@ class Soak:
         return Context(clock=self._clock, proxy=config[Proxy], transfers=Transfers(self._clock))
 
     async def _whole(self) -> None:
-        listening: asyncio.Future[Faces] = asyncio.get_running_loop().create_future()
+        listening: asyncio.Future[Listeners] = asyncio.get_running_loop().create_future()
         async with asyncio.TaskGroup() as tasks:
             running = tasks.create_task(
                 daemon.run(lambda: load(self._conf, {}, SCHEMA), listening.set_result)
             )
-            faces = await listening
-            await self._pass(faces)
+            listeners = await listening
+            await self._pass(listeners)
             running.cancel()
 
-    async def _pass(self, faces: Faces) -> None:
+    async def _pass(self, listeners: Listeners) -> None:
         passed = 0.0
         while passed < self._seconds:
             self._log.write(self._clock.now(), _SESSIONS)
@@ -134,8 +134,8 @@ class Soak:
             await self._clock.pass_(_STEP)
             await asyncio.sleep(_REAL_TIME_FOR_PROBES)
             passed += _STEP
-            self._body = await _get(faces.http[0], "/metrics")
-            await _get(faces.health[0], "/readyz")
+            self._body = await _get(listeners.http[0], "/metrics")
+            await _get(listeners.health[0], "/readyz")
             self._scrapes += 1
             self._site.requests.clear()
             self._site.peers.clear()
@@ -143,7 +143,7 @@ class Soak:
                 self._samples.append(self._sample(passed))
         await self._clock.pass_(_STEP)
         await asyncio.sleep(0.5)
-        self._body = await _get(faces.http[0], "/metrics")
+        self._body = await _get(listeners.http[0], "/metrics")
 
     def _sample(self, at: float) -> Sample:
         gc.collect()

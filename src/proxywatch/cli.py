@@ -196,7 +196,9 @@ async def _demo() -> None:
     async with stage.place() as where, asyncio.TaskGroup() as tasks:
         clients = tasks.create_task(stage.traffic(where, random.Random()), name="traffic")  # noqa: S311
         read = partial(load, stage.settings(where), {}, SCHEMA, "demo")
-        await daemon.run(read, lambda faces: click.echo(stage.welcome(where, faces.http, faces.health)))
+        await daemon.run(
+            read, lambda listeners: click.echo(stage.welcome(where, listeners.http, listeners.health))
+        )
         clients.cancel()
 
 

@@ -12,12 +12,12 @@ class Finding:
         level: `ok`; `unknown`, it cannot be judged; `hint`, it works but could show more; `fault`, something
             is missing.
         text: What was found, in a sentence.
-        mend: What to do about it; empty when all is well.
+        fix: What to do about it; empty when all is well.
     """
 
     level: Literal["ok", "unknown", "hint", "fault"]
     text: str
-    mend: str = ""
+    fix: str = ""
 
     @classmethod
     def ok(cls, text: str) -> Self:
@@ -30,11 +30,11 @@ class Finding:
         return cls("unknown", text)
 
     @classmethod
-    def hint(cls, text: str, mend: str) -> Self:
+    def hint(cls, text: str, fix: str) -> Self:
         """It works, and could tell more."""
-        return cls("hint", text, mend)
+        return cls("hint", text, fix)
 
     @classmethod
-    def fault(cls, text: str, mend: str) -> Self:
+    def fault(cls, text: str, fix: str) -> Self:
         """Something is missing, and the collector is blind without it."""
-        return cls("fault", text, mend)
+        return cls("fault", text, fix)

@@ -87,7 +87,7 @@ def test_quantities_are_read_as_people_write_them() -> None:
 
 
 def test_seven_mistakes_get_seven_messages_with_their_places() -> None:
-    """Nobody has to mend one mistake to be told of the next."""
+    """Nobody has to fix one mistake to be told of the next."""
     text = """\
 probe:
   enabled: perhaps

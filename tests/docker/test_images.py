@@ -78,7 +78,7 @@ def test_sidecar_trusts_the_web_and_keeps_its_packages_on_record() -> None:
 
 
 def test_sidecar_finds_all_well_in_the_stage(up: Stage) -> None:
-    """The doctor, in the image, beside a real tunnel and a real Dante, has nothing to mend."""
+    """The doctor, in the image, beside a real tunnel and a real Dante, has nothing to fix."""
     said = up.exec("proxywatch", "/usr/bin/proxywatch", "check", "-c", "/etc/proxywatch/proxywatch.yaml")
     assert said.endswith("all is well")
     assert "wg0 is read by uapi: 1 peer" in said

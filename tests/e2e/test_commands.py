@@ -69,7 +69,7 @@ def test_the_demo_shows_everything_within_forty_seconds_and_ends_with_an_interru
 
 
 def test_the_doctor_is_content_where_all_is_well(tmp_path: Path) -> None:
-    """Exit status 0, a line per collector, nothing to mend."""
+    """Exit status 0, a line per collector, nothing to fix."""
     with target() as site, danted(tmp_path) as proxy:
         conf = tmp_path / "proxywatch.yaml"
         conf.write_text(

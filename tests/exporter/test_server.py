@@ -66,9 +66,9 @@ async def rigged(*, runner: bool = True, **settings: object) -> AsyncIterator[tu
     rig = Rig()
     sources = rig.sources()
     chosen = server.Settings(listen=Addresses.parse("127.0.0.1:0"), **settings)  # type: ignore[arg-type]
-    async with asyncio.TaskGroup() as group, Exposition(chosen, sources, rig.clock) as face:
+    async with asyncio.TaskGroup() as group, Exposition(chosen, sources, rig.clock) as exposition:
         task = group.create_task(rig.scrape.serve()) if runner else None
-        wire = await Wire.to(face.addresses[0])
+        wire = await Wire.to(exposition.addresses[0])
         yield rig, wire
         await wire.close()
         if task is not None:
@@ -86,17 +86,17 @@ async def test_metrics() -> None:
 
 
 async def test_a_taken_port_is_told_as_it_is() -> None:
-    """Neither face wraps the error in a group, and nothing of it is left running."""
+    """Neither server wraps the error in a group, and nothing of it is left running."""
     rig = Rig()
     sources = rig.sources()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         listen = Addresses.parse(f"127.0.0.1:{taken.getsockname()[1]}")
-        for face in (
+        for one in (
             Exposition(server.Settings(listen=listen), sources, rig.clock),
             HealthServer(health.Settings(listen=listen), {}, rig.clock),
         ):
             with pytest.raises(ConfigError, match="already in use"):
-                async with face:
+                async with one:
                     pytest.fail("it listens")
     assert len(asyncio.all_tasks()) == 1
 

@@ -1,4 +1,4 @@
-"""The health face: its verdict as a function, and its manners towards every kind of client."""
+"""The health port: its verdict as a function, and its manners towards every kind of client."""
 
 import asyncio
 import shutil
@@ -33,13 +33,13 @@ def outcome(age: float | None, message: str = "") -> Outcome:
 
 
 @asynccontextmanager
-async def face(
+async def port(
     outcomes: dict[str, Outcome],
     tunnel: TunnelState | None = UP,
     clock: FakeClock | None = None,
     **settings: object,
 ) -> AsyncIterator[tuple[HealthServer, str]]:
-    """The face on a free port."""
+    """The health server on a free port."""
     used = clock or FakeClock()
     checks = {
         "/readyz": lambda: readiness({"latency": 100.0}, outcomes, tunnel, used),
@@ -115,13 +115,13 @@ def test_three_rounds_are_allowed() -> None:
 )
 async def test_paths(path: str, tunnel: TunnelState | None, latency: Outcome | None, status: int) -> None:
     """Liveness never depends on the tunnel; readiness does; /vpnz on nothing else."""
-    async with face({"latency": latency} if latency else {}, tunnel) as (_, address):
+    async with port({"latency": latency} if latency else {}, tunnel) as (_, address):
         assert (await ask(address, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()))[0] == status
 
 
 async def test_tells_why() -> None:
     """A line per check, and the same as JSON."""
-    async with face({"latency": outcome(1000, "refused")}, DOWN) as (_, address):
+    async with port({"latency": outcome(1000, "refused")}, DOWN) as (_, address):
         status, body = await ask(address, b"GET /readyz HTTP/1.1\r\n\r\n")
         assert status == 503
         assert body.splitlines() == [
@@ -139,14 +139,14 @@ async def test_tells_why() -> None:
 @pytest.mark.parametrize("newline", [b"\r\n", b"\n"])
 async def test_methods(newline: bytes) -> None:
     """HEAD has the head of GET; others are refused; a bare line feed is as good."""
-    async with face({}) as (_, address):
+    async with port({}) as (_, address):
         assert await ask(address, b"HEAD /livez HTTP/1.0" + newline * 2) == (200, "")
         assert (await ask(address, b"POST / HTTP/1.1" + newline * 2))[0] == 405
 
 
 async def test_options_as_a_load_balancer_sends_it() -> None:
     """HAProxy's plain `option httpchk`: the status of GET, and the methods."""
-    async with face({}, DOWN) as (server, address):
+    async with port({}, DOWN) as (server, address):
         assert (await ask(address, b"OPTIONS / HTTP/1.0\r\n\r\n"))[0] == 200
         assert (await ask(address, b"OPTIONS /vpnz HTTP/1.0\r\n\r\n"))[0] == 503
         assert b"\r\nallow: GET, HEAD, OPTIONS\r\n" in server.respond(b"OPTIONS / HTTP/1.0\r\n\r\n")
@@ -167,7 +167,7 @@ async def test_a_check_that_fails_is_an_answer() -> None:
 async def test_a_silent_client_is_answered_and_closed() -> None:
     """After the moment of silence as if it had asked for `/`; then it has a moment to go by itself."""
     clock = FakeClock()
-    async with face({}, clock=clock) as (_, address):
+    async with port({}, clock=clock) as (_, address):
         wire = await Wire.to(address)
         await asyncio.sleep(0.01)
         await clock.advance(0.9)
@@ -182,7 +182,7 @@ async def test_a_silent_client_is_answered_and_closed() -> None:
 async def test_a_trickling_client_is_answered_by_what_it_asked_for() -> None:
     """The moment counts from the beginning, whatever trickles; a request line alone is enough."""
     clock = FakeClock()
-    async with face({}, DOWN, clock) as (_, address):
+    async with port({}, DOWN, clock) as (_, address):
         wire = await Wire.to(address)
         for byte in b"GET /vpnz HTTP/1.1\r\nX":
             await wire.send(bytes([byte]))
@@ -194,7 +194,7 @@ async def test_a_trickling_client_is_answered_by_what_it_asked_for() -> None:
 
 async def test_a_client_that_says_something_else_is_answered() -> None:
     """Bare `nc` with a word, an empty line, an end without a word, far too many words."""
-    async with face({}) as (_, address):
+    async with port({}) as (_, address):
         for words in (b"hello\n\n", b"\r\n\r\n", b"\n\n\n", b"x" * 20_000):
             assert (await ask(address, words))[0] == 200
         wire = await Wire.to(address)
@@ -205,7 +205,7 @@ async def test_a_client_that_says_something_else_is_answered() -> None:
 
 async def test_two_thousand_silent_clients_delay_nobody() -> None:
     """The limit makes the oldest be answered early, and a probe among them is answered at once."""
-    async with face({"latency": outcome(1)}, max_connections=500) as (server, address):
+    async with port({"latency": outcome(1)}, max_connections=500) as (server, address):
         wires = [await Wire.to(address) for _ in range(700)]
         assert (await ask(address, b"GET /readyz HTTP/1.1\r\n\r\n"))[0] == 200
         assert (await wires[0].rest()).startswith(b"HTTP/1.1 200 OK")
@@ -217,7 +217,7 @@ async def test_two_thousand_silent_clients_delay_nobody() -> None:
 
 async def test_real_probers() -> None:
     """curl, and wget as a kubelet's exec probe has it."""
-    async with face({}) as (_, address):
+    async with port({}) as (_, address):
         for command in (["curl", "-sf"], ["curl", "-sfI"], ["wget", "-q", "--spider", "-T", "3", "-t", "1"]):
             if shutil.which(command[0]) is None:
                 pytest.skip(f"{command[0]} is not installed")
@@ -239,7 +239,7 @@ async def test_real_probers() -> None:
 )
 async def test_the_cuts_between_packets_do_not_matter(request_: bytes, status: int) -> None:
     """Whole, byte by byte, in two: what counts is the first 1 KiB, to the first empty line."""
-    async with face({}, DOWN) as (server, address):
+    async with port({}, DOWN) as (server, address):
         assert (await ask(address, request_))[0] == status
         assert int(server.respond(request_[:1024]).split()[1]) == status
         for pieces in (

@@ -1,4 +1,4 @@
-"""Where a face listens: both families, one of them, unix sockets, sockets of systemd."""
+"""Where a server listens: both families, one of them, unix sockets, sockets of systemd."""
 
 import asyncio
 import os

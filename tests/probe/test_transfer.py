@@ -223,7 +223,7 @@ def test_the_password_comes_from_its_file(tmp_path: Path) -> None:
 
 
 def test_a_password_file_that_is_not_there(tmp_path: Path) -> None:
-    """It is the operator's to mend; the file is named, nothing else."""
+    """It is the operator's to fix; the file is named, nothing else."""
     proxy = Proxy(username="me", password_file=str(tmp_path / "none"))
     with pytest.raises(SourceError, match="none: No such file"):
         probe(proxy, request("http://localhost/"))

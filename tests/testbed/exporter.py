@@ -45,7 +45,7 @@ class Exporter:
         log: Its log file.
         conf: Its settings file.
         http: The base URL of the exposition.
-        health: The base URL of the health face.
+        health: The base URL of the health port.
     """
 
     process: "subprocess.Popen[bytes]"
@@ -57,7 +57,7 @@ class Exporter:
     def get(
         self, path: str, *, base: str = "", method: str = "GET", timeout: float = 10, **headers: str
     ) -> Answer:
-        """Ask one of the faces (`base`; the exposition by default)."""
+        """Ask one of the ports (`base`; the exposition by default)."""
         names = {name.replace("_", "-"): value for name, value in headers.items()}
         request = urllib.request.Request((base or self.http) + path, method=method, headers=names)
         start = time.monotonic()

@@ -365,7 +365,7 @@ def test_a_device_without_peers_says_so() -> None:
 
 
 def test_the_recorded_cut_is_seen_in_thirty_seconds_also_with_rare_readings() -> None:
-    """Readings were ten seconds apart; the way was cut at 20 s and mended at 290 s."""
+    """Readings were ten seconds apart; the way was cut at 20 s and fixed at 290 s."""
     changes = list(_replay(Tunnel("wg0"), "cutrun.jsonl", lambda row: row, keepalive=0))
     assert changes == [(0, "fresh"), (50, "dead"), (290, "fresh")]
 

@@ -53,7 +53,7 @@ _QUIET = frozenset({"decision", "lease"})
 
 
 @dataclass(frozen=True, slots=True)
-class Faces:
+class Listeners:
     """Where the balancer listens, as people write it."""
 
     relay: list[str]
@@ -146,7 +146,7 @@ def assemble(config: Config, clock: Clock | None = None) -> Balancer:
     return balancer
 
 
-async def run(read: Callable[[], Config], announce: Callable[[Faces], None] = lambda _: None) -> int:
+async def run(read: Callable[[], Config], announce: Callable[[Listeners], None] = lambda _: None) -> int:
     """The balancer, from its settings to its end by SIGTERM or SIGINT.
 
     Args:
@@ -199,16 +199,16 @@ async def run(read: Callable[[], Config], announce: Callable[[Faces], None] = la
         )
         checks = {"/readyz": balancer.readiness, "/healthz": balancer.readiness}
         probed = await stack.enter_async_context(HealthServer(config[Health].port(), checks, clock))
-        faces = Faces(relay.addresses, api.addresses, probed.addresses)
+        listeners = Listeners(relay.addresses, api.addresses, probed.addresses)
         log.info(
             "listening",
             extra={
-                "relay": " ".join(faces.relay),
-                "api": " ".join(faces.api),
-                "health": " ".join(faces.health),
+                "relay": " ".join(listeners.relay),
+                "api": " ".join(listeners.api),
+                "health": " ".join(listeners.health),
             },
         )
-        announce(faces)
+        announce(listeners)
         await signals.stop.wait()
         log.info("stopping", extra={"open": len(relay.sessions)})
         await relay.drain(config[relay_settings.Settings].drain)

@@ -21,7 +21,7 @@ import click
 
 from proxywatch.balancer import daemon
 from proxywatch.balancer.config import SCHEMA
-from proxywatch.balancer.daemon import Faces
+from proxywatch.balancer.daemon import Listeners
 from proxywatch.config import load
 from proxywatch.parse import socks
 from proxywatch.stage import target
@@ -111,7 +111,7 @@ async def show() -> None:
             tasks.create_task(faults(nodes, dice), name="faults"),
         ]
         read = partial(load, text, {}, SCHEMA, "demo")
-        await daemon.run(read, lambda faces: click.echo(welcome(nodes, faces, web)))
+        await daemon.run(read, lambda listeners: click.echo(welcome(nodes, listeners, web)))
         for act in acts:
             act.cancel()
 
@@ -144,9 +144,9 @@ def settings(nodes: Sequence[Node], *, relay: int, api: int, health: int) -> str
     return _BALANCER.format(host=HOST, nodes="\n".join(entries), relay=relay, api=api, health=health)
 
 
-def welcome(nodes: Sequence[Node], faces: Faces, web: int) -> str:
+def welcome(nodes: Sequence[Node], listeners: Listeners, web: int) -> str:
     """What the demo prints when all of it runs."""
-    relay, api = faces.relay[0], faces.api[0]
+    relay, api = listeners.relay[0], listeners.api[0]
     kind = "real Dantes" if all(node.real for node in nodes) else "stand-ins, as Dante is not installed"
     return "\n".join(
         (
@@ -154,7 +154,7 @@ def welcome(nodes: Sequence[Node], faces: Faces, web: int) -> str:
             f"relay         socks5h://demo-country-se:any@{relay}  SOCKS and HTTP on one port",
             f"API           http://{api}/api/load-balancer/stats  and http://{api}/openapi.json",
             f"metrics       http://{api}/metrics",
-            f"health        http://{faces.health[0]}/readyz  ready while a node is usable",
+            f"health        http://{listeners.health[0]}/readyz  ready while a node is usable",
             f"target        http://{HOST}:{web}/get  and /bytes/N, for clients",
             *(
                 f"{node.exit.name:13} http://{HOST}:{node.metrics}/  its exporter; this proxy {node.exit.about}"

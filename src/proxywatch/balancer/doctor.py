@@ -60,8 +60,8 @@ def text(findings: Sequence[tuple[str, Finding]]) -> str:
     lines = []
     for part, finding in findings:
         lines.append(f"{finding.level:5}  {part:{width}}  {finding.text}")
-        if finding.mend:
-            lines.append(f"{'':5}  {'':{width}}  -> {finding.mend}")
+        if finding.fix:
+            lines.append(f"{'':5}  {'':{width}}  -> {finding.fix}")
     return "\n".join(lines)
 
 

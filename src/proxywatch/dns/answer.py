@@ -21,7 +21,7 @@ class Answer(NamedTuple):
 
 
 class Handler(Protocol):
-    """Answers queries; wrappers have the same face."""
+    """Answers queries; wrappers are called in the same way."""
 
     async def answer(self, query: bytes, transport: Transport, client: str) -> Answer:
         """Answer one query.

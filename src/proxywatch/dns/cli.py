@@ -39,8 +39,8 @@ def check(path: str | None, *, offline: bool) -> None:
         commands.refuse(error)
     for finding in findings:
         click.echo(f"{finding.level:5}  {finding.text}")
-        if finding.mend:
-            click.echo(f"       -> {finding.mend}")
+        if finding.fix:
+            click.echo(f"       -> {finding.fix}")
     raise SystemExit(1 if any(finding.level == "fault" for finding in findings) else 0)
 
 

@@ -8,7 +8,7 @@ from proxywatch.config import Config
 from proxywatch.dns.message import Question
 from proxywatch.dns.settings import Settings, needs_no_balancer
 from proxywatch.dns.upstream import assemble
-from proxywatch.dns.upstream.face import Upstream, UpstreamError
+from proxywatch.dns.upstream.base import Upstream, UpstreamError
 from proxywatch.finding import Finding
 
 _ROOT, _NS, _IN = b"\x00", 2, 1

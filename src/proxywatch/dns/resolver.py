@@ -15,7 +15,7 @@ from proxywatch.dns.message import FORMERR, NOTIMP, NXDOMAIN, REFUSED, SERVFAIL,
 from proxywatch.dns.names import Blocked
 from proxywatch.dns.observer import Observer
 from proxywatch.dns.rate import InFlight, Rate
-from proxywatch.dns.upstream.face import UpstreamError
+from proxywatch.dns.upstream.base import UpstreamError
 from proxywatch.errors import ParseError
 
 log = logging.getLogger(__name__)

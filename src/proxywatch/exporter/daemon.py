@@ -36,7 +36,7 @@ _AT_START_ONLY = ("scrape", "http", "health")
 
 
 @dataclass(frozen=True, slots=True)
-class Faces:
+class Listeners:
     """Where the exporter listens, as people write it."""
 
     http: list[str]
@@ -45,7 +45,7 @@ class Faces:
 
 async def run(
     read: Callable[[], Config],
-    announce: Callable[[Faces], None] = lambda _: None,
+    announce: Callable[[Listeners], None] = lambda _: None,
     watched: str | None = None,
 ) -> int:
     """The exporter, from its settings to its end by SIGTERM or SIGINT.
@@ -98,9 +98,9 @@ async def run(
         checks = health_checks(lambda: reload.config, registry, scrape, context)
         probed = await stack.enter_async_context(HealthServer(health_settings, checks, context.clock))
         board.health = probed.addresses
-        faces = Faces(http.addresses, probed.addresses)
-        log.info("listening", extra={"http": " ".join(faces.http), "health": " ".join(faces.health)})
-        announce(faces)
+        listeners = Listeners(http.addresses, probed.addresses)
+        log.info("listening", extra={"http": " ".join(listeners.http), "health": " ".join(listeners.health)})
+        announce(listeners)
         await signals.stop.wait()
         log.info("stopping", extra={"reason": signals.failure} if signals.failure else {})
         watchdog.start()

@@ -31,8 +31,8 @@ class Diagnosis:
         for name, found in self.findings.items():
             for each in found:
                 lines.append(f"{name:{width}}  {_MARKS[each.level]}  {each.text}")
-                if each.mend:
-                    lines.append(f"{'':{width}}         -> {each.mend}")
+                if each.fix:
+                    lines.append(f"{'':{width}}         -> {each.fix}")
         faults = sum(each.level == "fault" for found in self.findings.values() for each in found)
         end = "all is well" if not faults else f"{faults} thing{'s' * (faults > 1)} to fix"
         return "\n".join([*lines, "", end])

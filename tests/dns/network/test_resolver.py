@@ -19,7 +19,7 @@ from proxywatch.dns.message import NXDOMAIN, Question, Response
 from proxywatch.dns.names import Blocked, to_text, to_wire
 from proxywatch.dns.rate import InFlight, Rate
 from proxywatch.dns.resolver import Bounds, Resolver
-from proxywatch.dns.upstream.face import UpstreamError
+from proxywatch.dns.upstream.base import UpstreamError
 from support.dns_messages import query, response, soa, ttls
 from support.fakes import FakeClock
 

@@ -103,7 +103,7 @@ class Fixed:
     def __init__(self, answer: Answer | BaseException) -> None:
         self.given = answer
 
-    async def answer(self, query: bytes, transport: Transport, client: str) -> Answer:  # noqa: ARG002 - the face
+    async def answer(self, query: bytes, transport: Transport, client: str) -> Answer:  # noqa: ARG002 - the protocol
         if isinstance(self.given, BaseException):
             raise self.given
         return self.given

@@ -17,7 +17,7 @@ from proxywatch.clock import SystemClock
 from proxywatch.dns.message import Question, addresses
 from proxywatch.dns.settings import Settings, UpstreamUrl, Via
 from proxywatch.dns.upstream import assemble
-from proxywatch.dns.upstream.face import UpstreamError
+from proxywatch.dns.upstream.base import UpstreamError
 from proxywatch.dns.upstream.pool import Pool
 from proxywatch.quantity import Duration
 from support.dns_messages import asked

@@ -127,7 +127,7 @@ async def test_a_short_command_line(tmp_path: Path) -> None:
         )
         _, finding = await watch.children.examine()
         assert finding.level == "hint"
-        assert str(ENOUGH) in finding.mend
+        assert str(ENOUGH) in finding.fix
 
 
 async def test_further_mothers(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ async def test_several_servers_that_cannot_be_told_apart(
         with pytest.raises(Unfound, match="servers named danted or sockd"):
             await watch.read()
         [finding] = await watch.children.examine()
-        assert "pid_file" in finding.mend
+        assert "pid_file" in finding.fix
         assert (await Watch(one.port, pid_file=str(one.pid_file)).read()).server == one.process.pid
 
 
@@ -207,7 +207,7 @@ async def test_no_server() -> None:
             await watch.clock.advance(4)
     assert len(seeks) == 4
     [finding] = await watch.children.examine()
-    assert "shareProcessNamespace" in finding.mend
+    assert "shareProcessNamespace" in finding.fix
     assert samples(watch.children) == {}
 
 

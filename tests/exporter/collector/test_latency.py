@@ -149,14 +149,14 @@ async def test_a_password_that_cannot_be_read_is_the_operators() -> None:
 
 
 async def test_check_says_what_each_target_does() -> None:
-    """A hint when others answer, a fault with its mend when none does."""
+    """A hint when others answer, a fault with its fix when none does."""
     collector, prober, _ = _collector(_only(A))
     levels = [finding.level for finding in await collector.examine()]
     assert levels == ["ok", "hint", "hint"]
     prober.act = failure
     findings = await collector.examine()
     assert [finding.level for finding in findings] == ["fault"] * 3
-    assert "log" in findings[0].mend
+    assert "log" in findings[0].fix
 
 
 async def test_check_misses_the_authorities() -> None:
@@ -164,7 +164,7 @@ async def test_check_misses_the_authorities() -> None:
     collector, prober, _ = _collector()
     prober.transfers.bundle = None
     findings = await collector.examine()
-    assert "ca-certificates" in findings[0].mend
+    assert "ca-certificates" in findings[0].fix
 
 
 @pytest.mark.parametrize("targets", [(), (A, A)])

@@ -120,7 +120,7 @@ async def test_another_containers_group_cannot_be_seen(machine: Machine) -> None
     assert await pods(machine) == {}
     findings = await machine.collector().examine()
     assert [finding.level for finding in findings] == ["ok", "hint"]
-    assert "resources.cgroup" in findings[-1].mend
+    assert "resources.cgroup" in findings[-1].fix
 
 
 async def test_a_group_that_is_named(machine: Machine) -> None:

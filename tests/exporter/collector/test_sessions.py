@@ -343,7 +343,7 @@ async def test_the_doctor(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is there, what is missing, which line of danted.conf to change, and what it will give."""
     collector = build(log)
     [absent] = await collector.examine()
-    assert (absent.level, "logoutput" in absent.mend) == ("fault", True)
+    assert (absent.level, "logoutput" in absent.fix) == ("fault", True)
     monkeypatch.setattr(sessions, "_CONFS", ())
     monkeypatch.setattr(sessions, "_NAMES", ())
     log.touch()
@@ -359,17 +359,17 @@ async def test_the_doctor(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions, "_CONFS", (str(conf),))
     log.write_bytes(b"")
     [hint] = await collector.examine()
-    assert f"{conf}:4: change `log: error` to" in hint.mend
+    assert f"{conf}:4: change `log: error` to" in hint.fix
     log.write_bytes(read("error.log"))
     [hint] = await collector.examine()
     assert hint.level == "hint"
-    assert f"{conf}:4: change `log: error` to `log: connect disconnect error`" in hint.mend
-    assert f"{conf}:6: give `socks pass` `log: connect disconnect error`" in hint.mend
-    assert "success rate" in hint.mend
+    assert f"{conf}:4: change `log: error` to `log: connect disconnect error`" in hint.fix
+    assert f"{conf}:6: give `socks pass` `log: connect disconnect error`" in hint.fix
+    assert "success rate" in hint.fix
     monkeypatch.setattr(sessions, "_CONFS", ())
     log.write_bytes(read("connect.log"))
     [hint] = await collector.examine()
-    assert "every client and socks rule" in hint.mend
+    assert "every client and socks rule" in hint.fix
     log.write_text("GET / HTTP/1.1 200\n" * 5)
     assert [finding.level for finding in await collector.examine()] == ["fault"]
 

@@ -91,5 +91,5 @@ async def test_check_reads_the_rules_of_the_file_that_a_running_server_was_start
         collector = sessions.build(Settings(log=str(server.log)), SystemClock(), OwnTraffic())
         [_, hint] = await collector.examine()
     assert hint.level == "hint"
-    assert f"{server.conf}:" in hint.mend
-    assert "change `log: error` to `log: connect disconnect error`" in hint.mend
+    assert f"{server.conf}:" in hint.fix
+    assert "change `log: error` to `log: connect disconnect error`" in hint.fix

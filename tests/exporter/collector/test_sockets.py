@@ -48,13 +48,13 @@ async def test_every_state_has_its_count() -> None:
 
 
 async def test_nobody_listens() -> None:
-    """Then nothing is known but that, and it is said how to mend it."""
+    """Then nothing is known but that, and it is said how to fix it."""
     collector = SocketsCollector(1080, {"source": saying()}, FakeClock())
     with pytest.raises(NoData, match="nothing listens on port 1080"):
         await collector.update()
     assert (collector.active(), collector.listening(), samples(collector)) == (None, set(), {})
     [finding] = await collector.examine()
-    assert (finding.level, "sockets.port" in finding.mend) == ("fault", True)
+    assert (finding.level, "sockets.port" in finding.fix) == ("fault", True)
 
 
 async def test_nobody_listens_and_sessions_go_on() -> None:

@@ -169,7 +169,7 @@ async def test_check_finds_an_endpoint_that_caps() -> None:
     prober.act = lambda asked: failure(asked, "transfer", "short_body")
     (finding,) = await collector.examine()
     assert "cap" in finding.text
-    assert "speed.url" in finding.mend
+    assert "speed.url" in finding.fix
 
 
 async def test_uploads_follow_downloads_where_they_are_enabled() -> None:

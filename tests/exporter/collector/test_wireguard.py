@@ -174,7 +174,7 @@ async def test_no_device_and_one_that_is_down_are_absent(machine: Machine, flags
         assert finding.text == "wg0 is not there"
     else:
         assert finding.text == "wg0 is there, but was not brought up"
-        assert "ip link set wg0 up" in finding.mend
+        assert "ip link set wg0 up" in finding.fix
 
 
 async def test_the_kernels_own_multicast_is_no_unanswered_data(machine: Machine) -> None:
@@ -215,7 +215,7 @@ async def test_the_device_alone_is_said_to_be_less(machine: Machine) -> None:
     source, state = await collector.examine()
     assert source.level == "hint"
     assert all(str(refusal) in source.text for refusal in machine.refusals.values())
-    assert "NET_ADMIN" in source.mend
+    assert "NET_ADMIN" in source.fix
     assert state.level == "ok"
     assert "device alone" in state.text
 

@@ -1,4 +1,4 @@
-"""A thin face for DNS over HTTP/1.1: requests with small bodies, one after the other on a connection."""
+"""A small HTTP server for DNS over HTTP/1.1: requests with small bodies, one after the other on a connection."""
 
 import asyncio
 import socket

@@ -8,9 +8,9 @@ from urllib.parse import unquote, urlsplit
 
 from proxywatch.clock import Clock
 from proxywatch.dns.settings import Settings, UpstreamUrl
+from proxywatch.dns.upstream.base import Upstream, UpstreamError
 from proxywatch.dns.upstream.bootstrap import Bootstrap
 from proxywatch.dns.upstream.dialer import Dialer, Direct, Resolve, Socks5
-from proxywatch.dns.upstream.face import Upstream, UpstreamError
 from proxywatch.dns.upstream.pool import Pool
 from proxywatch.dns.upstream.stream import Stream, Tls
 from proxywatch.dns.upstream.udp import Udp

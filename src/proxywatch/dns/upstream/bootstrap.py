@@ -11,7 +11,7 @@ from proxywatch.clock import Clock
 from proxywatch.dns.message import AAAA, IN, A, Question, addresses
 from proxywatch.dns.names import to_wire
 from proxywatch.dns.settings import is_address
-from proxywatch.dns.upstream.face import Upstream, UpstreamError
+from proxywatch.dns.upstream.base import Upstream, UpstreamError
 from proxywatch.errors import ParseError
 
 _LEAST, _MOST = 30.0, 3600.0

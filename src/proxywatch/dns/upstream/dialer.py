@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from ipaddress import IPv4Address, ip_address
 from typing import Protocol
 
-from proxywatch.dns.upstream.face import UpstreamError, failure
+from proxywatch.dns.upstream.base import UpstreamError, failure
 
 LIMIT = 128 << 10
 _NAME = 255

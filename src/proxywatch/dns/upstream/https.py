@@ -20,8 +20,8 @@ from h2.exceptions import ProtocolError
 
 from proxywatch.dns import message
 from proxywatch.dns.message import Question, Response
+from proxywatch.dns.upstream.base import UpstreamError, failure
 from proxywatch.dns.upstream.dialer import Dialer
-from proxywatch.dns.upstream.face import UpstreamError, failure
 from proxywatch.dns.upstream.stream import Tls, secured
 from proxywatch.errors import ParseError
 

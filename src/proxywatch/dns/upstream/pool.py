@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from proxywatch.clock import Clock
 from proxywatch.dns.message import NOERROR, NXDOMAIN, SERVFAIL, TC, Question, Response
-from proxywatch.dns.upstream.face import Upstream, UpstreamError
+from proxywatch.dns.upstream.base import Upstream, UpstreamError
 from proxywatch.dns.upstream.health import Health
 
 log = logging.getLogger(__name__)

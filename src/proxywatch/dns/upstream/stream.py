@@ -12,8 +12,8 @@ from random import Random
 
 from proxywatch.dns import message
 from proxywatch.dns.message import Question, Response
+from proxywatch.dns.upstream.base import UpstreamError, failure
 from proxywatch.dns.upstream.dialer import Dialer
-from proxywatch.dns.upstream.face import UpstreamError, failure
 from proxywatch.errors import ParseError
 
 _IDLE = 10.0

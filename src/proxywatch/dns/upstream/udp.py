@@ -12,8 +12,8 @@ from random import Random
 
 from proxywatch.dns import message
 from proxywatch.dns.message import Question, Response
+from proxywatch.dns.upstream.base import Upstream, UpstreamError, failure
 from proxywatch.dns.upstream.dialer import Resolve
-from proxywatch.dns.upstream.face import Upstream, UpstreamError, failure
 from proxywatch.errors import ParseError
 
 _SPOOFED = 200

@@ -77,11 +77,11 @@ class Status(msgspec.Struct, frozen=True):
 
 
 class Unfound(NoData):
-    """No server, or none that is surely ours; `mend` says what to do."""
+    """No server, or none that is surely ours; `fix` says what to do."""
 
-    def __init__(self, message: str, mend: str) -> None:
+    def __init__(self, message: str, fix: str) -> None:
         super().__init__(message)
-        self.mend = mend
+        self.fix = fix
 
 
 class Server:
@@ -186,7 +186,7 @@ class Server:
         try:
             self.mother = self._choose(families)
         except Unfound as error:
-            self._why = (str(error), error.mend)
+            self._why = (str(error), error.fix)
             return
         family = families.servers.get(self.mother, frozenset())
         self._mothers = (family & set(parents.values())) | {self.mother}
@@ -320,7 +320,7 @@ class ChildrenCollector:
         try:
             await self._update(at_once=True)
         except Unfound as error:
-            return [Finding.fault(str(error), error.mend)]
+            return [Finding.fault(str(error), error.fix)]
         status = self.status()
         findings = [
             Finding.ok(f"Dante is process {status.server}, with {sum(status.processes.values())} children")
@@ -328,8 +328,8 @@ class ChildrenCollector:
         room = len(procfs.command_line(status.server or 0)) - 1
         if room < ENOUGH and self.slots() is None:
             text = f"Dante's command line has {room} characters, too few for its children to show their slots"
-            mend = f"Start it with {ENOUGH} or more, for example `/usr/sbin/danted -f /etc/danted.conf`."
-            findings.append(Finding.hint(text, mend))
+            fix = f"Start it with {ENOUGH} or more, for example `/usr/sbin/danted -f /etc/danted.conf`."
+            findings.append(Finding.hint(text, fix))
         if full := [kind for kind, slots in status.slots.items() if slots["used"] and not slots["free"]]:
             text = f"Dante has no free slot in its {' and '.join(full)} children, and cannot add children"
             findings.append(Finding.fault(text, "Raise the limit of open files that it is started with."))

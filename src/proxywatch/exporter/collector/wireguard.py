@@ -58,12 +58,12 @@ SOURCES = ("uapi", "netlink", "command", "device")
 _BUFFER = 1 << 16
 _COSTLY = {"command": 60.0}
 """Seconds to leave a source alone that failed and is not cheap to ask."""
-_MEND_SOURCE = (
+_FIX_SOURCE = (
     "For a userspace WireGuard mount its /var/run/wireguard here and run as the socket's owner, root; "
     "for the kernel's grant NET_ADMIN."
 )
-_MEND_STATE = "Check the peer's endpoint, both public keys, and that UDP gets there (see docs/tunnel.md)."
-_MEND_DEVICE = (
+_FIX_STATE = "Check the peer's endpoint, both public keys, and that UDP gets there (see docs/tunnel.md)."
+_FIX_DEVICE = (
     "Bring the tunnel up in this network namespace, or name its device in `wireguard.name`; "
     "where there is no VPN, set `wireguard: {enabled: false}` and "
     "`interface: {enabled: false}`."
@@ -246,8 +246,8 @@ class WireguardCollector:
             return [Finding.fault(str(error), "Let this process read /proc/self/net/dev.")]
         if not last.source:
             down = self._attribute("ifindex") is not None
-            mend = f"Bring it up: `ip link set {self._device} up`." if down else _MEND_DEVICE
-            return [Finding.fault(last.tunnel.sentence, mend)]
+            fix = f"Bring it up: `ip link set {self._device} up`." if down else _FIX_DEVICE
+            return [Finding.fault(last.tunnel.sentence, fix)]
         return [self._finding_of_source(last, refusals), _finding_of_state(last.tunnel)]
 
     def _finding_of_source(self, last: _Read, refusals: Mapping[str, str]) -> Finding:
@@ -255,7 +255,7 @@ class WireguardCollector:
             return Finding.ok(f"{self._device} is read by {last.source}: {len(last.peers)} peer(s)")
         why = "; ".join(refusals.values())
         text = f"the peers of {self._device} cannot be read, its state is judged by the device alone: {why}"
-        return Finding.hint(text, _MEND_SOURCE)
+        return Finding.hint(text, _FIX_SOURCE)
 
     def status(self) -> Status | None:
         """The tunnel and its peers."""
@@ -271,7 +271,7 @@ class WireguardCollector:
 def _finding_of_state(tunnel: Snapshot) -> Finding:
     if tunnel.up:
         return Finding.ok(tunnel.sentence)
-    return Finding.fault(tunnel.sentence, _MEND_STATE)
+    return Finding.fault(tunnel.sentence, _FIX_STATE)
 
 
 def build(settings: Settings, clock: Clock) -> WireguardCollector:
