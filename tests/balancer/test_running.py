@@ -313,6 +313,21 @@ def test_check_best_and_explain(bed: Bed) -> None:
     assert "a request for se" in proxywatch("balancer", "explain", "last", "--url", bed.running.http).stdout
 
 
+def test_decisions_are_kept_in_a_file_and_replayed(tmp_path: Path) -> None:
+    """Every finished one, also those of the last second before the end."""
+    journal = tmp_path / "decisions"
+    with ExitStack() as stack:
+        bed = Bed(stack, tmp_path, journal={"file": str(journal)})
+        assert all(bed.served("x-country-se") for _ in range(5))
+        decisions = "/api/load-balancer/decisions"
+        bed.running.until("they are over", lambda: all(it["reason"] for it in bed.running.api(decisions)[1]))
+        bed.running.process.terminate()
+        assert bed.running.process.wait(10) == 0
+    replayed = proxywatch("balancer", "replay", str(journal), "--strategy", "least_connections")
+    assert replayed.stdout.startswith("5 of 5 the same"), replayed.stdout + replayed.stderr
+    assert bed.target.url not in journal.read_text()
+
+
 @pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed")
 def test_promtool_objects_to_nothing(bed: Bed) -> None:
     """The whole exposition of a balancer that has served."""

@@ -2,12 +2,15 @@
 
 import os
 from collections.abc import Callable
+from random import Random
+from typing import Any
 
 import click
 
 from proxywatch import commands
 from proxywatch.config import Config, load
-from proxywatch.errors import ConfigError
+from proxywatch.errors import ConfigError, ParseError, SourceError
+from proxywatch.printable import printable
 
 
 @click.group()
@@ -70,6 +73,67 @@ def demo() -> None:
     from proxywatch.balancer import demo as stage  # noqa: PLC0415
 
     commands.run(stage.show())
+
+
+@balancer.command()
+@click.argument("journal", metavar="FILE")
+@click.option(
+    "--strategy", "strategies", multiple=True, metavar="NAME", help="Another strategy; may be repeated."
+)
+@click.option("--bias", type=click.FloatRange(0, 10), help="Another bias against busy nodes.")
+def replay(journal: str, strategies: tuple[str, ...], bias: float | None) -> None:
+    """Say what other strategies would have made of the requests in a journal, FILE of `journal.file`."""
+    from proxywatch.balancer import journal as journals  # noqa: PLC0415
+    from proxywatch.balancer.choosing import replay as replaying  # noqa: PLC0415
+    from proxywatch.balancer.choosing.strategy.table import OWN  # noqa: PLC0415
+
+    unknown = set(strategies) - set(OWN)
+    if unknown:
+        raise click.BadParameter(f"expected one of {', '.join(OWN)}", param_hint="--strategy")
+
+    def again(**changes: Any) -> replaying.Outcome:  # noqa: ANN401 - as replay takes them
+        return replaying.replay(records, Random(0), **changes)  # noqa: S311 - the same each time is wanted
+
+    others = [{"strategy": name} for name in strategies] or ([{}] if bias is not None else [])
+    try:
+        records = list(journals.read(journal))
+        own = again()
+        outcomes = [replaying.recorded(records), *(again(bias=bias, **other) for other in others)]
+    except (SourceError, ParseError) as error:
+        raise click.ClickException(printable(str(error))) from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise click.ClickException("this is no journal of this version") from error
+    click.echo(f"{own.same} of {own.picks} the same, with the journal's own strategy")
+    click.echo(replaying.report(outcomes), nl=False)
+
+
+@balancer.command()
+@click.argument("scenario", required=False)
+@click.option("--nodes", type=click.IntRange(2, 10_000), help="Exits; each scenario has a number of its own.")
+@click.option("--strategy", default="health_score", show_default=True, help="Of our side.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the made-up world.")
+def simulate(scenario: str | None, nodes: int | None, strategy: str, seed: int) -> None:
+    """Run a SCENARIO in a made-up world beside two other algorithms; without one, list them."""
+    from proxywatch.balancer.choosing.simulation.scenario import (  # noqa: PLC0415
+        SCENARIOS,
+        report,
+        simulate,
+    )
+    from proxywatch.balancer.choosing.strategy.table import OWN  # noqa: PLC0415
+
+    if scenario is None:
+        width = max(map(len, SCENARIOS))
+        for each in SCENARIOS.values():
+            click.echo(f"{each.name:{width}}  {each.about}")
+        return
+    if scenario not in SCENARIOS:
+        raise click.BadParameter(f"expected one of {', '.join(SCENARIOS)}", param_hint="SCENARIO")
+    if strategy not in OWN:
+        raise click.BadParameter(f"expected one of {', '.join(OWN)}", param_hint="--strategy")
+    count = nodes or 0
+    click.echo(
+        report(scenario, simulate(scenario, Random, nodes=count, strategy=strategy, seed=seed), nodes=count)
+    )
 
 
 def reader(path: str | None) -> Callable[[], Config]:

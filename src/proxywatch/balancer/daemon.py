@@ -22,9 +22,11 @@ from proxywatch.balancer.choosing.event import Event
 from proxywatch.balancer.choosing.state import USABLE
 from proxywatch.balancer.choosing.strategy.table import GROUP, Strategies, strategies
 from proxywatch.balancer.config import Health, Settings, derive, public
+from proxywatch.balancer.config import Journal as JournalSettings
 from proxywatch.balancer.control import Control
 from proxywatch.balancer.facts.fetch import SidecarFetch
 from proxywatch.balancer.facts.sidecar import Sidecars
+from proxywatch.balancer.journal import Journal
 from proxywatch.balancer.metrics import BalancerMetrics
 from proxywatch.balancer.node import Node, Upstream
 from proxywatch.balancer.observed import SPOKEN, Observed
@@ -44,7 +46,7 @@ from proxywatch.runtime.signals import Signals
 
 log = logging.getLogger(__name__)
 
-_AT_START_ONLY = ("relay", "api", "health", "affinity")
+_AT_START_ONLY = ("relay", "api", "health", "affinity", "journal")
 _TICK = 1.0
 _LOUD = frozenset({"ejected", "exit_drift", "wrong_exit", "withheld", "strategy_failed"})
 _CLOSING = frozenset({"exit_drift", "drained"})
@@ -122,8 +124,13 @@ class Balancer:
             self.brain.tick()
 
 
-def assemble(config: Config, clock: Clock | None = None) -> Balancer:
+def assemble(config: Config, clock: Clock | None = None, journal: Journal | None = None) -> Balancer:
     """The parts, with the settings in force.
+
+    Args:
+        config: The settings.
+        clock: Both clocks; None for those of the machine.
+        journal: Keeps the decisions; None to keep them in memory alone.
 
     Raises:
         ConfigError: With every fault found.
@@ -139,6 +146,7 @@ def assemble(config: Config, clock: Clock | None = None) -> Balancer:
         dice=SystemRandom(),
         strategies=known,
         on_event=lambda event: heard[0](event) if heard else None,
+        on_decision=journal.add if journal is not None else None,
     )
     balancer = Balancer(settings, known, clock, brain)
     heard.append(balancer.heard)
@@ -163,8 +171,11 @@ async def run(read: Callable[[], Config], announce: Callable[[Listeners], None] 
     config = read()
     logs.install(config[logs.Settings])
     signals = Signals.install()
-    balancer = assemble(config)
-    clock, brain = balancer.clock, balancer.brain
+    clock = SystemClock()
+    path = config[JournalSettings].file
+    journal = Journal(path, clock) if path else None
+    balancer = assemble(config, clock, journal)
+    brain = balancer.brain
     async with AsyncExitStack() as stack:
         fetch = await stack.enter_async_context(
             aclosing(SidecarFetch(lambda: balancer.settings.choosing.collect))
@@ -197,6 +208,8 @@ async def run(read: Callable[[], Config], announce: Callable[[Listeners], None] 
             reload=reload.on(signals.reload),
             logins=_follow(logins, clock),
         )
+        if journal is not None:
+            tasks.start(journal=journal.run())
         checks = {"/readyz": balancer.readiness, "/healthz": balancer.readiness}
         probed = await stack.enter_async_context(HealthServer(config[Health].port(), checks, clock))
         listeners = Listeners(relay.addresses, api.addresses, probed.addresses)
@@ -212,6 +225,8 @@ async def run(read: Callable[[], Config], announce: Callable[[Listeners], None] 
         await signals.stop.wait()
         log.info("stopping", extra={"open": len(relay.sessions)})
         await relay.drain(config[relay_settings.Settings].drain)
+        if journal is not None:
+            await journal.write()
     return 1 if signals.failure else 0
 
 
