@@ -371,7 +371,7 @@ def test_hostile_settings_end_nothing_and_show_no_secret(tmp_path: Path) -> None
         good = running.conf.read_text()
         for text in hostile:
             replace(running.conf, text)
-            answer = running.get("/-/reload", method="POST")
+            answer = running.reload()
             assert answer.status == 400, text[:40]
             assert "yaml:" in answer.body
             running.process.send_signal(signal.SIGHUP)
@@ -380,7 +380,7 @@ def test_hostile_settings_end_nothing_and_show_no_secret(tmp_path: Path) -> None
                 assert secret not in shown
             assert len(answer.body) < 20_000
         replace(running.conf, good)
-        assert running.get("/-/reload", method="POST").status == 200
+        assert running.reload().status == 200
         running.until(
             "good settings", lambda: json.loads(running.get("/api/v1/status").body)["settings_fault"] == ""
         )

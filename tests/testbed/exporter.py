@@ -26,6 +26,9 @@ _START = 10.0
 Labels = tuple[tuple[str, str], ...]
 
 
+TOO_MANY = 429
+
+
 @dataclass(frozen=True)
 class Answer:
     """An HTTP response."""
@@ -97,6 +100,12 @@ class Exporter:
     def ready(self) -> int:
         """The status of /readyz."""
         return self.get("/readyz", base=self.health).status
+
+    def reload(self) -> Answer:
+        """The answer to /-/reload, asked again while there are too many."""
+        while (answer := self.get("/-/reload", method="POST")).status == TOO_MANY:
+            time.sleep(float(answer.headers["retry-after"]))
+        return answer
 
     def write(self, settings: Mapping[str, object]) -> None:
         """Replace the settings file."""

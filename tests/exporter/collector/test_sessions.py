@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -71,6 +72,18 @@ async def test_the_series_of_a_recorded_log(log: Path) -> None:
     assert value(collector, "proxy_request_rate_permin") == 0
     await clock.advance(300)
     assert value(collector, "proxy_success_rate_percent") is None
+    await collector.close()
+
+
+async def test_no_client_and_no_destination_is_in_a_series(log: Path) -> None:
+    """Labels are words of closed lists, whatever clients ask for."""
+    log.write_bytes(corpus("main").log)
+    collector = build(log, clock=FakeClock(log.stat().st_mtime + 1), start="beginning")
+    await drain(collector)
+    labels = {text for family in collector.collect() for it in family.samples for text in it.labels.values()}
+    assert {"destination", "refused", "connect"} <= labels
+    assert not [text for text in labels if not re.fullmatch(r"[a-z0-9_]+|[0-9.]+|\+Inf", text)]
+    assert not [text for text in labels if text.count(".") > 1]
     await collector.close()
 
 
