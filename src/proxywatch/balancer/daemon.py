@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
@@ -20,10 +20,15 @@ from proxywatch.balancer.choosing.state import USABLE
 from proxywatch.balancer.choosing.strategy.table import GROUP, Strategies, strategies
 from proxywatch.balancer.config import Health, Settings, derive, public
 from proxywatch.balancer.control import Control
+from proxywatch.balancer.discovery.membership import Membership
+from proxywatch.balancer.discovery.metrics import DiscoveryMetrics
+from proxywatch.balancer.discovery.settings import Discovery
+from proxywatch.balancer.discovery.sighting import Sighting
+from proxywatch.balancer.discovery.sources import Sources
 from proxywatch.balancer.facts.fetch import SidecarFetch
 from proxywatch.balancer.facts.sidecar import Sidecars
 from proxywatch.balancer.metrics import BalancerMetrics
-from proxywatch.balancer.node import Node, Upstream
+from proxywatch.balancer.node import Upstream
 from proxywatch.balancer.relay import settings as relay_settings
 from proxywatch.balancer.relay.server import Relay
 from proxywatch.balancer.relay.users import Users
@@ -61,7 +66,8 @@ class Balancer:
         strategies: All there are.
         clock: Both clocks of the machine.
         brain: Chooses.
-        nodes: Of the file.
+        members: The nodes of the pool: those of the settings, and those that the sources see.
+        sources: Where the latter come from.
         listeners: Who is told of events.
     """
 
@@ -69,7 +75,8 @@ class Balancer:
     strategies: Strategies
     clock: Clock
     brain: PoolBrain
-    nodes: list[Node] = field(default_factory=list)
+    members: Membership
+    sources: Sources
     listeners: list[Callable[[Event], None]] = field(default_factory=list)
 
     def apply(self, config: Config) -> None:
@@ -78,11 +85,12 @@ class Balancer:
         Raises:
             ConfigError: They have faults; nothing changed.
         """
-        settings = derive(config, self.strategies)
+        settings = derive(config, self.strategies, self.clock)
         self.brain.configure(settings.choosing)
         self.brain.set_rules(settings.rules)
-        self.brain.set_nodes(settings.nodes)
-        self.nodes = settings.nodes
+        self.members.drain = config[Discovery].drain
+        self.members.set_static(settings.nodes, self.clock.monotonic())
+        self.sources.configure(settings.sources)
         self.settings = settings
         logs.install(config[logs.Settings])
 
@@ -111,6 +119,7 @@ class Balancer:
         while True:
             await self.clock.sleep_until(self.clock.monotonic() + _TICK)
             self.brain.tick()
+            self.members.tick(self.clock.monotonic())
 
 
 def assemble(config: Config, clock: Clock | None = None) -> Balancer:
@@ -121,7 +130,7 @@ def assemble(config: Config, clock: Clock | None = None) -> Balancer:
     """
     clock = clock or SystemClock()
     known = strategies((point.name, point.load()) for point in entry_points(group=GROUP))
-    settings = derive(config, known)
+    settings = derive(config, known, clock)
     heard: list[Callable[[Event], None]] = []
     brain = PoolBrain(
         settings.choosing,
@@ -131,7 +140,13 @@ def assemble(config: Config, clock: Clock | None = None) -> Balancer:
         strategies=known,
         on_event=lambda event: heard[0](event) if heard else None,
     )
-    balancer = Balancer(settings, known, clock, brain)
+    members = Membership(brain, config[Discovery].drain)
+
+    def saw(sightings: Mapping[str, Sighting]) -> None:
+        members.saw(sightings, clock.monotonic())
+
+    sources = Sources(saw, clock=clock, dice=SystemRandom())
+    balancer = Balancer(settings, known, clock, brain, members, sources)
     heard.append(balancer.heard)
     balancer.apply(config)
     return balancer
@@ -161,7 +176,7 @@ async def run(read: Callable[[], Config], announce: Callable[[Faces], None] = la
             aclosing(SidecarFetch(lambda: balancer.settings.choosing.collect))
         )
         sidecars = Sidecars(
-            lambda: balancer.nodes,
+            lambda: balancer.members.nodes,
             brain.learn,
             fetch,
             interval=lambda: float(balancer.settings.choosing.collect.interval),
@@ -174,11 +189,19 @@ async def run(read: Callable[[], Config], announce: Callable[[Faces], None] = la
         )
         registry = Registry({})
         registry.register(BalancerMetrics(brain, clock, sidecars.states))
-        control = Control(brain, clock, sidecars.states, lambda: public(reload.config))
+        registry.register(DiscoveryMetrics(balancer.sources.states))
+        control = Control(
+            brain, clock, sidecars.states, lambda: public(reload.config), balancer.sources.states
+        )
         relay = await stack.enter_async_context(_relay(balancer, config[relay_settings.Settings]))
         api = await stack.enter_async_context(_api(control, registry, config[Api]))
         tasks = await stack.enter_async_context(_Tasks())
-        tasks.start(tick=balancer.tick(), sidecars=sidecars.run(), reload=reload.on(signals.reload))
+        tasks.start(
+            tick=balancer.tick(),
+            sidecars=sidecars.run(),
+            discovery=balancer.sources.run(),
+            reload=reload.on(signals.reload),
+        )
         checks = {"/readyz": balancer.readiness, "/healthz": balancer.readiness}
         probed = await stack.enter_async_context(HealthServer(config[Health].port(), checks, clock))
         faces = Faces(relay.addresses, api.addresses, probed.addresses)

@@ -3,12 +3,14 @@
 import asyncio
 import resource
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing
 
 from proxywatch.balancer.choosing.geography import country_code
 from proxywatch.balancer.config import Settings
 from proxywatch.balancer.daemon import assemble
+from proxywatch.balancer.discovery.sighting import Sighting, merge
+from proxywatch.balancer.discovery.source import Source
 from proxywatch.balancer.facts.exposition import Reading, read_exposition
 from proxywatch.balancer.facts.fetch import SidecarFetch
 from proxywatch.balancer.node import Node, Upstream
@@ -39,6 +41,11 @@ async def examine(config: Config, *, offline: bool) -> list[tuple[str, Finding]]
     if offline:
         return findings
     findings += [("relay", _descriptors(config[relay.Settings]))]
+    sightings, seen = await _sources(settings.sources)
+    merged = merge(settings.nodes, sightings)
+    findings += seen + [
+        ("discovery", Finding.fault(fault, "Give each node an id of its own.")) for fault in merged.faults
+    ]
     slots = asyncio.Semaphore(_AT_ONCE)
 
     async def look(node: Node, fetch: SidecarFetch) -> list[tuple[str, Finding]]:
@@ -50,8 +57,45 @@ async def examine(config: Config, *, offline: bool) -> list[tuple[str, Finding]]
         aclosing(SidecarFetch(lambda: settings.choosing.collect)) as fetch,
         asyncio.TaskGroup() as group,
     ):
-        looks = [group.create_task(look(node, fetch), name=f"check {node.id}") for node in settings.nodes]
-    return findings + [finding for task in looks for finding in task.result()]
+        looks = [
+            group.create_task(look(node, fetch), name=f"check {node.id}") for node in merged.nodes.values()
+        ]
+    found = [finding for task in looks for finding in task.result()]
+    own = {node.id for node in settings.nodes}
+    listed = [(part, finding) for part, finding in found if part in own or finding.level == "fault"]
+    return findings + listed
+
+
+async def _sources(sources: Mapping[str, Source]) -> tuple[dict[str, Sighting], list[tuple[str, Finding]]]:
+    """What each source of nodes sees now, and what is wrong with it."""
+    sightings: dict[str, Sighting] = {}
+    findings: list[tuple[str, Finding]] = []
+    for name, source in sources.items():
+        try:
+            async with asyncio.timeout(_PATIENCE), aclosing(source.watch()) as watched:
+                sighting = await anext(watched)
+        except TimeoutError:
+            text = f"it gives no answer within {_PATIENCE:g} s"
+            findings.append((name, Finding.fault(text, f"Correct `discovery.{name}`.")))
+            continue
+        except ProxywatchError as error:
+            findings.append((name, Finding.fault(str(error), f"Correct `discovery.{name}`.")))
+            continue
+        sightings[name] = sighting
+        findings += [(name, finding) for finding in _seen(name, sighting)]
+    return sightings, findings
+
+
+def _seen(name: str, sighting: Sighting) -> Iterator[Finding]:
+    for fault in sighting.faults:
+        yield Finding.fault(fault, f"Correct it, or `discovery.{name}`.")
+    for node, why in sighting.leaving.items():
+        yield Finding.hint(f"{node} gets no requests: {why.reason}", "")
+    left = f", {sighting.dropped} other entries passed over" if sighting.dropped else ""
+    if sighting.nodes:
+        yield Finding.ok(f"{len(sighting.nodes)} nodes{left}")
+    else:
+        yield Finding.hint(f"no nodes{left}", "Does anything carry the labels that are looked for?")
 
 
 def text(findings: Sequence[tuple[str, Finding]]) -> str:
@@ -67,8 +111,15 @@ def text(findings: Sequence[tuple[str, Finding]]) -> str:
 
 def _of_settings(settings: Settings) -> list[Finding]:
     nodes = settings.nodes
+    if not nodes and settings.sources:
+        return []
     if not nodes:
-        return [Finding.fault("there are no nodes", "List the proxies of the pool under `nodes`.")]
+        return [
+            Finding.fault(
+                "there are no nodes",
+                "List the proxies of the pool under `nodes`, or say under `discovery` where they are found.",
+            )
+        ]
     countries: dict[str, int] = {}
     for node in nodes:
         countries[node.country] = countries.get(node.country, 0) + 1

@@ -260,9 +260,7 @@ class Pool:
 
     def drain(self, candidate: Candidate, now: float, deadline: float, reason: str) -> None:
         """No new requests; leases stay until the deadline."""
-        candidate.state = msgspec.structs.replace(
-            candidate.state, drain_until=deadline, drain_reason=reason
-        )
+        candidate.state = msgspec.structs.replace(candidate.state, drain_until=deadline, drain_reason=reason)
         self.refresh(candidate, now)
         self._emit("draining", candidate, f"{reason}; until {deadline - now:.0f} s from now")
 
