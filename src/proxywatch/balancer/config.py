@@ -14,6 +14,7 @@ from proxywatch.balancer.choosing.rule import Rules, read_rule
 from proxywatch.balancer.choosing.settings import Choosing
 from proxywatch.balancer.discovery.settings import Discovery, sources
 from proxywatch.balancer.discovery.source import Source
+from proxywatch.balancer.facts import probe, speed
 from proxywatch.balancer.node import Node
 from proxywatch.balancer.nodes import NodeSettings, nodes_of
 from proxywatch.balancer.relay import settings as relay
@@ -79,6 +80,8 @@ SCHEMA = Schema(
         "collect": choosing.Collect,
         "discovery": Discovery,
         "exit": choosing.Exit,
+        "probe": probe.Settings,
+        "speed": speed.Settings,
         "ejection": choosing.Ejection,
         "affinity": choosing.Affinity,
         "geography": choosing.Geography,

@@ -10,10 +10,12 @@ from random import SystemRandom
 from typing import Any, cast
 
 from proxywatch import logs
+from proxywatch.balancer import measuring
 from proxywatch.balancer.api.app import build
 from proxywatch.balancer.api.guard import App, Guard, Hosts
 from proxywatch.balancer.api.server import ApiServer
 from proxywatch.balancer.api.settings import Api
+from proxywatch.balancer.choosing import settings as choosing
 from proxywatch.balancer.choosing.brain import PoolBrain
 from proxywatch.balancer.choosing.event import Event
 from proxywatch.balancer.choosing.state import USABLE
@@ -25,8 +27,12 @@ from proxywatch.balancer.discovery.metrics import DiscoveryMetrics
 from proxywatch.balancer.discovery.settings import Discovery
 from proxywatch.balancer.discovery.sighting import Sighting
 from proxywatch.balancer.discovery.sources import Sources
+from proxywatch.balancer.facts import probe, speed
 from proxywatch.balancer.facts.fetch import SidecarFetch
 from proxywatch.balancer.facts.sidecar import Sidecars
+from proxywatch.balancer.measures import Measures
+from proxywatch.balancer.measuring import Measuring
+from proxywatch.balancer.measuring_metrics import MeasuringMetrics
 from proxywatch.balancer.metrics import BalancerMetrics
 from proxywatch.balancer.node import Upstream
 from proxywatch.balancer.relay import settings as relay_settings
@@ -98,6 +104,22 @@ class Balancer:
         """How to reach a node that others are reached through."""
         candidate = self.brain.pool.roster.get(node)
         return candidate.node.upstream if candidate is not None else None
+
+    def measuring(self) -> Measuring:
+        """What measures the nodes by itself."""
+
+        def settings() -> measuring.Settings:
+            config = self.settings.config
+            return measuring.Settings(config[probe.Settings], config[speed.Settings], config[choosing.Exit])
+
+        return Measuring(
+            self.brain,
+            lambda: self.members.nodes,
+            settings,
+            self.upstream_of,
+            clock=self.clock,
+            dice=SystemRandom(),
+        )
 
     def readiness(self) -> list[Check]:
         """Ready while at least one node is usable."""
@@ -190,17 +212,26 @@ async def run(read: Callable[[], Config], announce: Callable[[Faces], None] = la
         registry = Registry({})
         registry.register(BalancerMetrics(brain, clock, sidecars.states))
         registry.register(DiscoveryMetrics(balancer.sources.states))
+        measures = await stack.enter_async_context(balancer.measuring())
+        balancer.listeners.append(measures.heard)
+        registry.register(MeasuringMetrics(measures, lambda: balancer.members.nodes))
         control = Control(
-            brain, clock, sidecars.states, lambda: public(reload.config), balancer.sources.states
+            brain,
+            clock,
+            sidecars.states,
+            lambda: public(reload.config),
+            balancer.sources.states,
         )
+        questions = Measures(brain, measures, clock)
         relay = await stack.enter_async_context(_relay(balancer, config[relay_settings.Settings]))
-        api = await stack.enter_async_context(_api(control, registry, config[Api]))
+        api = await stack.enter_async_context(_api(control, registry, questions, config[Api]))
         tasks = await stack.enter_async_context(_Tasks())
         tasks.start(
             tick=balancer.tick(),
             sidecars=sidecars.run(),
             discovery=balancer.sources.run(),
             reload=reload.on(signals.reload),
+            **measures.loops(),
         )
         checks = {"/readyz": balancer.readiness, "/healthz": balancer.readiness}
         probed = await stack.enter_async_context(HealthServer(config[Health].port(), checks, clock))
@@ -227,9 +258,9 @@ def _relay(balancer: Balancer, settings: relay_settings.Settings) -> Relay:
     )
 
 
-def _api(control: Control, registry: Registry, settings: Api) -> ApiServer:
+def _api(control: Control, registry: Registry, measures: Measures, settings: Api) -> ApiServer:
     hosts = Hosts.of([address.host for address in settings.listen if address.path is None], settings.hosts)
-    guarded = Guard(cast("App", build(control, registry)), hosts, None, realm="proxywatch balancer")
+    guarded = Guard(cast("App", build(control, registry, measures)), hosts, None, realm="proxywatch balancer")
     return ApiServer(guarded, settings.listen, settings.max_connections)
 
 
