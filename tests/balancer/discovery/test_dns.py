@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import dnslib
+import dnslib  # type: ignore[import-untyped]
 import pytest
 
 from proxywatch.balancer.discovery.dns import DnsSource

@@ -145,7 +145,7 @@ async def test_another_namespace_is_not_ours_to_see(admin: Admin, source: Kubern
         headers={"Authorization": f"Bearer {Path(source.server.token_file).read_text()}"},
     )
     with pytest.raises(urllib.error.HTTPError, match="403"):
-        urllib.request.urlopen(secrets, context=admin.context)
+        await asyncio.to_thread(urllib.request.urlopen, secrets, context=admin.context)
 
 
 async def test_a_server_whose_certificate_is_not_trusted_gets_no_token(source: KubernetesSource) -> None:

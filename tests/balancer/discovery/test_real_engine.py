@@ -138,8 +138,7 @@ async def test_containers_come_share_a_network_and_go(engine: Engine) -> None:
         await until(watch.__anext__, lambda it: "alone" not in it.leaving)
         engine.stop()
         with pytest.raises((SourceError, StopAsyncIteration)):
-            while True:
-                await anext(watch)
+            await until(watch.__anext__, lambda _: False)
     with pytest.raises(SourceError):
         await anext(source.watch())
     engine.serve()
