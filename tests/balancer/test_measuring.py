@@ -15,6 +15,7 @@ import pytest
 
 from testbed.balancer import Balancer, balancer
 from testbed.danted import BINARY, danted
+from testbed.exporter import proxywatch
 
 pytestmark = pytest.mark.skipif(not Path(BINARY).exists(), reason="needs danted")
 
@@ -114,6 +115,7 @@ def test_nodes_without_sidecars_are_seen_probed_and_tested(tmp_path: Path) -> No
             lambda: running.nodes()["se-3"]["facts"].get("success_rate_percent", {}).get("value") == 0,
         )
         assert running.api("/api/metrics/current")[1]["nodes"]["se-2"]["success_rate_percent"] == 100
+        _checked(running)
         _speeds(running, there)
         there.countries = ["se", "de"]
         time.sleep(2.5)
@@ -128,9 +130,24 @@ def test_nodes_without_sidecars_are_seen_probed_and_tested(tmp_path: Path) -> No
         assert report["by_country"]["se"]["failover_events"] == 0
         assert running.api("/api/reports?hours=0")[0] == 422
         assert "| se | 3 |" in running.api("/api/reports.md")[1]
+        assert "| se | 3 |" in proxywatch("balancer", "report", "--url", running.http).stdout
+        assert (
+            json.loads(proxywatch("balancer", "report", "--json", "--url", running.http).stdout)[
+                "period_hours"
+            ]
+            == 24
+        )
         prediction = running.api("/api/load-balancer/prediction/se?hours=3")
         assert prediction[1]["status"] == "insufficient_data"
         assert running.api("/api/load-balancer/prediction/jp")[0] == 404
+
+
+def _checked(running: Balancer) -> None:
+    """What `check` tries by itself."""
+    checked = proxywatch("balancer", "check", "-c", str(running.conf)).stdout
+    for line in ("se-2      2 of 2 targets answer through it", "se-2      its exit 203.0.113.7 is in se",
+                 "se-3      no target is reached through it", "every 20.8 h"):  # fmt: skip
+        assert line in checked, checked
 
 
 def _speeds(running: Balancer, there: Far) -> None:

@@ -6,15 +6,18 @@ import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing
 
+from proxywatch.balancer.choosing import settings as choosing
 from proxywatch.balancer.choosing.geography import country_code
 from proxywatch.balancer.config import Settings
 from proxywatch.balancer.daemon import assemble
 from proxywatch.balancer.discovery.sighting import Sighting, merge
 from proxywatch.balancer.discovery.source import Source
+from proxywatch.balancer.facts import probe, speed
 from proxywatch.balancer.facts.exposition import Reading, read_exposition
 from proxywatch.balancer.facts.fetch import SidecarFetch
 from proxywatch.balancer.node import Node, Upstream
 from proxywatch.balancer.relay import settings as relay
+from proxywatch.balancer.trial import Sections, budget, through
 from proxywatch.config import Config
 from proxywatch.errors import ParseError, ProxywatchError, SourceError
 from proxywatch.finding import Finding
@@ -41,6 +44,7 @@ async def examine(config: Config, *, offline: bool) -> list[tuple[str, Finding]]
     if offline:
         return findings
     findings += [("relay", _descriptors(config[relay.Settings]))]
+    sections = Sections(config[probe.Settings], config[speed.Settings], config[choosing.Exit])
     sightings, seen = await _sources(settings.sources)
     merged = merge(settings.nodes, sightings)
     findings += seen + [
@@ -61,9 +65,11 @@ async def examine(config: Config, *, offline: bool) -> list[tuple[str, Finding]]
             group.create_task(look(node, fetch), name=f"check {node.id}") for node in merged.nodes.values()
         ]
     found = [finding for task in looks for finding in task.result()]
+    tried = await through(list(merged.nodes.values()), sections)
     own = {node.id for node in settings.nodes}
     listed = [(part, finding) for part, finding in found if part in own or finding.level == "fault"]
-    return findings + listed
+    findings += [("speed", finding) for finding in budget(len(merged.nodes), sections.speed)]
+    return findings + listed + tried
 
 
 async def _sources(sources: Mapping[str, Source]) -> tuple[dict[str, Sighting], list[tuple[str, Finding]]]:
@@ -138,7 +144,8 @@ def _of_settings(settings: Settings) -> list[Finding]:
         findings.append(
             Finding.hint(
                 f"without a sidecar: {', '.join(blind[:10])}{' ...' if len(blind) > 10 else ''}",  # noqa: PLR2004
-                "Give each node's exporter as `sidecar`, so that latency, load and exit are known.",
+                "They are probed and their exits looked at from here; only an exporter beside the proxy knows its load "
+                "and its tunnel: give it as `sidecar`.",
             )
         )
     return findings

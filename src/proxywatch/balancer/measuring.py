@@ -73,7 +73,7 @@ class Measuring:
         self._dice = dice
         self._through = through = Through(upstream_of)
         self.history = History()
-        self.probes = Probes(through, brain, lambda: settings().probe, clock)
+        self.probes = Probes(through, brain, lambda: settings().probe, clock, self._serving)
         self.exits = Exits(through, brain, lambda: settings().exit, clock)
         self.speed = Speed(
             through, brain, lambda: settings().speed, clock, nodes=lambda: len(nodes()), heard=self._tested
@@ -182,6 +182,18 @@ class Measuring:
             return False
         now, keep = self._clock.monotonic(), self._brain.settings.collect.keep
         return not self._told_by_sidecar(candidate, "speed_mbps", now, keep)
+
+    def _serving(self, but: str) -> Node | None:
+        """Another node than that one, through which a connection was opened lately."""
+        now = self._clock.monotonic()
+        for candidate in self._brain.pool.roster:
+            if (
+                candidate.id != but
+                and candidate.standing.kind == "ready"
+                and candidate.pace.traffic(now) is not None
+            ):
+                return candidate.node
+        return None
 
     def _candidate(self, node: Node) -> Candidate | None:
         candidate = self._brain.pool.roster.get(node.id)

@@ -143,6 +143,18 @@ async def test_an_outage_of_all_targets_blames_nobody() -> None:
     assert probing.probes.states["se-1"].failures == 10
 
 
+async def test_an_outage_right_after_a_good_round_ejects_nobody_either() -> None:
+    """B17: that others reached the targets before this node's last round is no evidence any more."""
+    probing = Probing("se-1", "se-2", "se-3", "se-4")
+    for _ in range(3):
+        await probing.round("se-1", "se-2", "se-3", "se-4")
+    probing.far.answers = lambda _, __: None
+    for _ in range(8):
+        for name in ("se-1", "se-2", "se-3", "se-4"):
+            await probing.round(name, seconds=0.25)
+    assert not any(it.state.health.ejected for it in probing.bench.brain.pool.roster)
+
+
 async def test_a_node_that_reaches_nothing_while_others_do_is_ejected_and_comes_back() -> None:
     """After as many rounds as `ejection.failures`; two good rounds bring it back."""
     probing = Probing("se-1", "se-2", "se-3")
@@ -160,6 +172,18 @@ async def test_the_only_node_is_no_evidence_against_itself() -> None:
     """It reached the targets a moment ago; that they are up now nobody knows."""
     probing = Probing("se-1")
     await probing.round("se-1")
+    probing.far.answers = lambda _, __: None
+    await probing.round("se-1")
+    assert not probing.probes.states["se-1"].blamed
+
+
+async def test_a_node_that_serves_is_asked_where_no_other_was_probed() -> None:
+    """Others have real traffic and are not probed: one of them says whether the targets are there."""
+    probing = Probing("se-1", "se-2")
+    probing.probes._witness = lambda _: node("se-2")
+    probing.far.answers = lambda name, _: None if name == "se-1" else 0.05
+    await probing.round("se-1")
+    assert probing.probes.states["se-1"].blamed
     probing.far.answers = lambda _, __: None
     await probing.round("se-1")
     assert not probing.probes.states["se-1"].blamed

@@ -85,8 +85,8 @@ class Exits:
     async def look(self, node: Node) -> None:
         """Ask the services through a node, and tell the pool."""
         settings = self._settings()
-        replies = await asyncio.gather(*(self._asks.ask(node, request) for request in _requests(settings)))
-        state = sighted(_identities(replies))
+        replies = await asyncio.gather(*(self._asks.ask(node, request) for request in requests(settings)))
+        state = sighted(identities(replies))
         if not state.answers:
             words = next((reply.reason for reply in replies if reply.reason), "no service gave an address")
             state = msgspec.structs.replace(state, fault=words)
@@ -113,9 +113,9 @@ class Exits:
     async def look_at_uplink(self) -> None:
         """Ask the services without a node: their answers are no exit's."""
         replies = await asyncio.gather(
-            *(self._asks.ask_directly(request) for request in _requests(self._settings()))
+            *(self._asks.ask_directly(request) for request in requests(self._settings()))
         )
-        seen = frozenset(identity.address for identity in _identities(replies))
+        seen = frozenset(identity.address for identity in identities(replies))
         self.uplinks = seen or self.uplinks
 
     def forget(self, nodes: Sequence[Node]) -> None:
@@ -148,11 +148,13 @@ def _country(answers: Sequence[Identity]) -> tuple[str, str]:
     return code, ""
 
 
-def _requests(settings: Exit) -> list[Request]:
+def requests(settings: Exit) -> list[Request]:
+    """What to ask the services."""
     return [Request("exit", url, settings.timeout, _LIMIT, keep=True) for url in settings.urls]
 
 
-def _identities(replies: Sequence[Reply]) -> list[Identity]:
+def identities(replies: Sequence[Reply]) -> list[Identity]:
+    """Those of the answers that can be read."""
     found = []
     for reply in replies:
         if reply.ok:

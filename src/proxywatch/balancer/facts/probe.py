@@ -2,7 +2,8 @@
 
 A round asks every target through the node. Its latency is the median of the answers, and failures are a rate of their
 own: what fails is never left out of both. A node fails when all targets fail through it, while some were reached
-through another node, or directly (`probe.guard`); where nobody reaches them the targets or our own uplink are to blame.
+through another node since its last round, or directly (`probe.guard`); where nobody reaches them the targets or our own
+uplink are to blame.
 """
 
 import asyncio
@@ -23,7 +24,6 @@ from proxywatch.quantity import Duration, Url
 _LIMIT = 64 << 10
 _WINDOW = 300.0  # seconds over which the success rate is taken
 _MOST_KEPT = 200
-_EVIDENCE = 3  # intervals for which it counts that somebody reached a target
 
 Positive = Annotated[Duration, msgspec.Meta(gt=0)]
 
@@ -107,7 +107,14 @@ class Probes:
         uplink: Whether our own uplink reaches a target; None where nobody looks.
     """
 
-    def __init__(self, asks: Asks, pool: Pool, settings: Callable[[], Settings], clock: Clock) -> None:
+    def __init__(
+        self,
+        asks: Asks,
+        pool: Pool,
+        settings: Callable[[], Settings],
+        clock: Clock,
+        witness: Callable[[str], Node | None] = lambda _: None,
+    ) -> None:
         """Begin without having probed anything.
 
         Args:
@@ -115,6 +122,8 @@ class Probes:
             pool: Learns of it.
             settings: Those in force.
             clock: For the times.
+            witness: Another node that serves, through which targets are asked for when one fails and no other was
+                probed; None without one.
         """
         self.states: dict[str, ProbeState] = {}
         self.uplink: bool | None = None
@@ -122,6 +131,8 @@ class Probes:
         self._pool = pool
         self._settings = settings
         self._clock = clock
+        self._witness = witness
+        self._last: dict[str, float] = {}
         self._outcomes: dict[str, deque[tuple[float, bool]]] = {}
         self._reached: list[
             tuple[float, str]
@@ -130,12 +141,9 @@ class Probes:
     async def probe(self, node: Node) -> None:
         """Make one round through a node, and tell the pool."""
         settings = self._settings()
-        replies = await asyncio.gather(
-            *(
-                self._asks.ask(node, Request("latency", url, settings.timeout, _LIMIT))
-                for url in settings.targets
-            )
-        )
+        before = self._last.get(node.id, self._clock.monotonic() - settings.interval)
+        self._last[node.id] = self._clock.monotonic()
+        replies = await self._round(node, settings)
         now = self._clock.monotonic()
         good = [reply for reply in replies if reply.ok]
         if good:
@@ -146,12 +154,12 @@ class Probes:
         self._pool.learn(
             node.id, {it: Fact(value, now, "probe") for it, value in facts.items() if value is not None}
         )
-        blamed = not good and self._is_to_blame(node.id, replies, now, settings)
+        blamed = not good and await self._is_to_blame(node.id, replies, before, settings)
         reason = "" if good else replies[0].reason
         if good or blamed:
             self._pool.probed(node.id, reason)
-        before = self.states.get(node.id)
-        rounds, failures = (before.rounds, before.failures) if before else (0, 0)
+        state = self.states.get(node.id)
+        rounds, failures = (state.rounds, state.failures) if state else (0, 0)
         self.states[node.id] = ProbeState(
             self._clock.now(), latency, rate, reason, blamed, rounds + 1, failures + (not good)
         )
@@ -173,15 +181,27 @@ class Probes:
         for name in self.states.keys() - kept:
             del self.states[name]
             self._outcomes.pop(name, None)
+            self._last.pop(name, None)
 
-    def _is_to_blame(self, node: str, replies: Sequence[Reply], now: float, settings: Settings) -> bool:
+    async def _round(self, node: Node, settings: Settings) -> list[Reply]:
+        requests = [Request("latency", url, settings.timeout, _LIMIT) for url in settings.targets]
+        return await asyncio.gather(*(self._asks.ask(node, request) for request in requests))
+
+    async def _is_to_blame(
+        self, node: str, replies: Sequence[Reply], since: float, settings: Settings
+    ) -> bool:
         """Whether the targets can be reached, only not through this node."""
         if all(reply.ours for reply in replies) or self.uplink is False:
             return False
-        if self.uplink:
+        if self.uplink or self._reached_by_others(node, since):
             return True
-        fresh = now - _EVIDENCE * settings.interval
-        return any(at >= fresh and other != node for at, other in self._reached)
+        witness = self._witness(node)
+        if witness is not None and any(reply.ok for reply in await self._round(witness, settings)):
+            self._note_reached(self._clock.monotonic(), witness.id)
+        return self._reached_by_others(node, since)
+
+    def _reached_by_others(self, node: str, since: float) -> bool:
+        return any(at > since and other != node for at, other in self._reached)
 
     def _note_reached(self, now: float, node: str) -> None:
         others = [entry for entry in self._reached if entry[1] != node]
