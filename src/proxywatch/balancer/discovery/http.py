@@ -12,6 +12,7 @@ from typing import Any, Self
 import pycurl
 
 from proxywatch import __version__
+from proxywatch.balancer.facts.fetch import words
 from proxywatch.errors import SourceError
 from proxywatch.probe.transfer import find_bundle
 from proxywatch.source import file
@@ -195,8 +196,7 @@ class Http:
         return curl
 
     def _failure(self, error: pycurl.error) -> SourceError:
-        words = str(error.args[1]) if len(error.args) > 1 and error.args[1] else f"curl error {error.args[0]}"
-        return SourceError(f"{self._name}: {words}")
+        return SourceError(f"{self._name}: {words(error)}")
 
 
 def _note(head: dict[str, str], line: bytes) -> None:
