@@ -68,6 +68,20 @@ def explain(decision: str, url: str, user: str) -> None:
 
 
 @balancer.command()
+@click.option(
+    "--hours", default=24, show_default=True, type=click.IntRange(1, 24), help="Of the last how many hours."
+)
+@click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="Of the balancer's API.")
+@click.option("--user", default="", help="`name:password`, where the API has users.")
+@click.option("--json", "as_json", is_flag=True, help="For a program.")
+def report(hours: int, url: str, user: str, *, as_json: bool) -> None:
+    """Print the report of the last hours, as Markdown or JSON."""
+    from proxywatch.balancer import terminal  # noqa: PLC0415
+
+    click.echo(terminal.report(terminal.Api(url, user), hours, as_json=as_json))
+
+
+@balancer.command()
 def demo() -> None:
     """Show everything on this machine: three real proxies that differ, clients, a fault a minute; ends with Ctrl-C."""
     from proxywatch.balancer import demo as stage  # noqa: PLC0415

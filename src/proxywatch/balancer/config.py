@@ -12,9 +12,13 @@ from proxywatch.balancer.api.settings import Api
 from proxywatch.balancer.choosing import settings as choosing
 from proxywatch.balancer.choosing.rule import Rules, read_rule
 from proxywatch.balancer.choosing.settings import Choosing
+from proxywatch.balancer.discovery.settings import Discovery, sources
+from proxywatch.balancer.discovery.source import Source
+from proxywatch.balancer.facts import probe, speed
 from proxywatch.balancer.node import Node
 from proxywatch.balancer.nodes import NodeSettings, nodes_of
 from proxywatch.balancer.relay import settings as relay
+from proxywatch.clock import Clock
 from proxywatch.config import Alias, Config, Schema, Section
 from proxywatch.errors import ConfigError, Fault
 from proxywatch.health import settings as health
@@ -74,7 +78,10 @@ SCHEMA = Schema(
         "api": Api,
         "health": Health,
         "collect": choosing.Collect,
+        "discovery": Discovery,
         "exit": choosing.Exit,
+        "probe": probe.Settings,
+        "speed": speed.Settings,
         "ejection": choosing.Ejection,
         "affinity": choosing.Affinity,
         "geography": choosing.Geography,
@@ -97,17 +104,19 @@ class Settings:
     Attributes:
         config: The sections.
         nodes: The nodes of the file.
+        sources: Where other nodes come from, by name.
         rules: The rules of the file.
         choosing: All sections that choosing needs.
     """
 
     config: Config
     nodes: list[Node]
+    sources: dict[str, Source]
     rules: Rules
     choosing: Choosing
 
 
-def derive(config: Config, strategies: Mapping[str, object]) -> Settings:
+def derive(config: Config, strategies: Mapping[str, object], clock: Clock) -> Settings:
     """What follows from the sections.
 
     Raises:
@@ -117,6 +126,11 @@ def derive(config: Config, strategies: Mapping[str, object]) -> Settings:
     nodes: list[Node] = []
     try:
         nodes = nodes_of(config.sections["nodes"])
+    except ConfigError as error:
+        faults += error.faults
+    found: dict[str, Source] = {}
+    try:
+        found = sources(config[Discovery], clock)
     except ConfigError as error:
         faults += error.faults
     rules = []
@@ -144,7 +158,7 @@ def derive(config: Config, strategies: Mapping[str, object]) -> Settings:
     faults += _open_api(config[Api])
     if faults:
         raise ConfigError(*faults)
-    return Settings(config, nodes, Rules(rules), _choosing(config))
+    return Settings(config, nodes, found, Rules(rules), _choosing(config))
 
 
 def public(config: Config) -> dict[str, Any]:

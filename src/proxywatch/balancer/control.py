@@ -19,6 +19,7 @@ from proxywatch.balancer.choosing.fact import Fact, read
 from proxywatch.balancer.choosing.geography import country_code
 from proxywatch.balancer.choosing.score import band, factors
 from proxywatch.balancer.choosing.state import USABLE
+from proxywatch.balancer.discovery.sources import SourceState
 from proxywatch.balancer.documents import (
     Assignment,
     AssignRequest,
@@ -62,12 +63,14 @@ class Control:
         clock: For ages.
         sidecars: How each node's sidecar answers, by node.
         settings: The settings in force, without secrets, as documents.
+        sources: How each source of nodes does, by name.
     """
 
     brain: PoolBrain
     clock: Clock
     sidecars: Mapping[str, SidecarState] = field(default_factory=dict)
     settings: Callable[[], dict[str, Any]] = dict
+    sources: Mapping[str, SourceState] = field(default_factory=dict)
 
     # The pool
 
@@ -139,6 +142,10 @@ class Control:
                 labels["__metrics_path__"] = f"/{path.rstrip('/')}/metrics"
             groups.append(SdGroup([target], {name: value for name, value in labels.items() if value}))
         return groups
+
+    def discovery(self) -> dict[str, SourceState]:
+        """All sources of nodes."""
+        return dict(self.sources)
 
     def drain(self, node: str, seconds: float, reason: str) -> None:
         """Send a node no new requests.

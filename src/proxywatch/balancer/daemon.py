@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import ssl
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,11 +12,13 @@ from random import SystemRandom
 from typing import Any, cast
 
 from proxywatch import logs
+from proxywatch.balancer import measuring
 from proxywatch.balancer.api.app import build
 from proxywatch.balancer.api.guard import App, Guard, Hosts
 from proxywatch.balancer.api.login import Logins
 from proxywatch.balancer.api.server import ApiServer
 from proxywatch.balancer.api.settings import Api
+from proxywatch.balancer.choosing import settings as choosing
 from proxywatch.balancer.choosing.brain import PoolBrain
 from proxywatch.balancer.choosing.event import Event
 from proxywatch.balancer.choosing.state import USABLE
@@ -24,11 +26,20 @@ from proxywatch.balancer.choosing.strategy.table import GROUP, Strategies, strat
 from proxywatch.balancer.config import Health, Settings, derive, public
 from proxywatch.balancer.config import Journal as JournalSettings
 from proxywatch.balancer.control import Control
+from proxywatch.balancer.discovery.membership import Membership
+from proxywatch.balancer.discovery.metrics import DiscoveryMetrics
+from proxywatch.balancer.discovery.settings import Discovery
+from proxywatch.balancer.discovery.sighting import Sighting
+from proxywatch.balancer.discovery.sources import Sources
+from proxywatch.balancer.facts import probe, speed
 from proxywatch.balancer.facts.fetch import SidecarFetch
 from proxywatch.balancer.facts.sidecar import Sidecars
 from proxywatch.balancer.journal import Journal
+from proxywatch.balancer.measures import Measures
+from proxywatch.balancer.measuring import Measuring
+from proxywatch.balancer.measuring_metrics import MeasuringMetrics
 from proxywatch.balancer.metrics import BalancerMetrics
-from proxywatch.balancer.node import Node, Upstream
+from proxywatch.balancer.node import Upstream
 from proxywatch.balancer.observed import SPOKEN, Observed
 from proxywatch.balancer.relay import settings as relay_settings
 from proxywatch.balancer.relay.server import Relay
@@ -72,7 +83,8 @@ class Balancer:
         strategies: All there are.
         clock: Both clocks of the machine.
         brain: Chooses.
-        nodes: Of the file.
+        members: The nodes of the pool: those of the settings, and those that the sources see.
+        sources: Where the latter come from.
         listeners: Who is told of events.
     """
 
@@ -80,7 +92,8 @@ class Balancer:
     strategies: Strategies
     clock: Clock
     brain: PoolBrain
-    nodes: list[Node] = field(default_factory=list)
+    members: Membership
+    sources: Sources
     listeners: list[Callable[[Event], None]] = field(default_factory=list)
 
     def apply(self, config: Config) -> None:
@@ -89,11 +102,12 @@ class Balancer:
         Raises:
             ConfigError: They have faults; nothing changed.
         """
-        settings = derive(config, self.strategies)
+        settings = derive(config, self.strategies, self.clock)
         self.brain.configure(settings.choosing)
         self.brain.set_rules(settings.rules)
-        self.brain.set_nodes(settings.nodes)
-        self.nodes = settings.nodes
+        self.members.drain = config[Discovery].drain
+        self.members.set_static(settings.nodes, self.clock.monotonic())
+        self.sources.configure(settings.sources)
         self.settings = settings
         logs.install(config[logs.Settings])
 
@@ -101,6 +115,22 @@ class Balancer:
         """How to reach a node that others are reached through."""
         candidate = self.brain.pool.roster.get(node)
         return candidate.node.upstream if candidate is not None else None
+
+    def measuring(self) -> Measuring:
+        """What measures the nodes by itself."""
+
+        def settings() -> measuring.Settings:
+            config = self.settings.config
+            return measuring.Settings(config[probe.Settings], config[speed.Settings], config[choosing.Exit])
+
+        return Measuring(
+            self.brain,
+            lambda: self.members.nodes,
+            settings,
+            self.upstream_of,
+            clock=self.clock,
+            dice=SystemRandom(),
+        )
 
     def readiness(self) -> list[Check]:
         """Ready while at least one node is usable."""
@@ -122,6 +152,7 @@ class Balancer:
         while True:
             await self.clock.sleep_until(self.clock.monotonic() + _TICK)
             self.brain.tick()
+            self.members.tick(self.clock.monotonic())
 
 
 def assemble(config: Config, clock: Clock | None = None, journal: Journal | None = None) -> Balancer:
@@ -137,7 +168,7 @@ def assemble(config: Config, clock: Clock | None = None, journal: Journal | None
     """
     clock = clock or SystemClock()
     known = strategies((point.name, point.load()) for point in entry_points(group=GROUP))
-    settings = derive(config, known)
+    settings = derive(config, known, clock)
     heard: list[Callable[[Event], None]] = []
     brain = PoolBrain(
         settings.choosing,
@@ -148,7 +179,13 @@ def assemble(config: Config, clock: Clock | None = None, journal: Journal | None
         on_event=lambda event: heard[0](event) if heard else None,
         on_decision=journal.add if journal is not None else None,
     )
-    balancer = Balancer(settings, known, clock, brain)
+    members = Membership(brain, config[Discovery].drain)
+
+    def saw(sightings: Mapping[str, Sighting]) -> None:
+        members.saw(sightings, clock.monotonic())
+
+    sources = Sources(saw, clock=clock, dice=SystemRandom())
+    balancer = Balancer(settings, known, clock, brain, members, sources)
     heard.append(balancer.heard)
     balancer.apply(config)
     return balancer
@@ -181,7 +218,7 @@ async def run(read: Callable[[], Config], announce: Callable[[Listeners], None] 
             aclosing(SidecarFetch(lambda: balancer.settings.choosing.collect))
         )
         sidecars = Sidecars(
-            lambda: balancer.nodes,
+            lambda: balancer.members.nodes,
             brain.learn,
             fetch,
             interval=lambda: float(balancer.settings.choosing.collect.interval),
@@ -193,20 +230,29 @@ async def run(read: Callable[[], Config], announce: Callable[[Listeners], None] 
             read, config, balancer.apply, at_start_only=_AT_START_ONLY, record=reloads, clock=clock
         )
         observed = Observed(MetricsAwareProxy(types=SPOKEN, clock=clock.monotonic, time=clock.now))
-        control = Control(brain, clock, sidecars.states, lambda: public(reload.config))
+        measures = await stack.enter_async_context(balancer.measuring())
+        balancer.listeners.append(measures.heard)
+        control = Control(
+            brain, clock, sidecars.states, lambda: public(reload.config), balancer.sources.states
+        )
         relay = await stack.enter_async_context(_relay(balancer, config[relay_settings.Settings], observed))
         registry = _registry(balancer, sidecars, observed, relay)
+        registry.register(DiscoveryMetrics(balancer.sources.states))
+        registry.register(MeasuringMetrics(measures, lambda: balancer.members.nodes))
         balancer.listeners.append(partial(_close_through, relay))
         logins = _logins(config[Api])
         if logins is not None:
             stack.callback(logins.close)
-        api = await stack.enter_async_context(_api(control, registry, config[Api], logins))
+        questions = Measures(brain, measures, clock)
+        api = await stack.enter_async_context(_api(control, registry, questions, config[Api], logins))
         tasks = await stack.enter_async_context(_Tasks())
         tasks.start(
             tick=balancer.tick(),
             sidecars=sidecars.run(),
+            discovery=balancer.sources.run(),
             reload=reload.on(signals.reload),
             logins=_follow(logins, clock),
+            **measures.loops(),
         )
         if journal is not None:
             tasks.start(journal=journal.run())
@@ -296,10 +342,14 @@ def _logins(settings: Api) -> Logins | None:
     return None
 
 
-def _api(control: Control, registry: Registry, settings: Api, logins: Logins | None) -> ApiServer:
+def _api(
+    control: Control, registry: Registry, measures: Measures, settings: Api, logins: Logins | None
+) -> ApiServer:
     hosts = Hosts.of([address.host for address in settings.listen if address.path is None], settings.hosts)
     check = logins.check if logins else None
-    guarded = Guard(cast("App", build(control, registry)), hosts, check, realm="proxywatch balancer")
+    guarded = Guard(
+        cast("App", build(control, registry, measures)), hosts, check, realm="proxywatch balancer"
+    )
     return ApiServer(guarded, settings.listen, settings.max_connections)
 
 

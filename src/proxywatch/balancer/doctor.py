@@ -3,16 +3,21 @@
 import asyncio
 import resource
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing
 
+from proxywatch.balancer.choosing import settings as choosing
 from proxywatch.balancer.choosing.geography import country_code
 from proxywatch.balancer.config import Settings
 from proxywatch.balancer.daemon import assemble
+from proxywatch.balancer.discovery.sighting import Sighting, merge
+from proxywatch.balancer.discovery.source import Source
+from proxywatch.balancer.facts import probe, speed
 from proxywatch.balancer.facts.exposition import Reading, read_exposition
 from proxywatch.balancer.facts.fetch import SidecarFetch
 from proxywatch.balancer.node import Node, Upstream
 from proxywatch.balancer.relay import settings as relay
+from proxywatch.balancer.trial import Sections, budget, through
 from proxywatch.config import Config
 from proxywatch.errors import ParseError, ProxywatchError, SourceError
 from proxywatch.finding import Finding
@@ -39,6 +44,12 @@ async def examine(config: Config, *, offline: bool) -> list[tuple[str, Finding]]
     if offline:
         return findings
     findings += [("relay", _descriptors(config[relay.Settings]))]
+    sections = Sections(config[probe.Settings], config[speed.Settings], config[choosing.Exit])
+    sightings, seen = await _sources(settings.sources)
+    merged = merge(settings.nodes, sightings)
+    findings += seen + [
+        ("discovery", Finding.fault(fault, "Give each node an id of its own.")) for fault in merged.faults
+    ]
     slots = asyncio.Semaphore(_AT_ONCE)
 
     async def look(node: Node, fetch: SidecarFetch) -> list[tuple[str, Finding]]:
@@ -50,8 +61,47 @@ async def examine(config: Config, *, offline: bool) -> list[tuple[str, Finding]]
         aclosing(SidecarFetch(lambda: settings.choosing.collect)) as fetch,
         asyncio.TaskGroup() as group,
     ):
-        looks = [group.create_task(look(node, fetch), name=f"check {node.id}") for node in settings.nodes]
-    return findings + [finding for task in looks for finding in task.result()]
+        looks = [
+            group.create_task(look(node, fetch), name=f"check {node.id}") for node in merged.nodes.values()
+        ]
+    found = [finding for task in looks for finding in task.result()]
+    tried = await through(list(merged.nodes.values()), sections)
+    own = {node.id for node in settings.nodes}
+    listed = [(part, finding) for part, finding in found if part in own or finding.level == "fault"]
+    findings += [("speed", finding) for finding in budget(len(merged.nodes), sections.speed)]
+    return findings + listed + tried
+
+
+async def _sources(sources: Mapping[str, Source]) -> tuple[dict[str, Sighting], list[tuple[str, Finding]]]:
+    """What each source of nodes sees now, and what is wrong with it."""
+    sightings: dict[str, Sighting] = {}
+    findings: list[tuple[str, Finding]] = []
+    for name, source in sources.items():
+        try:
+            async with asyncio.timeout(_PATIENCE), aclosing(source.watch()) as watched:
+                sighting = await anext(watched)
+        except TimeoutError:
+            text = f"it gives no answer within {_PATIENCE:g} s"
+            findings.append((name, Finding.fault(text, f"Correct `discovery.{name}`.")))
+            continue
+        except ProxywatchError as error:
+            findings.append((name, Finding.fault(str(error), f"Correct `discovery.{name}`.")))
+            continue
+        sightings[name] = sighting
+        findings += [(name, finding) for finding in _seen(name, sighting)]
+    return sightings, findings
+
+
+def _seen(name: str, sighting: Sighting) -> Iterator[Finding]:
+    for fault in sighting.faults:
+        yield Finding.fault(fault, f"Correct it, or `discovery.{name}`.")
+    for node, why in sighting.leaving.items():
+        yield Finding.hint(f"{node} gets no requests: {why.reason}", "")
+    left = f", {sighting.dropped} other entries passed over" if sighting.dropped else ""
+    if sighting.nodes:
+        yield Finding.ok(f"{len(sighting.nodes)} nodes{left}")
+    else:
+        yield Finding.hint(f"no nodes{left}", "Does anything carry the labels that are looked for?")
 
 
 def text(findings: Sequence[tuple[str, Finding]]) -> str:
@@ -67,8 +117,15 @@ def text(findings: Sequence[tuple[str, Finding]]) -> str:
 
 def _of_settings(settings: Settings) -> list[Finding]:
     nodes = settings.nodes
+    if not nodes and settings.sources:
+        return []
     if not nodes:
-        return [Finding.fault("there are no nodes", "List the proxies of the pool under `nodes`.")]
+        return [
+            Finding.fault(
+                "there are no nodes",
+                "List the proxies of the pool under `nodes`, or say under `discovery` where they are found.",
+            )
+        ]
     countries: dict[str, int] = {}
     for node in nodes:
         countries[node.country] = countries.get(node.country, 0) + 1
@@ -87,7 +144,8 @@ def _of_settings(settings: Settings) -> list[Finding]:
         findings.append(
             Finding.hint(
                 f"without a sidecar: {', '.join(blind[:10])}{' ...' if len(blind) > 10 else ''}",  # noqa: PLR2004
-                "Give each node's exporter as `sidecar`, so that latency, load and exit are known.",
+                "They are probed and their exits looked at from here; only an exporter beside the proxy knows its load "
+                "and its tunnel: give it as `sidecar`.",
             )
         )
     return findings

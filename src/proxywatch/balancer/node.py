@@ -43,6 +43,7 @@ class Node:
         slot: Country and ordinal; outlives the container in it. The id unless said.
         tags: For rules.
         via: Another proxy (Upstream) or node (its id) through which this one is reached; None for directly.
+        instance: What runs there, a pod's or container's own id; another one under the same id is a new node.
     """
 
     id: str
@@ -56,3 +57,4 @@ class Node:
     slot: str = ""
     tags: frozenset[str] = frozenset()
     via: Upstream | str | None = None
+    instance: str = ""

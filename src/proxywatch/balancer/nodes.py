@@ -7,6 +7,7 @@ Beyond what each key takes by itself:
 - `via` names another node of the list, or a proxy by URL; nobody is reached through himself.
 """
 
+import dataclasses
 import re
 from collections.abc import Iterator, Sequence
 from typing import Annotated
@@ -94,6 +95,21 @@ def nodes_of(settings: Sequence[NodeSettings]) -> list[Node]:
     if faults:
         raise ConfigError(*faults)
     return list(nodes.values())
+
+
+def node_of(entry: NodeSettings, instance: str = "") -> Node:
+    """The node of one entry that a discovery found; its `via` is not looked up.
+
+    Raises:
+        ParseError: With every fault of it.
+    """
+    faults = list(_faults(entry, "node"))
+    node = _node(entry, "node", faults)
+    if faults:
+        raise ParseError(
+            "; ".join(f"{fault.place.removeprefix('node.')}: {fault.message}" for fault in faults)
+        )
+    return dataclasses.replace(node, instance=instance)
 
 
 def upstream(url: str, username: str = "", password_file: str = "") -> Upstream:

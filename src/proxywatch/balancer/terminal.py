@@ -1,4 +1,4 @@
-"""`proxywatch balancer best` and `explain`: what a running balancer answers, for a terminal."""
+"""`proxywatch balancer best`, `explain` and `report`: what a running balancer answers, for a terminal."""
 
 import json
 from base64 import b64encode
@@ -33,7 +33,18 @@ class Api:
         Raises:
             ClickException: It cannot be had; the message says why.
         """
-        headers = {"accept": "application/json"}
+        try:
+            return json.loads(self.text(path))
+        except ValueError:
+            raise click.ClickException(f"what answers on {self.url} is no balancer") from None
+
+    def text(self, path: str) -> str:
+        """The same as it came.
+
+        Raises:
+            ClickException: It cannot be had; the message says why.
+        """
+        headers = {"accept": "application/json, text/markdown"}
         if self.user:
             headers["authorization"] = f"Basic {b64encode(self.user.encode()).decode()}"
         if not self.url.startswith(("http://", "https://")):
@@ -41,7 +52,7 @@ class Api:
         try:
             request = Request(self.url.rstrip("/") + path, headers=headers)  # noqa: S310 - http or https
             with build_opener().open(request, timeout=_PATIENCE) as response:
-                return json.loads(response.read(_LONGEST))
+                return str(response.read(_LONGEST).decode())
         except HTTPError as error:
             with error:
                 raise click.ClickException(_detail(error)) from None
@@ -79,6 +90,13 @@ def explain(api: Api, decision: str) -> str:
         decision = newest[0]["id"]
     answer = api.get(f"/api/load-balancer/decisions/{quote(decision, safe='')}")
     return _printable(str(answer["text"]))
+
+
+def report(api: Api, hours: int, *, as_json: bool) -> str:
+    """The report of the last hours."""
+    if as_json:
+        return json.dumps(api.get(f"/api/reports?hours={hours}"))
+    return _printable(api.text(f"/api/reports.md?hours={hours}"))
 
 
 def _detail(error: HTTPError) -> str:

@@ -36,8 +36,17 @@ class _Address(Protocol):
 class Attempt:
     """The callbacks of one transfer and what they saw."""
 
-    def __init__(self, request: Request, clock: Clock, own_traffic: OwnTraffic, *, straight: bool) -> None:
+    def __init__(
+        self,
+        request: Request,
+        clock: Clock,
+        own_traffic: OwnTraffic,
+        *,
+        straight: bool,
+        connection: socket.socket | None = None,
+    ) -> None:
         self.request = request
+        self.connection = connection
         self.clock = clock
         self.own_traffic = own_traffic
         self.at = clock.now()
@@ -60,7 +69,7 @@ class Attempt:
         if self.opened_at is None:
             self.opened_at = time.perf_counter()
         try:
-            connection = _bound(address, self.request.family)
+            connection = self.connection or _bound(address, self.request.family)
         except OSError as error:
             self.os_error = error.errno or errno.EIO
             return int(pycurl.SOCKET_BAD)
@@ -72,6 +81,8 @@ class Attempt:
 
     def closed(self) -> None:
         """Note that every connection made has been closed."""
+        if self.connection is not None:
+            self.connection.close()
         for endpoint in self.endpoints:
             self.own_traffic.closed(*endpoint, self.clock.now())
 

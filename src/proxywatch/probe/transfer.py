@@ -1,6 +1,7 @@
 """Bounded transfers through a proxy by libcurl, each over a connection of its own, many at a time."""
 
 import os
+import socket
 from typing import Any
 
 import pycurl
@@ -41,19 +42,30 @@ class Transfers:
         self.bundle = bundle if bundle is not None else find_bundle()
         self._multi = pycurl.AsyncCurlMulti()
 
-    async def fetch(self, request: Request, proxy: Proxy | None, own_traffic: OwnTraffic) -> Exchange:
+    async def fetch(
+        self,
+        request: Request,
+        proxy: Proxy | None,
+        own_traffic: OwnTraffic,
+        connection: socket.socket | None = None,
+    ) -> Exchange:
         """Make one transfer.
 
         Args:
             request: What to fetch, and its bounds.
             proxy: Through which proxy; None goes without one, whatever the environment says.
             own_traffic: Learns of our endpoint before the first byte leaves.
+            connection: One to the proxy that was made already, and is closed here; None makes one.
 
         Raises:
             SourceError: The proxy's password cannot be read.
         """
         attempt = Attempt(
-            request, self._clock, own_traffic, straight=proxy is None or proxy.scheme != "https"
+            request,
+            self._clock,
+            own_traffic,
+            straight=proxy is None or proxy.scheme != "https",
+            connection=connection,
         )
         curl = pycurl.Curl()
         try:
@@ -117,10 +129,16 @@ def _prepare(curl: pycurl.Curl, request: Request, attempt: Attempt, bundle: str 
         }
     if request.url.startswith("https:"):
         options |= {pycurl.VERBOSE: 1, pycurl.DEBUGFUNCTION: attempt.debug}
+    if attempt.connection is not None:
+        options[pycurl.SOCKOPTFUNCTION] = _already_connected
     if bundle:
         options |= {pycurl.CAINFO: bundle, pycurl.PROXY_CAINFO: bundle}
     for option, value in options.items():
         curl.setopt(option, value)
+
+
+def _already_connected(_fd: int, _purpose: int) -> int:
+    return int(pycurl.SOCKOPT_ALREADY_CONNECTED)
 
 
 def _through(curl: pycurl.Curl, proxy: Proxy | None) -> None:

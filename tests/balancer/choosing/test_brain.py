@@ -118,7 +118,7 @@ def test_an_asked_node() -> None:
     assert bench.refused(node="se-9").reason == "node se-9 is not in the pool"
     assert bench.refused(node="se-1", country="no").reason == "node se-1 is in se"
     bench.brain.drain("se-1", 60)
-    assert bench.refused(node="se-1").reason == "node se-1 is not usable: it is being drained"
+    assert bench.refused(node="se-1").reason == "node se-1 is not usable: it is being drained: asked to"
     assert bench.choose(node="se-1", fallback="any").node.id == "se-2"
 
 

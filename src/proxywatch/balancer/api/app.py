@@ -14,9 +14,12 @@ from litestar.openapi.spec import Components, SecurityScheme
 
 from proxywatch import __version__
 from proxywatch.balancer.api.guard import BODY, BodyTooLongError
+from proxywatch.balancer.api.measures import ROUTERS as MEASURES
 from proxywatch.balancer.api.routes import ROUTERS, Running
 from proxywatch.balancer.control import Control, NoNodeError, UnknownError
 from proxywatch.balancer.documents import SdGroup
+from proxywatch.balancer.facts.speed import SpentError
+from proxywatch.balancer.measures import Measures
 from proxywatch.balancer.page.assets import page_routes
 from proxywatch.errors import ConfigError, ParseError
 from proxywatch.metrics.registry import Registry
@@ -25,15 +28,24 @@ from proxywatch.metrics.rendering import TYPES, Rendering, accepts_gzip, compres
 log = logging.getLogger(__name__)
 
 
-def build(control: Control, registry: Registry) -> Litestar:
+def build(control: Control, registry: Registry, measures: Measures | None = None) -> Litestar:
     """The application, unguarded."""
+    more = {"measures": Provide(lambda: measures, sync_to_thread=False)} if measures is not None else {}
     return Litestar(
-        route_handlers=[*ROUTERS, _metrics(registry), _service_discovery, _openapi, *page_routes()],
-        dependencies={"control": Provide(lambda: control, sync_to_thread=False)},
+        route_handlers=[
+            *ROUTERS,
+            *(MEASURES if measures is not None else ()),
+            _metrics(registry),
+            _service_discovery,
+            _openapi,
+            *page_routes(),
+        ],
+        dependencies={"control": Provide(lambda: control, sync_to_thread=False), **more},
         exception_handlers={
             HTTPException: _http_problem,
             UnknownError: _problem(404),
             NoNodeError: _problem(404),
+            SpentError: _problem(429),
             ParseError: _problem(422),
             ConfigError: _problem(422),
             BodyTooLongError: _too_long,

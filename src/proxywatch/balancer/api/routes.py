@@ -9,6 +9,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromQuery, JSONBody, PathParameter, QueryParameter, SkipValidation
 
 from proxywatch.balancer.control import Control
+from proxywatch.balancer.discovery.sources import SourceState
 from proxywatch.balancer.documents import (
     Assignment,
     AssignRequest,
@@ -166,6 +167,12 @@ def countries(control: Running) -> list[CountryInfo]:
     return control.countries()
 
 
+@get("/discovery", summary="The sources of nodes", sync_to_thread=False)
+def discovery(control: Running) -> dict[str, SourceState]:
+    """How many nodes each has, and what is wrong with it."""
+    return control.discovery()
+
+
 @get("/config", summary="The settings in force", sync_to_thread=False)
 def config(control: Running) -> Mapping[str, Any]:
     """By section, without secrets."""
@@ -191,5 +198,5 @@ ROUTERS = [
         tags=["load balancer"],
     ),
     Router("/api/nodes", route_handlers=[nodes, node, drain, ready, facts], tags=["nodes"]),
-    Router("/api", route_handlers=[countries, config], tags=["pool"]),
+    Router("/api", route_handlers=[countries, discovery, config], tags=["pool"]),
 ]

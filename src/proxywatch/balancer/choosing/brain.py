@@ -24,7 +24,7 @@ from proxywatch.balancer.choosing.overview import Overview, best_document
 from proxywatch.balancer.choosing.pool import Pool
 from proxywatch.balancer.choosing.recorder import Recorder
 from proxywatch.balancer.choosing.rule import Rules
-from proxywatch.balancer.choosing.selection import Selection
+from proxywatch.balancer.choosing.selection import Live, Selection
 from proxywatch.balancer.choosing.settings import Choosing
 from proxywatch.balancer.choosing.strategy.interface import Dice
 from proxywatch.balancer.choosing.strategy.table import OWN, Strategies
@@ -33,14 +33,6 @@ from proxywatch.balancer.request import Request
 from proxywatch.errors import ConfigError, Fault
 
 Clock = Callable[[], float]
-
-
-class _Live(msgspec.Struct, gc=False):
-    """A connection that is being opened, or is open."""
-
-    decision: Decision
-    candidate: Candidate
-    request: Request
 
 
 class PoolBrain:
@@ -73,7 +65,7 @@ class PoolBrain:
         self._clock, self._wall = clock, wall
         self._on_event = on_event
         self._draining: set[Candidate] = set()
-        self._live: dict[str, _Live] = {}
+        self._live: dict[str, Live] = {}
         self.counts = Counts()
         self.pool = Pool(settings, self._emit)
         self.leases = Leases(settings.affinity)
@@ -143,7 +135,7 @@ class PoolBrain:
             return self._refuse(decision, selection)
         self._commit(selection, decision, now)
         self.pool.load(candidate, now, 1)
-        self._live[decision.id] = _Live(decision, candidate, request)
+        self._live[decision.id] = Live(decision, candidate, request)
         candidate.asked(now)
         retries = max(0, self.settings.balancing.retries - len(tried))
         return Choice(
@@ -327,20 +319,27 @@ class PoolBrain:
             self.pool.undrain(candidate, self._clock())
         return candidate is not None
 
+    def drains(self, node: str) -> bool:
+        """Whether a node drains, or has drained."""
+        candidate = self.pool.roster.get(node)
+        return candidate is not None and candidate.state.drain_until is not None
+
+    def idle(self, node: str) -> bool:
+        """Whether a node has neither connections nor leases."""
+        candidate = self.pool.roster.get(node)
+        return candidate is None or not (candidate.in_flight or self.leases.on(node))
+
     def tick(self) -> None:
         """Do what time alone brings: returns, stale facts, ends of leases; once a second will do."""
         now = self._clock()
         self.pool.tick(now)
         self.overview.tick(now)
-        for candidate in [it for it in self._draining if it.standing.kind != "draining" or self._idle(it)]:
+        for candidate in [it for it in self._draining if it.standing.kind != "draining" or self.idle(it.id)]:
             self._draining.discard(candidate)
             if candidate.standing.kind == "draining":
                 self.pool.end_drain(candidate, now)
         self.desk.tick(now)
         self.recorder.tick(now)
-
-    def _idle(self, candidate: Candidate) -> bool:
-        return not candidate.in_flight and not self.leases.on(candidate.id)
 
     def _switched(self, country: str, candidate: Candidate, reason: str) -> None:
         self.counts.switches[country] = self.counts.switches.get(country, 0) + 1

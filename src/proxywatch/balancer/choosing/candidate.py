@@ -69,6 +69,13 @@ class Candidate:
         self.weigh()
         self.note()
 
+    def describe(self, state: State) -> None:
+        """Take another description of the same node; it must be in no roster meanwhile."""
+        self.state, self.node, self.weight = state, state.node, state.node.weight
+        self.standing = Standing("down", "not looked at yet")
+        self.weigh()
+        self.note()
+
     def weigh(self) -> None:
         """Work out score and worth anew, after a change of assessment or connections."""
         self.score = score = self.assessment.score(self.in_flight)

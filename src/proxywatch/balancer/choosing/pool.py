@@ -88,22 +88,20 @@ class Pool:
         return candidate
 
     def _replace(self, known: Candidate, node: Node, position: int, now: float) -> None:
-        same = known.node.upstream == node.upstream and known.node.via == node.via
-        state = State(node, joined=now, position=position, drain_until=known.state.drain_until)
-        if same:
-            state = msgspec.structs.replace(known.state, node=node, position=position)
+        """Describe a node anew. One that is not the same any more begins without what was known of the old one."""
+        if any(getattr(known.node, part) != getattr(node, part) for part in ("upstream", "via", "instance")):
+            drains, why = known.state.drain_until, known.state.drain_reason
+            self._remove(known)
+            state = State(node, joined=now, position=position, drain_until=drains, drain_reason=why)
+            self._add(state, now, slow=True)
+            return
         self._forget(known)
         self.roster.remove(known)
-        candidate = Candidate(state)
-        candidate.own, candidate.published, candidate.in_flight = known.own, known.published, known.in_flight
-        if same:
-            candidate.pace = known.pace
-        else:
-            self._start_slowly(candidate, now)
-        self.roster.add(candidate)
-        if state.health.counted:
+        known.describe(msgspec.structs.replace(known.state, node=node, position=position))
+        self.roster.add(known)
+        if known.state.health.counted:
             self._counted.setdefault(node.country, set()).add(node.id)
-        self.refresh(candidate, now)
+        self.refresh(known, now)
 
     def _remove(self, candidate: Candidate) -> None:
         self._forget(candidate)
@@ -163,12 +161,16 @@ class Pool:
 
     def good(self, candidate: Candidate, now: float, *, probe: bool) -> None:
         """A good result."""
+        if self.roster.get(candidate.id) is not candidate:
+            return
         self._failing.get(candidate.node.country, set()).discard(candidate.id)
         self._set_health(candidate, health_of.success(candidate.state.health, now, probe=probe))
         self.refresh(candidate, now)
 
     def bad(self, candidate: Candidate, now: float, reason: str, *, probe: bool) -> None:
         """A failure on the node's own account."""
+        if self.roster.get(candidate.id) is not candidate:
+            return
         settings = self.settings.ejection
         if not probe:
             candidate.pace = candidate.pace.refused(now)
@@ -258,7 +260,7 @@ class Pool:
 
     def drain(self, candidate: Candidate, now: float, deadline: float, reason: str) -> None:
         """No new requests; leases stay until the deadline."""
-        candidate.state = msgspec.structs.replace(candidate.state, drain_until=deadline)
+        candidate.state = msgspec.structs.replace(candidate.state, drain_until=deadline, drain_reason=reason)
         self.refresh(candidate, now)
         self._emit("draining", candidate, f"{reason}; until {deadline - now:.0f} s from now")
 
@@ -270,7 +272,7 @@ class Pool:
     def undrain(self, candidate: Candidate, now: float) -> None:
         """Back in service, slowly."""
         if candidate.state.drain_until is not None:
-            candidate.state = msgspec.structs.replace(candidate.state, drain_until=None)
+            candidate.state = msgspec.structs.replace(candidate.state, drain_until=None, drain_reason="")
             self._start_slowly(candidate, now)
             self.refresh(candidate, now)
             self._emit("undrained", candidate, "made ready")
@@ -278,7 +280,9 @@ class Pool:
     # Standing
 
     def refresh(self, candidate: Candidate, now: float) -> None:
-        """Work out again how a node stands and what its score is."""
+        """Work out again how a node stands and what its score is; of one that has left nothing is to be known."""
+        if self.roster.get(candidate.id) is not candidate:
+            return
         self._follow_told(candidate, now)
         health = candidate.state.health
         ejected = health.ejected and candidate.id not in self._told[candidate.node.country]

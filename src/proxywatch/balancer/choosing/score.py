@@ -218,12 +218,13 @@ def _caps(facts: Facts, conduct: Conduct, now: float, keep: float) -> Iterator[C
         yield Cap(0.0, conduct.down)
     if conduct.failing:
         yield Cap(_FAILING_CAP, conduct.failing)
-    success = facts.number("success_rate_percent", now, keep)
+    rate = facts.get("success_rate_percent", now, keep)
+    success = None if rate is None or _overtaken(rate, conduct, now, keep) else float(rate.value)
     for bound, most in _SUCCESS:
         if success is not None and success < bound:
             yield Cap(most, f"success rate {success:.4g} % is below {bound:g} %")
             break
-    if stale := _stale(facts, now, keep):
+    if stale := _stale(facts, conduct, now, keep):
         yield Cap(_STALE_CAP, f"stale: {', '.join(stale)} not measured for {keep:g} s")
     proxy = facts.get("proxy_latency_ms", now, keep)
     measured = float(proxy.value) if proxy is not None and now - proxy.at < keep else 0.0
@@ -238,12 +239,21 @@ def _caps(facts: Facts, conduct: Conduct, now: float, keep: float) -> Iterator[C
         yield Cap(_UNMEASURED_CAP, f"never measured: {', '.join(unmeasured)}")
 
 
-def _stale(facts: Facts, now: float, keep: float) -> list[str]:
+def _overtaken(fact: Fact, conduct: Conduct, now: float, keep: float) -> bool:
+    """Whether a fact is old because nobody probes a node that serves: its traffic says more."""
+    return fact.source == "probe" and now - fact.at >= keep and conduct.traffic_ms is not None
+
+
+def _stale(facts: Facts, conduct: Conduct, now: float, keep: float) -> list[str]:
     """The facts of the score that were known and are too old."""
     names = ["connections", "cpu_percent", "memory_mb", "success_rate_percent"]
     source, _ = _latency(facts, now, keep)
     found = {name: facts.get(name, now, keep) for name in [source, *names]}
-    return [name for name, fact in found.items() if fact is not None and now - fact.at >= keep]
+    return [
+        name
+        for name, fact in found.items()
+        if fact is not None and now - fact.at >= keep and not _overtaken(fact, conduct, now, keep)
+    ]
 
 
 def _until(facts: Facts, now: float, keep: float) -> float:

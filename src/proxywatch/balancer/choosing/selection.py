@@ -4,9 +4,10 @@ import msgspec
 
 from proxywatch.balancer.choosing.affinity import Lease, Owner
 from proxywatch.balancer.choosing.candidate import Candidate
-from proxywatch.balancer.choosing.decision import Attempt, How
+from proxywatch.balancer.choosing.decision import Attempt, Decision, How
 from proxywatch.balancer.choosing.geography import Fallback
 from proxywatch.balancer.choosing.strategy.interface import Strategy
+from proxywatch.balancer.request import Request
 
 
 class Scope(msgspec.Struct, gc=False):
@@ -89,3 +90,11 @@ def single(how: How, candidate: Candidate, ask: Ask, usable: int = 1) -> Selecti
     """The selection of a node that needs no comparison."""
     attempt = Attempt(how, (candidate.seen,), (candidate.in_flight,), usable, (), candidate.id, ask.now)
     return Selection(candidate, attempt, ask.scope, ask.strategy.name)
+
+
+class Live(msgspec.Struct, gc=False):
+    """A connection that is being opened, or is open."""
+
+    decision: Decision
+    candidate: Candidate
+    request: Request

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from proxywatch.quantity import Duration
+from proxywatch.quantity import Duration, Url
 
 Positive = Annotated[Duration, msgspec.Meta(gt=0)]
 NotNegative = Annotated[Duration, msgspec.Meta(ge=0)]
@@ -67,10 +67,27 @@ class Exit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         verify: `required` chooses only nodes whose exit was seen in their country within max_age; `preferred`
             chooses a node whose exit was never seen only where none was seen; `off` does not look.
         max_age: How old a sighting may be under `required`.
+        urls: Services that say who is asking, in JSON, lines of key=value, or with the bare address; asked through
+            each node whose sidecar does not say where its exit is. What two of them say is believed.
+        interval: How often they are asked.
+        timeout: The longest that one of them may take.
     """
 
     verify: Literal["required", "preferred", "off"] = "preferred"
     max_age: Positive = Duration(600)
+    urls: tuple[Url, ...] = (
+        Url("https://am.i.mullvad.net/json"),
+        Url("https://www.cloudflare.com/cdn-cgi/trace"),
+        Url("https://ipv6.am.i.mullvad.net/json"),
+        Url("https://[2606:4700:4700::1111]/cdn-cgi/trace"),
+    )
+    interval: Positive = Duration(300)
+    timeout: Positive = Duration(10)
+
+    def __post_init__(self) -> None:
+        """Refuse what nobody could confirm."""
+        if self.urls and len(set(self.urls)) < 2:  # noqa: PLR2004 - a single one may be wrong
+            raise ValueError("urls: expected two or more, or none")
 
 
 class Affinity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -38,6 +38,7 @@ class State(msgspec.Struct, frozen=True):
         facts: What was measured.
         health: What results have shown.
         drain_until: Deadline of its drain; None when it does not drain.
+        drain_reason: Why it drains.
         position: Its place in the file's order.
     """
 
@@ -46,6 +47,7 @@ class State(msgspec.Struct, frozen=True):
     facts: Facts = Facts()
     health: Health = Health()
     drain_until: float | None = None
+    drain_reason: str = ""
     position: int = 0
 
 
@@ -149,7 +151,8 @@ def _serving(state: State, around: Around) -> tuple[Kind, str, float]:
     if health.ejected and now < (free := health.free_at(around.settings.ejection)):
         return "ejected", health.reason, min(ends, free)
     if drain is not None:
-        return ("draining" if now < drain else "drained"), "it is being drained", ends
+        reason = f"it is being drained: {state.drain_reason}" if state.drain_reason else "it is being drained"
+        return ("draining" if now < drain else "drained"), reason, ends
     if node.max_connections and around.in_flight >= node.max_connections:
         return "full", f"it has its {node.max_connections} connections", _NEVER
     if health.ejected:

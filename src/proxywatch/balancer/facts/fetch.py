@@ -1,5 +1,6 @@
 """Fetches the metrics of sidecars, over HTTP or HTTPS, with a bound on bytes and time."""
 
+import re
 from collections.abc import Callable
 
 import pycurl
@@ -14,6 +15,7 @@ from proxywatch.source import file
 _LONGEST = 4 << 20
 _LONGEST_PASSWORD = 4096
 _OK = 200
+_TOOK = re.compile(r" after \d+ (ms|milliseconds)")
 
 
 class SidecarFetch:
@@ -85,4 +87,10 @@ def _password(path: str) -> bytes:
 def _reason(error: pycurl.error, body: bytearray) -> str:
     if len(body) > _LONGEST:
         return f"its metrics are longer than {_LONGEST >> 20} MiB"
-    return str(error.args[1]) if len(error.args) > 1 and error.args[1] else f"curl error {error.args[0]}"
+    return words(error)
+
+
+def words(error: pycurl.error) -> str:
+    """Libcurl's words without the milliseconds that it took: a fault that stays is the same fault."""
+    said = str(error.args[1]) if len(error.args) > 1 and error.args[1] else f"curl error {error.args[0]}"
+    return _TOOK.sub("", said)
