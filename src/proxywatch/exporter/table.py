@@ -23,6 +23,7 @@ from proxywatch.exporter.collector import (
     sessions,
     sockets,
     speed,
+    tcp,
     wireguard,
 )
 from proxywatch.exporter.collector import exit as exit_
@@ -139,6 +140,7 @@ COLLECTORS: tuple[Entry, ...] = (
     Entry("interface", interface.Settings, lambda s, c: interface.build(s, c.clock, c.fail)),
     Entry("wireguard", wireguard.Settings, lambda s, c: wireguard.build(s, c.clock)),
     Entry("sessions", sessions.Settings, lambda s, c: sessions.build(s, c.clock, c.own_traffic)),
+    Entry("tcp", tcp.Settings, lambda s, c: tcp.build(s, c.proxy, c.clock, c.own_traffic)),
     Entry("sockets", sockets.Settings, lambda settings, context: sockets.build(settings, context.clock)),
     Entry(
         "children",
