@@ -80,6 +80,13 @@ class Totals(msgspec.Struct):
         """Failed requests of every reason."""
         return sum(self.failures.values())
 
+    def ended(self) -> tuple[int, int | None]:
+        """Connections to the proxy that ended, and payload both ways; that is None where some went by UDP."""
+        connections = sum(self.closed.values()) + self.failed + self.probes
+        if any(count for (command, _), count in self.closed.items() if command == "udpassociate"):
+            return connections, None
+        return connections, sum(self.received.values()) + sum(self.sent.values())
+
 
 class Saved(msgspec.Struct):
     """Everything that a restart needs."""

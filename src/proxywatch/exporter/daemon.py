@@ -13,7 +13,7 @@ import msgspec
 from proxywatch import logs
 from proxywatch.config import Config, load
 from proxywatch.errors import ConfigError, Fault
-from proxywatch.exporter import runner, server
+from proxywatch.exporter import kind, runner, server
 from proxywatch.exporter.collector.wireguard import WireguardCollector
 from proxywatch.exporter.readiness import TunnelState, allowance, readiness, tunnel_check
 from proxywatch.exporter.runner import Scrape
@@ -33,6 +33,7 @@ from proxywatch.runtime.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
+_OF_DANTE = ("sessions", "children")
 _AT_START_ONLY = ("scrape", "http", "health")
 _STOP_WITHIN = 1.7  # seconds; the process is to be gone within two
 
@@ -59,6 +60,7 @@ async def run(read: Callable[[], Config], announce: Callable[[Faces], None] = la
         ConfigError: The settings have faults at the start, or an address cannot be listened on; it may be
             wrapped in an ExceptionGroup.
     """
+    read = kind.reading(read)
     config = read()
     logs.install(config[logs.Settings])
     signals = Signals.install()
@@ -126,7 +128,10 @@ def check(config: Config) -> None:
 def wanted(config: Config) -> dict[str, tuple[Entry, msgspec.Struct | None]]:
     """The lines of the table that the settings ask for, with their sections."""
     lines = {}
+    generic = config[Proxy].kind == "generic"
     for entry in COLLECTORS:
+        if generic and entry.name in _OF_DANTE:
+            continue
         settings = config.sections[entry.section or entry.name] if entry.settings else None
         if entry.derived or getattr(settings, "enabled", True):
             lines[entry.name] = (entry, settings)
@@ -192,7 +197,7 @@ def plans(config: Config, context: Context, scrape: Scrape) -> dict[str, Plan[Co
 
     A collector whose settings did not change, nor the proxy's, goes on with all that it has counted.
     """
-    context = replace(context, proxy=config[Proxy])
+    context = replace(context, proxy=msgspec.structs.replace(config[Proxy], kind="auto"))
 
     def watch(collector: Collector) -> Coroutine[Any, Any, None] | None:
         return scrape.watch(collector) if isinstance(collector, Watching) else None

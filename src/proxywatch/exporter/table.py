@@ -24,6 +24,7 @@ from proxywatch.exporter.collector import (
     sockets,
     speed,
     tcp,
+    traffic,
     wireguard,
 )
 from proxywatch.exporter.collector import exit as exit_
@@ -129,6 +130,19 @@ def _active(settings: children.Settings, context: Context) -> Collector:
     return active.build(settings.active, counts, context.clock)
 
 
+def _traffic(_: object, context: Context) -> Collector:
+    asked = traffic.Asked(
+        device=context.count("interface", "transferred"),
+        has_device=context.count("interface", "was_seen"),
+        payload=context.count("tcp", "transferred"),
+        log_mean=context.count("sessions", "mean_duration"),
+        kernel_mean=context.count("tcp", "mean_duration"),
+        log_ended=context.count("sessions", "ended"),
+        kernel_ended=context.count("tcp", "ended"),
+    )
+    return traffic.build(asked, context.clock)
+
+
 COLLECTORS: tuple[Entry, ...] = (
     Entry("process", None, lambda _, context: process.build(context.reloads)),
     Entry("loop", None, lambda _, context: loop.LoopCollector(context.clock)),
@@ -148,6 +162,7 @@ COLLECTORS: tuple[Entry, ...] = (
         lambda s, c: children.build(s, c.clock, c.count("sockets", "listening")),
     ),
     Entry("active", children.Settings, _active, section="children", derived=True),
+    Entry("traffic", None, _traffic, derived=True),
 )
 
 

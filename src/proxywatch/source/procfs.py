@@ -6,6 +6,7 @@ Only `named` costs by the number of processes of the host.
 import asyncio
 import os
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 from proxywatch.errors import SourceError
@@ -29,15 +30,38 @@ async def named(names: Collection[str]) -> list[Process]:
         SourceError: /proc cannot be listed, for want of descriptors for example.
     """
     found = []
-    try:
-        entries = os.listdir("/proc")  # noqa: PTH208 - as everywhere in this room
-    except OSError as error:
-        raise file.unreadable("/proc", error) from error
-    for index, entry in enumerate(entries):
+    for index, pid in enumerate(pids()):
         if index % _BATCH == 0:
             await asyncio.sleep(0)
-        if entry.isdigit() and name(int(entry)) in names:
-            found.append(Process(int(entry), parent(int(entry))))
+        if name(pid) in names:
+            found.append(Process(pid, parent(pid)))
+    return found
+
+
+def pids() -> list[int]:
+    """Every process that can be seen.
+
+    Raises:
+        SourceError: /proc cannot be listed, for want of descriptors for example.
+    """
+    try:
+        return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]  # noqa: PTH208 - as below
+    except OSError as error:
+        raise file.unreadable("/proc", error) from error
+
+
+def holders(inodes: Collection[int]) -> list[int]:
+    """The processes that hold one of the sockets, as far as their descriptors are ours to see.
+
+    Raises:
+        SourceError: /proc cannot be listed.
+    """
+    wanted = set(inodes)
+    found = []
+    for pid in pids():
+        with suppress(SourceError):
+            if sockets(pid) & wanted:
+                found.append(pid)
     return found
 
 

@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterable
 from proxywatch.errors import ParseError
 from proxywatch.parse import tcp_info
 from proxywatch.tcp.balance import Balance, Openings
+from proxywatch.tcp.comparison import Ended
 from proxywatch.tcp.connections import Connections
 from proxywatch.tcp.report import Report, known_sides, report_of
 from proxywatch.tcp.sides import Sides
 from proxywatch.tcp.totals import CLIENT, UPSTREAM, Totals
 
-CAUSES = ("buffer", "unreported", "unattributed", "unparsed")
+CAUSES = ("buffer", "unreported", "unattributed", "zeroed", "unparsed")
 
 
 class TcpAccount:
@@ -89,13 +90,16 @@ class TcpAccount:
 
     def missed(self) -> dict[str, int]:
         """What is not in the totals, by CAUSES."""
-        counts = (self.lost, self._balance.unreported, self.connections.unattributed, self.unparsed)
+        it = self.connections
+        counts = (self.lost, self._balance.unreported, it.unattributed, it.zeroed, self.unparsed)
         return dict(zip(CAUSES, counts, strict=True))
 
-    def clients(self) -> tuple[int, int] | None:
-        """Connections of clients that ended, and bytes to and from clients; None when that is not known."""
-        client = self.known().get(CLIENT)
-        return (sum(client.closed.values()), client.received + client.sent) if client else None
+    def ended(self) -> Ended | None:
+        """Connections to the proxy that ended, our own probes' among them; None when that is not known."""
+        client, it = self.known().get(CLIENT), self.connections
+        if client is None:
+            return None
+        return Ended(sum(client.closed.values()) + it.own, client.ended_bytes + it.own_bytes)
 
     def mean_duration(self) -> float | None:
         """Mean of the last 100 connections of clients, in seconds; None before the first."""

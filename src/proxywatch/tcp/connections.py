@@ -8,8 +8,6 @@ Looks and ends come from two sockets, so a row may be older than an end that was
 is read while a look is under way is remembered until the look is over.
 """
 
-from collections.abc import Iterable
-
 from proxywatch.parse.tcp_info import Counters, Row
 from proxywatch.tcp.probes import Candidate, Probes
 from proxywatch.tcp.sides import NOBODY, OWN, UNATTRIBUTED, Side, Sides
@@ -45,6 +43,8 @@ class Connections:
 
     Attributes:
         totals: By side.
+        zeroed: Ends of connections whose counters had been cleared.
+        own, own_bytes: Ends of our own probes' connections to the proxy, and what these moved.
         unattributed: Ends of connections that may have been the proxy's, on a host that others share.
         reported, failed: Ends of connections of anybody that the kernel has reported, and those of them that
             were never established.
@@ -54,7 +54,8 @@ class Connections:
 
     def __init__(self, sides: Sides, capacity: int = _CAPACITY) -> None:
         self.totals = {side: Totals() for side in SIDES}
-        self.unattributed = self.reported = self.failed = self.living = 0
+        self.unattributed = self.zeroed = self.own = self.own_bytes = 0
+        self.reported = self.failed = self.living = 0
         self.probes = Probes()
         self._sides = sides
         self._capacity = capacity
@@ -144,7 +145,8 @@ class Connections:
         for cookie in gone:
             known = self._known.pop(cookie)
             if known.side != OWN and not known.kept_back:
-                self.totals[known.side].ended("unknown", self._lifetime(known, known.seen), None)
+                totals, moved = self.totals[known.side], known.figures.sent + known.figures.received
+                totals.ended("unknown", self._lifetime(known, known.seen), None, moved)
 
     # Ends
 
@@ -156,22 +158,30 @@ class Connections:
         if self._looking:
             self._ended.add(row.cookie)
         known = self._known.pop(row.cookie, None)
+        if not row.remote_port and counters.answered:
+            self._zeroed_ended(row, known)
         if known is not None:
             self._known_ended(known, counters, now)
         elif counters.mtu and self._looks and row.cookie not in self._others:
             self._unknown_ended(self._sides.of_ended(row), counters, now)
 
+    def _zeroed_ended(self, row: Row, known: _Known | None) -> None:
+        """Its counters were cleared: what it has moved since it was last looked at is not known."""
+        side = known.side if known else NOBODY if row.cookie in self._others else self._sides.of_ended(row)
+        self.zeroed += side in SIDES
+
     def _known_ended(self, known: _Known, counters: Counters, now: float) -> None:
         side, lifetime = known.side, self._lifetime(known, now)
         figures = Figures.of(counters, dialled=side == UPSTREAM)
         if side == OWN:
-            self.probes.ended(now, figures)
+            self._own_ended(figures, now)
         elif known.kept_back:
             end = end_of(counters, dialled=True)
             self.probes.add(Candidate(now, figures, lifetime, end, counters))
         else:
-            self.totals[side].moved(figures, known.figures)
-            self.totals[side].ended(end_of(counters, dialled=side == UPSTREAM), lifetime, counters)
+            figures = self.totals[side].moved(figures, known.figures)
+            end = end_of(counters, dialled=side == UPSTREAM)
+            self.totals[side].ended(end, lifetime, counters, figures.sent + figures.received)
 
     def _unknown_ended(self, side: Side, counters: Counters, now: float) -> None:
         if side == CLIENT:
@@ -184,16 +194,18 @@ class Connections:
             else:
                 self._count(side, figures, end, self._short(now), counters)
         elif side == OWN:
-            self.probes.ended(now, Figures.of(counters, dialled=False))
+            self._own_ended(Figures.of(counters, dialled=False), now)
         elif side == UNATTRIBUTED:
             self.unattributed += 1
 
+    def _own_ended(self, figures: Figures, now: float) -> None:
+        self.own += 1
+        self.own_bytes += figures.sent + figures.received
+        self.probes.ended(now, figures)
+
     def settle(self, now: float) -> None:
         """Count the connections that were kept back and are no probe's."""
-        self._count_all(self.probes.settle(now))
-
-    def _count_all(self, candidates: Iterable[Candidate]) -> None:
-        for it in candidates:
+        for it in self.probes.settle(now):
             self._count(UPSTREAM, it.figures, it.end, it.lifetime, it.counters)
 
     def _count(
@@ -202,7 +214,7 @@ class Connections:
         totals = self.totals[side]
         totals.opened += 1
         totals.moved(figures)
-        totals.ended(end, lifetime, counters)
+        totals.ended(end, lifetime, counters, figures.sent + figures.received)
 
     def _short(self, now: float) -> Lifetime:
         """Of a connection that began and ended since the last look."""

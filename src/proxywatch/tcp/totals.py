@@ -73,6 +73,7 @@ class Totals:
         opened: Connections that began, dials that failed included.
         closed: Connections that ended, by ENDS.
         sent, received, segments, retransmitted, segments_received, out_of_order: Sums of Figures.
+        ended_bytes: Payload of the connections that ended, both ways.
         durations: Of the connections whose begin was seen.
         round_trips, minimum_round_trips: Smoothed, and the least, of each connection at its end; seconds.
         rates: Bytes a second that the proxy's larger transfers came to.
@@ -82,15 +83,18 @@ class Totals:
         self.opened = 0
         self.closed = dict.fromkeys(ENDS, 0)
         self.sent = self.received = self.segments = self.retransmitted = 0
-        self.segments_received = self.out_of_order = 0
+        self.segments_received = self.out_of_order = self.ended_bytes = 0
         self.durations = Distribution(_DURATIONS)
         self.round_trips = Distribution(_ROUND_TRIPS)
         self.minimum_round_trips = Distribution(_ROUND_TRIPS)
         self.rates = Distribution(_RATES)
         self._last: deque[float] = deque(maxlen=_LAST)
 
-    def moved(self, now: Figures, before: Figures = NOTHING) -> None:
-        """Add what a connection has moved since it was last looked at. Counters that fell add nothing."""
+    def moved(self, now: Figures, before: Figures = NOTHING) -> Figures:
+        """Add what a connection has moved since it was last looked at; return what it has moved by now.
+
+        Counters that fell add nothing.
+        """
         if before is not NOTHING:
             now = Figures(*map(max, now, before))
         self.sent += now.sent - before.sent
@@ -99,16 +103,19 @@ class Totals:
         self.retransmitted += now.retransmitted - before.retransmitted
         self.segments_received += now.segments_received - before.segments_received
         self.out_of_order += now.out_of_order - before.out_of_order
+        return now
 
-    def ended(self, end: str, lifetime: Lifetime | None, counters: Counters | None) -> None:
+    def ended(self, end: str, lifetime: Lifetime | None, counters: Counters | None, moved: int) -> None:
         """Count an end.
 
         Args:
             end: One of ENDS.
             lifetime: None when its begin was not seen.
             counters: The last ones; None when they are not known.
+            moved: Bytes of payload that the connection has moved in all.
         """
         self.closed[end] += 1
+        self.ended_bytes += moved
         if lifetime is not None and end != "failed":
             self._lived(lifetime)
         if counters is None:

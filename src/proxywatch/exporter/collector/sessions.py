@@ -54,10 +54,6 @@ RATE = metric.gauge(
     "proxy_request_rate_permin",
     "Requests decided in the last 60 seconds of the log. Absent when Dante's log settings do not show all.",
 )
-AVERAGE = metric.gauge(
-    "proxy_avg_connection_duration_seconds",
-    "Mean of the last 100 closed sessions, from accept to accept. Absent before the first.",
-)
 OPENED = metric.counter(
     "proxy_sessions_opened_total",
     "Requests that Dante granted; origin self are our own probes.",
@@ -193,7 +189,7 @@ class SessionsCollector:
     def describe(self) -> Sequence[Family]:
         """Requests, sessions, failures, and the log itself."""
         return (
-            SUCCESS_RATE, SUCCESSFUL, FAILED, RATE, AVERAGE, OPENED, CLOSED, DURATION, SETUP, RECEIVED, SENT,
+            SUCCESS_RATE, SUCCESSFUL, FAILED, RATE, OPENED, CLOSED, DURATION, SETUP, RECEIVED, SENT,
             FAILURES, LOST, DNS, LINES, UNPARSED, ROTATIONS, TRUNCATIONS, GAPS, READ, LAG,
         )  # fmt: skip
 
@@ -320,14 +316,21 @@ class SessionsCollector:
     def _lag(self) -> float | None:
         if self._lines is None:
             return None
-        written = self._lines.written_at()
-        if not self._more or written is None or self._account.sessions.clock < _UNIX:
-            return 0.0
-        return max(0.0, written - self._account.sessions.clock)
+        written, clock = self._lines.written_at(), self._account.sessions.clock
+        return 0.0 if not self._more or written is None or clock < _UNIX else max(0.0, written - clock)
 
     def active(self) -> int | None:
         """Connections accepted and not ended; None when the log's settings cannot tell."""
         return self._account.sessions.active()
+
+    def mean_duration(self) -> float | None:
+        """Mean of the last 100 closed sessions, in seconds; None when the log does not tell."""
+        return self._account.sessions.mean_duration()
+
+    def ended(self) -> tuple[int, int | None] | None:
+        """Connections that ended and their payload; None until the log is known to show every end."""
+        account = self._account.sessions
+        return account.totals.ended() if account.settings.disconnect else None
 
     def collect(self) -> Iterator[Metric]:
         """What the log's settings can tell, and how the log is read."""
@@ -338,7 +341,6 @@ class SessionsCollector:
         yield SUCCESSFUL.value(totals.successful if settings.tells_successes else None)
         yield FAILED.value(totals.failed if settings.tells_failures else None)
         yield RATE.value(sessions.request_rate(now))
-        yield AVERAGE.value(sessions.mean_duration())
         yield OPENED.values(_series(totals.opened if settings.tells_successes else {}))
         yield CLOSED.values(_series(totals.closed if ends else {}))
         yield DURATION.distributions({(): sessions.durations} if settings.tells_durations else {})
@@ -375,8 +377,8 @@ class SessionsCollector:
 
     def status(self) -> Status:
         """The counts, the windows, what failed last and most, and what cannot be known."""
-        report = report_of(self._account, self._now(), self._settings.window)
         unread = self._lines.unread() if self._lines else 0
+        report = report_of(self._account, self._now(), self._settings.window)
         return Status(self._settings.log, unread, self._lag(), report)
 
 

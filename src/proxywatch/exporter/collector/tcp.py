@@ -31,6 +31,7 @@ from proxywatch.source import sock_diag
 from proxywatch.source.sock_diag import Kernel, Messages
 from proxywatch.tcp import advice
 from proxywatch.tcp.account import TcpAccount
+from proxywatch.tcp.comparison import Ended
 from proxywatch.tcp.report import Report
 from proxywatch.tcp.sides import Scope
 
@@ -101,9 +102,10 @@ SUMS = (
 )
 MISSED = metric.counter(
     "proxy_tcp_missed_total",
-    "Ends of connections of this network namespace, anybody's, that are not in the counters above: buffer, "
-    "dropped by the kernel as we read too slowly; unreported, never sent; unattributed, between two looks, "
-    "on a host that others share; unparsed, of an unknown format.",
+    "Reports that were lost, of anybody's connections: buffer, dropped by the kernel as we read too slowly; "
+    "unreported, never sent; unparsed, of an unknown format. And ends that are known in part: unattributed, "
+    "between two looks on a host that others share, may have been the proxy's; zeroed, the proxy broke the "
+    "connection off and cleared its counters, so that what it moved since the last look is missing.",
     ["cause"],
 )
 
@@ -298,9 +300,9 @@ class TcpCollector:
 
     # Figures
 
-    def clients(self) -> tuple[int, int] | None:
-        """Connections of clients that ended, and bytes to and from clients; None when that is not known."""
-        return self._account.clients()
+    def ended(self) -> Ended | None:
+        """Connections to the proxy that ended, our own probes' among them; None when that is not known."""
+        return self._account.ended()
 
     def mean_duration(self) -> float | None:
         """Mean of the last 100 connections of clients, in seconds; None before the first."""
