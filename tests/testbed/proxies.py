@@ -109,5 +109,3 @@ def _await(process: "subprocess.Popen[bytes]", prefix: Sequence[str], host: str,
 
 def _search() -> str:
     return os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-
-

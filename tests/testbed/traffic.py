@@ -1,8 +1,10 @@
-"""Sessions through a proxy by a client and a target that count for themselves. A program of its own:
+"""Sessions through a proxy by a client and a target that count for themselves; a program of its own.
 
-python traffic.py PLAN        PLAN is the JSON of `Plan`; prints the JSON of `Truth`
+    python traffic.py PLAN
 
-It has no part of proxywatch in it, so that it can be the truth that proxywatch is held against.
+PLAN is the JSON of `Plan`. It prints `listening` when the target listens, waits for a line, makes the
+sessions, and prints the JSON of `Truth`. It has no part of proxywatch in it, so that it can be the truth that
+proxywatch is held against.
 """
 
 import asyncio
@@ -112,9 +114,8 @@ class Run:
         self.plan = plan
         self.truth = Truth()
         self.counts: dict[str, Counter[str]] = {
-            name: Counter() for name in (
-                "connections", "client_sent", "client_received", "target_sent", "target_received"
-            )
+            name: Counter()
+            for name in ("connections", "client_sent", "client_received", "target_sent", "target_received")
         }
         self.dice = random.Random(plan.seed)
         self.gate = asyncio.Semaphore(plan.at_once)
@@ -124,7 +125,9 @@ class Run:
     async def __call__(self) -> Truth:
         family = socket.AF_INET6 if ":" in self.plan.target[0] else socket.AF_INET
         listener = socket.create_server(tuple(self.plan.target), family=family, backlog=4096)
-        listener.setblocking(False)
+        listener.setblocking(False)  # noqa: FBT003
+        print("listening", flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
         courses = [course for course, count in self.plan.courses.items() for _ in range(count)]
         self.dice.shuffle(courses)
         async with asyncio.TaskGroup() as group:
@@ -146,7 +149,7 @@ class Run:
         async with asyncio.TaskGroup() as group:
             while True:
                 connection, _ = await asyncio.get_running_loop().sock_accept(listener)
-                connection.setblocking(False)
+                connection.setblocking(False)  # noqa: FBT003
                 group.create_task(self.answer(Counted(connection)))
 
     async def answer(self, it: Counted) -> None:
@@ -179,7 +182,7 @@ class Run:
         loop = asyncio.get_running_loop()
         family = socket.AF_INET6 if ":" in self.plan.proxy[0] else socket.AF_INET
         connection = socket.socket(family)
-        connection.setblocking(False)
+        connection.setblocking(False)  # noqa: FBT003
         await loop.sock_connect(connection, tuple(self.plan.proxy))
         begin = time.monotonic()
         it = Counted(connection)
@@ -236,7 +239,8 @@ class Run:
         await it.exactly(2)
         host, port = self.destination(course)
         packed = (
-            b"\4" + socket.inet_pton(socket.AF_INET6, host) if ":" in host
+            b"\4" + socket.inet_pton(socket.AF_INET6, host)
+            if ":" in host
             else b"\1" + socket.inet_pton(socket.AF_INET, host)
         )
         await it.send(b"\x05\x01\x00" + packed + struct.pack("!H", port))

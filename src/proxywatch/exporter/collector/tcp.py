@@ -34,6 +34,7 @@ from proxywatch.tcp.account import TcpAccount
 from proxywatch.tcp.comparison import Ended
 from proxywatch.tcp.report import Report
 from proxywatch.tcp.sides import Scope
+from proxywatch.tcp.totals import CLIENT, UPSTREAM
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,7 @@ def _sum(name: str, explanation: str) -> Family:
     return metric.counter(f"proxy_tcp_{name}_total", explanation, ["side"])
 
 
+ENDS = {CLIENT: ("fin", "reset", "unknown"), UPSTREAM: ("fin", "reset", "failed", "unknown")}
 HISTOGRAMS = (
     (ROUND_TRIP, "round_trips"),
     (MINIMUM, "minimum_round_trips"),
@@ -316,7 +318,7 @@ class TcpCollector:
         """The sides that can be told, and what was missed."""
         known = self._account.known()
         yield OPENED.values({side: it.opened for side, it in known.items()})
-        yield CLOSED.values({(side, end): n for side, it in known.items() for end, n in it.closed.items()})
+        yield CLOSED.values({(side, end): it.closed[end] for side, it in known.items() for end in ENDS[side]})
         for family, attribute in SUMS:
             yield family.values({side: getattr(it, attribute) for side, it in known.items()})
         for family, attribute in HISTOGRAMS:
