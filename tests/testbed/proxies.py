@@ -59,9 +59,10 @@ def ssh_d(prefix: Sequence[str], host: str, port: int, directory: Path, server: 
     )
     Path("/run/sshd").mkdir(exist_ok=True)
     options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR"]
+    listen = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     ssh = [
         "ssh", "-N", "-F", "/dev/null", "-i", str(directory / "user"), "-p", str(server),
-        "-D", f"{host}:{port}", *(part for option in options for part in ("-o", option)),
+        "-D", listen, *(part for option in options for part in ("-o", option)),
         f"{getpass.getuser()}@127.0.0.1",
     ]  # fmt: skip
     sshd = [shutil.which("sshd", path=_search()) or "sshd", "-D", "-f", str(conf)]

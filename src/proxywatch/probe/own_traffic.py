@@ -22,6 +22,7 @@ _LATE = 60.0
 _MAPPED = b"::ffff:"
 _MOST_ADDRESSES = 16
 _FEW = 32
+_SECOND = 1.0
 _OPEN = float("inf")
 
 
@@ -62,9 +63,10 @@ class OwnTraffic:
             return False
         return any(start - _SLACK <= at <= end + _LATE for start, end in lives)
 
-    def running(self) -> bool:
-        """Whether one of our last few connections is not closed yet."""
-        return any(self._lives[endpoint][-1][1] == _OPEN for endpoint in islice(reversed(self._order), _FEW))
+    def running(self, at: float) -> bool:
+        """Whether one of our last few connections was open at Unix time `at`, or until a second before."""
+        last = islice(reversed(self._order), _FEW)
+        return any(self._lives[endpoint][-1][1] >= at - _SECOND for endpoint in last)
 
     def begins(self) -> tuple[bytes, ...]:
         """How endpoints of ours begin, `ADDRESS.`: one that begins otherwise need not be looked up."""

@@ -255,7 +255,7 @@ class TcpCollector:
         """Take a batch of ends; whether there were any."""
         reports = messages.read(_BATCH)
         now = self._clock.monotonic()
-        self._account.ends(reports, now, probing=self._own.running())
+        self._account.ends(reports, now, probing=self._own.running(self._clock.now()))
         lost = messages.dropped()
         lost = messages.overruns if lost is None else lost
         if lost > self._account.lost and now - self._complained >= _COMPLAIN:
