@@ -236,7 +236,7 @@ def _connections() -> tuple[Panel, ...]:
     return (
         chart(
             "Round trips by side",
-            "Mean of the connections that ended: smoothed, and the least of each. Upstream includes the tunnel.",
+            "Mean of connections that ended: smoothed, and the least of each. Upstream includes the tunnel.",
             Query(_mean("proxy_tcp_round_trip_seconds"), "{{side}}"),
             Query(_mean("proxy_tcp_minimum_round_trip_seconds"), "{{side}}, least"),
             unit="s",

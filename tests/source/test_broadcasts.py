@@ -50,7 +50,7 @@ async def test_each_end_is_reported() -> None:
 
 async def test_waiting_ends_without_a_message() -> None:
     """After so many seconds."""
-    with Broadcasts(4, 0, 20, 1 << 16) as messages:
+    with Broadcasts(4, 0, 20, buffer=1 << 16) as messages:
         await messages.wait(0.01)
         assert messages.read(10) == []
 
@@ -97,7 +97,7 @@ def one_more(messages: Broadcasts) -> list[Row]:
 def test_a_group_that_is_refused() -> None:
     """As under a profile that forbids netlink, or on a kernel that does not have it: not for now."""
     with pytest.raises(SourceError) as caught:
-        Broadcasts(31, 1, 20, 1 << 16)
+        Broadcasts(31, 1, 20, buffer=1 << 16)
     assert not caught.value.temporary
 
 
@@ -132,7 +132,7 @@ def test_others_messages_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> Non
 
     messages = sock_diag.listen()
     messages.close()
-    monkeypatch.setattr(messages, "_socket", Fake())
+    monkeypatch.setattr(messages, "_sockets", [Fake()])
     assert messages.read(10) == [b"body"]
 
 
@@ -151,6 +151,37 @@ def test_without_the_right_to_exceed_the_limit() -> None:
 
     assert broadcasts._enlarge(Fake(), 4 << 20) == 425_984  # type: ignore[arg-type]
     assert asked == [33, socket.SO_RCVBUF]
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="a network namespace needs root")
+def test_several_sockets_share_what_one_may_not_hold() -> None:
+    """Without CAP_NET_ADMIN: each message comes once, and each socket has its share."""
+    side = Namespace("quiet", {})
+    with closing(side), side.entered(), sock_diag.listen(4 << 20, 1 << 19) as messages:
+        assert len(messages._sockets) == 8
+        port = connect(1000)
+        reports = reports_of(messages, port, 1000)
+        assert len({tcp_info.row(it).cookie for it in reports}) == len(reports) == 1000
+        connect(3000)
+        time.sleep(0.3)
+        shares = [0] * 8
+        for number, one in enumerate(messages._sockets):
+            found: list[bytes] = []
+            while messages._read(one, 10_000, found):
+                pass
+            shares[number] = len(found)
+        lost = messages.dropped()
+        assert (lost, sum(shares)) == (0, 6001)
+        assert min(shares) > 600
+
+
+@pytest.mark.parametrize(
+    ("wanted", "granted", "count"), [(100, 100, 1), (100, 200, 1), (100, 60, 2), (100, 30, 4), (100, 1, 8)]
+)
+def test_among_how_many(wanted: int, granted: int, count: int) -> None:
+    """A power of two, eight at most."""
+    assert broadcasts._count(wanted, granted) == count
 
 
 def test_which_addresses_are_here() -> None:

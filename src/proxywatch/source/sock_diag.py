@@ -10,6 +10,7 @@ from proxywatch.source.broadcasts import Broadcasts
 _NETLINK_SOCK_DIAG = 4
 _SOCK_DIAG_BY_FAMILY = 20
 _TCP_DESTROY = 1 << 0 | 1 << 2  # the groups SKNLGRP_INET_TCP_DESTROY and SKNLGRP_INET6_TCP_DESTROY
+_PORTS = (16 + 5, 16 + 7)  # the lower bytes of the local and the remote port
 
 
 class Messages(Protocol):
@@ -52,13 +53,19 @@ class Kernel:
     try_out: Callable[[], bool]
 
 
-def listen(buffer: int = 4 << 20) -> Broadcasts:
-    """Begin to listen for reports of TCP sockets that end, with so many bytes of buffer.
+def listen(buffer: int = 4 << 20, most: int | None = None) -> Broadcasts:
+    """Begin to listen for reports of TCP sockets that end.
+
+    Args:
+        buffer: Bytes that the kernel may hold for us.
+        most: Bytes to ask for at most for each socket; None for all of them.
 
     Raises:
         SourceError: Refused, or not known here (not temporary).
     """
-    return Broadcasts(_NETLINK_SOCK_DIAG, _TCP_DESTROY, _SOCK_DIAG_BY_FAMILY, buffer)
+    return Broadcasts(
+        _NETLINK_SOCK_DIAG, _TCP_DESTROY, _SOCK_DIAG_BY_FAMILY, buffer=buffer, most=most, parting=_PORTS
+    )
 
 
 KERNEL = Kernel(

@@ -154,8 +154,22 @@ def scheme_of(name: str) -> str:
     return "http" if name == "tinyproxy" else "socks5"
 
 
-@pytest.mark.parametrize("version", [4, 6])
-@pytest.mark.parametrize("name", PROXIES)
+slow = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("name", "version"),
+    [
+        ("dante, log: error", 4),
+        ("microsocks", 6),
+        *(
+            pytest.param(name, version, marks=slow)
+            for name in PROXIES
+            for version in (4, 6)
+            if (name, version) not in {("dante, log: error", 4), ("microsocks", 6)}
+        ),
+    ],
+)
 async def test_every_connection_and_every_byte(name: str, version: int, tmp_path: Path) -> None:
     """Connections equal; bytes as client and target saw them, handshakes included, to one a connection."""
     with running(name, tmp_path, version) as bed:
@@ -172,7 +186,9 @@ async def test_every_connection_and_every_byte(name: str, version: int, tmp_path
     assert 0 <= it.upstream.received - truth["target_sent"] <= count
 
 
-@pytest.mark.parametrize("name", PROXIES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name == "dante without a log" else slow) for name in PROXIES]
+)
 async def test_half_closed_reset_and_given_up(name: str, tmp_path: Path) -> None:
     """Every connection counts once, as it ended; what was lost of one that the proxy cleared is told."""
     courses = STAGES | {"half": 20, "client_reset": 20, "target_reset": 20}
