@@ -24,6 +24,7 @@ from proxywatch.exporter.status.model import (
     Status,
     Verdict,
     Vpn,
+    Way,
 )
 from testbed.browser import Page, binary, browser
 from testbed.exporter import exporter
@@ -104,6 +105,7 @@ def status(*, level: str = "good", long: int = 1, known: bool = True, failures: 
         failures=[_failure(now - 7 * number, name, long) for number in range(failures)],
         requests=_requests(name, failures) if known else None,
         trends={key: STEPS for key, *_ in KINDS} if known else {},
+        ways=[Way("client", "To clients " * long, 0.004, 0.0213)] * 3 if known else [],
     )
 
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from proxywatch.errors import SourceError
-from proxywatch.exporter.status.model import Exit, Figure, Phase, Points, Requests, Status
+from proxywatch.exporter.status.model import Exit, Figure, Phase, Points, Requests, Status, Way
 from proxywatch.quantity import Address
 
 _PATH = "/api/v1/status"
@@ -124,6 +124,8 @@ def _lines(status: Status, paint: Paint) -> Iterator[str]:
         yield _row(figure.title, _figure(figure, status.trends.get(figure.key), paint))
         if figure.key == "latency" and status.phases:
             yield _row("", ", ".join(map(_phase, status.phases)))
+    for number, way in enumerate(status.ways):
+        yield _row("Round trips" if number == 0 else "", _way(way))
     yield ""
     for collector in status.collectors:
         seen = _ago(status.time, collector.last_success) if collector.last_success else "never"
@@ -197,6 +199,11 @@ def _figure(figure: Figure, points: Points | None, paint: Paint) -> str:
 
 def _phase(phase: Phase) -> str:
     return f"{phase.name.replace('_', ' ')} {phase.seconds * 1000:.1f} ms"
+
+
+def _way(way: Way) -> str:
+    lost = f", {way.lost * 100:.2g} % sent again" if way.lost else ""
+    return f"{way.title.lower()} {way.seconds * 1000:.1f} ms{lost}"
 
 
 def _number(value: float) -> str:

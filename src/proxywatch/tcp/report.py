@@ -22,7 +22,10 @@ _OFF = "connections to destinations are not counted (`tcp.upstream: off`)"
 
 
 class Side(msgspec.Struct, frozen=True):
-    """One side; a mean is of the connections that ended, and a share is None before the first segment."""
+    """One side; a mean is of the connections that ended, and a share is None before the first segment.
+
+    `typical_` and `nearest_round_trip_seconds` are the median and the least of the last 100 connections.
+    """
 
     open: int
     opened: int
@@ -31,6 +34,8 @@ class Side(msgspec.Struct, frozen=True):
     sent_bytes: int
     mean_round_trip_seconds: float | None
     mean_minimum_round_trip_seconds: float | None
+    typical_round_trip_seconds: float | None
+    nearest_round_trip_seconds: float | None
     mean_duration_seconds: float | None
     retransmitted_share: float | None
     out_of_order_share: float | None
@@ -86,6 +91,7 @@ def report_of(connections: Connections, scope: Scope, missed: Mapping[str, int])
 
 
 def _side(totals: Totals, living: int) -> Side:
+    typical, nearest = totals.last_round_trips() or (None, None)
     return Side(
         open=living,
         opened=totals.opened,
@@ -94,6 +100,8 @@ def _side(totals: Totals, living: int) -> Side:
         sent_bytes=totals.sent,
         mean_round_trip_seconds=_mean(totals.round_trips),
         mean_minimum_round_trip_seconds=_mean(totals.minimum_round_trips),
+        typical_round_trip_seconds=typical,
+        nearest_round_trip_seconds=nearest,
         mean_duration_seconds=totals.mean_duration(),
         retransmitted_share=_share(totals.retransmitted, totals.segments),
         out_of_order_share=_share(totals.out_of_order, totals.segments_received),

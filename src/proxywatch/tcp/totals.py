@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections import deque
+from statistics import median
 from typing import Final, NamedTuple, Self
 
 from proxywatch.distribution import Distribution
@@ -89,6 +90,7 @@ class Totals:
         self.minimum_round_trips = Distribution(_ROUND_TRIPS)
         self.rates = Distribution(_RATES)
         self._last: deque[float] = deque(maxlen=_LAST)
+        self._last_round_trips: deque[float] = deque(maxlen=_LAST)
 
     def moved(self, now: Figures, before: Figures = NOTHING) -> Figures:
         """Add what a connection has moved since it was last looked at; return what it has moved by now.
@@ -124,6 +126,7 @@ class Totals:
             self.round_trips.observe(counters.round_trip * _MICRO)
         if 0 < counters.minimum < NO_ROUND_TRIP:
             self.minimum_round_trips.observe(counters.minimum * _MICRO)
+            self._last_round_trips.append(counters.minimum * _MICRO)
         if counters.rate and counters.acked > _ENOUGH:
             self.rates.observe(counters.rate)
 
@@ -132,6 +135,11 @@ class Totals:
         self.durations.counts[bisect_left(self.durations.bounds, lifetime.likely)] += 1
         self.durations.sum += lifetime.sampled
         self._last.append(lifetime.sampled)
+
+    def last_round_trips(self) -> tuple[float, float] | None:
+        """Of the least round trips of the last 100 connections: the median, and the least; in seconds."""
+        trips = self._last_round_trips
+        return (median(trips), min(trips)) if trips else None
 
     def mean_duration(self) -> float | None:
         """Mean of the last 100 connections that ended, in seconds; None before the first."""

@@ -20,6 +20,7 @@ from proxywatch.exporter.runner import Settings as ScrapeSettings
 from proxywatch.exporter.status import Board, schema
 from proxywatch.exporter.status.figures import Scale, samples
 from proxywatch.exporter.status.model import Status
+from proxywatch.exporter.terminal import render
 from proxywatch.metrics import family as metric
 from proxywatch.metrics.registry import Registry
 from support.fakes import FakeClock
@@ -370,3 +371,30 @@ def test_fetch_says_what_is_wrong() -> None:
         terminal.fetch("ftp://127.0.0.1/")
     with pytest.raises(SourceError, match="No such file"):
         terminal.fetch("unix:/nowhere/at/all")
+
+
+async def test_the_way_from_clients_to_destinations() -> None:
+    """Beside each other: to clients, to the nearest destination, to all of them; as far as they are known."""
+    rig = Rig()
+    assert (await rig.status()).ways == []
+    client = {
+        "typical_round_trip_seconds": 0.004,
+        "nearest_round_trip_seconds": 0.001,
+        "retransmitted_share": 0.02,
+    }
+    upstream = {
+        "typical_round_trip_seconds": 0.08,
+        "nearest_round_trip_seconds": 0.03,
+        "retransmitted_share": None,
+    }
+    tcp = Puppet("tcp", {}, Log({"sides": {"client": client, "upstream": upstream}}))
+    rig.registry.register(tcp)
+    status = await rig.status()
+    assert [(way.key, way.seconds, way.lost) for way in status.ways] == [
+        ("client", 0.004, 0.02),
+        ("tunnel", 0.03, None),
+        ("upstream", 0.08, None),
+    ]
+    shown = render(status, colour=False)
+    assert "to clients 4.0 ms, 2 % sent again" in shown
+    assert "to the nearest destination 30.0 ms" in shown

@@ -87,6 +87,7 @@ class Board:
             failures=facts.failures(self._history(), seen),
             requests=facts.requests(seen),
             trends={key: Points(trend.step, _rounded(trend.values)) for key, trend in self._trends.items()},
+            ways=facts.ways(seen),
         )
 
 

@@ -8,11 +8,16 @@ import msgspec
 from proxywatch.dante import reason
 from proxywatch.dante.report import host_port
 from proxywatch.exporter.status.figures import Samples, value
-from proxywatch.exporter.status.model import Cause, Destination, Exit, Failure, Phase, Requests, Vpn
+from proxywatch.exporter.status.model import Cause, Destination, Exit, Failure, Phase, Requests, Vpn, Way
 from proxywatch.probe.outcome import REASONS, STAGES
 
 Seen = Mapping[str, Any]
 _MOST_FAILURES = 12
+_WAYS = (
+    ("client", "client", "typical", "To clients"),
+    ("tunnel", "upstream", "nearest", "To the nearest destination"),
+    ("upstream", "upstream", "typical", "To destinations"),
+)
 
 
 def vpn(found: Samples, seen: Seen, reason: str) -> Vpn:
@@ -82,6 +87,18 @@ def requests(seen: Seen) -> Requests | None:
         unparsed=report.get("unparsed") or 0,
         unparsed_example=report.get("unparsed_example") or "",
     )
+
+
+def ways(seen: Seen) -> list[Way]:
+    """The round trips on both sides, as the tcp collector tells them."""
+    sides = _mapping(_mapping(_mapping(seen.get("tcp")).get("report")).get("sides"))
+    found = []
+    for key, side, field, title in _WAYS:
+        told = _mapping(sides.get(side))
+        if (seconds := told.get(f"{field}_round_trip_seconds")) is not None:
+            lost = told.get("retransmitted_share") if key == side else None
+            found.append(Way(key, title, float(seconds), lost))
+    return found
 
 
 def _destinations(told: Any) -> list[Destination]:  # noqa: ANN401 - as a collector's status has it

@@ -54,6 +54,23 @@ class Phase(Struct, frozen=True):
     seconds: float
 
 
+class Way(Struct, frozen=True):
+    """A part of the way between clients and destinations, as the kernel measures it.
+
+    Attributes:
+        key: `client`, from clients to the proxy; `tunnel`, from the proxy to the nearest destination, so at
+            most that of the tunnel; `upstream`, from the proxy to destinations, the tunnel included.
+        title: For people.
+        seconds: Round trip: the median of the last 100 connections, for `tunnel` the least.
+        lost: Share of segments that were sent again; None where none was sent.
+    """
+
+    key: str
+    title: str
+    seconds: float
+    lost: float | None
+
+
 class Vpn(Struct, frozen=True):
     """The tunnel.
 
@@ -207,6 +224,7 @@ class Status(Struct, frozen=True):
         failures: The most recent first.
         requests: What all of them came to; None before a line of Dante's log was read.
         trends: By a figure's key.
+        ways: From clients to destinations; empty where the kernel's account of connections is not known.
     """
 
     name: str
@@ -222,3 +240,4 @@ class Status(Struct, frozen=True):
     failures: list[Failure]
     requests: Requests | None
     trends: dict[str, Points]
+    ways: list[Way] = []
