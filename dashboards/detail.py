@@ -223,6 +223,49 @@ def _sessions() -> tuple[Panel, ...]:
     )
 
 
+def _share(part: str, whole: str) -> str:
+    parts = (_rate(f"proxy_tcp_{name}_segments_total".replace("__", "_"), "side") for name in (part, whole))
+    return " / ".join(parts)
+
+
+def _mean(metric: str) -> str:
+    return " / ".join(_rate(f"{metric}_{part}", "side") for part in ("sum", "count"))
+
+
+def _connections() -> tuple[Panel, ...]:
+    return (
+        chart(
+            "Round trips by side",
+            "Mean of connections that ended: smoothed, and the least of each. Upstream includes the tunnel.",
+            Query(_mean("proxy_tcp_round_trip_seconds"), "{{side}}"),
+            Query(_mean("proxy_tcp_minimum_round_trip_seconds"), "{{side}}, least"),
+            unit="s",
+            min=0,
+        ),
+        chart(
+            "Losses by side",
+            "Share of segments that the proxy sent again, and of those that it received after a gap.",
+            Query(_share("retransmitted", ""), "{{side}}, sent again"),
+            Query(_share("out_of_order", "received"), "{{side}}, after a gap"),
+            unit="percentunit",
+            min=0,
+        ),
+        chart(
+            "Connections by side",
+            "Ended, per second, and how. A failed one is a dial that nobody answered.",
+            Query(_rate("proxy_tcp_connections_closed_total", "side", "end"), "{{side}} {{end}}"),
+            min=0,
+        ),
+        chart(
+            "Payload by side",
+            "Received by the proxy above, sent by it below.",
+            Query(_rate("proxy_tcp_received_bytes_total", "side"), "from {{side}}"),
+            Query("-" + _rate("proxy_tcp_sent_bytes_total", "side"), "to {{side}}"),
+            unit="Bps",
+        ),
+    )
+
+
 def _dante() -> tuple[Panel, ...]:
     return (
         chart(
@@ -385,6 +428,7 @@ DETAIL_DASHBOARD = Dashboard(
         Section("", _now()),
         Section("Probes: what a client gets", _latency()),
         Section("Sessions, from Dante's log", _sessions()),
+        Section("Connections, from the kernel", _connections()),
         Section("Dante", _dante()),
         Section("Tunnel and exit", _tunnel()),
         Section("The exporter itself", _exporter()),

@@ -176,6 +176,7 @@ OWN = f"a@{ATTACKER} {P} -> 7, 7777777777 -> b"
     "x",
 )
 @example("rule", "username%", f"a@{VICTIM} {P}", "rfc931%", f"b@{VICTIM} {P}: c")
+@example("bind", "username%", f"a@{VICTIM} {P}: ", "", "x")
 @example("unreachable", "", "", "", "a.80: connect timeout")
 @example("unreachable", "", "", "", "a.80: could not resolve hostname")
 @given(st.sampled_from(KINDS), st.sampled_from(METHODS), NAMES.filter(bool), IDENTS, NAMES.filter(bool))

@@ -22,6 +22,7 @@ from proxywatch.exporter.status.model import (
     Status,
     Verdict,
     Vpn,
+    Way,
 )
 from support.reports import report
 from testbed.browser import Page, binary, browser
@@ -121,6 +122,7 @@ def status(*, level: str = "good", long: int = 1, known: bool = True, failures: 
         settings_fault=f"{name}.yaml:3 latency.interval: expected more" if level == "bad" else "",
         health=["0.0.0.0:9999"],
         trends={key: STEPS for key, *_ in KINDS} if known else {},
+        ways=[Way("client", "To clients " * long, 0.004, 0.0213)] * 3 if known else [],
     )
 
 

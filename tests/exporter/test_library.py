@@ -75,10 +75,10 @@ def test_an_installed_collector_is_scraped(tmp_path: Path) -> None:
         exporter(tmp_path, OFF, environ={"PYTHONPATH": str(site)}) as running,
     ):
         body = running.get("/metrics").body
-        alone = running.get("/metrics?collect[]=tcp").body
+        alone = running.get("/metrics?collect[]=kernel_tcp").body
     assert "tcp_connections{proxy_name=" in body
     assert "tcp_retransmitted_segments_total{proxy_name=" in body
-    assert re.search(r'proxywatch_collector_success{collector="tcp",proxy_name="[^"]*"} 1.0', body)
+    assert re.search(r'proxywatch_collector_success{collector="kernel_tcp",proxy_name="[^"]*"} 1.0', body)
     assert set(values(alone)) == {"tcp_connections", "tcp_retransmitted_segments_total"}
 
 
@@ -88,14 +88,14 @@ def test_a_collector_that_cannot_be_loaded_ends_nothing(
     """It is logged by its name."""
     with package(tmp_path, "raise ZeroDivisionError"):
         assert library.installed() == {}
-    assert [record.__dict__["collector"] for record in caplog.records] == ["tcp"]
+    assert [record.__dict__["collector"] for record in caplog.records] == ["kernel_tcp"]
 
 
 async def test_check_looks_at_it_too(tmp_path: Path) -> None:
     """`proxywatch check` says whether it works."""
     with package(tmp_path):
         found = await doctor.diagnose(load(QUIET, {}, SCHEMA))
-    assert [finding.level for finding in found.findings["tcp"]] == ["ok"]
+    assert [finding.level for finding in found.findings["kernel_tcp"]] == ["ok"]
 
 
 def run(code: str, *arguments: str) -> str:

@@ -130,3 +130,17 @@ def test_a_file_of_our_own_traffic_that_is_torn_or_cannot_be_written(tmp_path: P
     assert own.includes(b"127.0.0.1.40003", at=111)
     with pytest.raises(SourceError):
         OwnTraffic().keep(str(tmp_path / "absent" / "checkpoint.own"), now=0)
+
+
+def test_whether_a_probe_runs() -> None:
+    """From its begin until a second after its end; whichever of several ends last."""
+    own = OwnTraffic()
+    assert not own.running(100.0)
+    own.opened("127.0.0.1", 1, 100.0)
+    own.opened("127.0.0.1", 2, 101.0)
+    assert own.running(150.0)
+    own.closed("127.0.0.1", 1, 151.0)
+    assert own.running(170.0)
+    own.closed("127.0.0.1", 2, 171.0)
+    assert own.running(171.9)
+    assert not own.running(172.1)

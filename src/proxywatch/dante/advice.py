@@ -20,7 +20,7 @@ def of_absence(path: str, *, permitted: bool) -> str:
         return f"Let this process read it: run it in the group that owns {path}, or `chmod o+r` the file."
     return (
         f"Set `logoutput: {path}` in danted.conf and restart Dante, mount its directory here too, or name "
-        "the file in `sessions.log`."
+        "the file in `sessions.log`. Of a proxy other than Dante say `proxy.kind: generic`."
     )
 
 

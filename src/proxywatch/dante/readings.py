@@ -1,7 +1,7 @@
 """Which of the readings is true where a name in a line lets it be read in several ways."""
 
 from proxywatch.dante.associations import Associations
-from proxywatch.dante.connections import UNDECIDED, Connections
+from proxywatch.dante.connections import UNDECIDED, Connection, Connections
 from proxywatch.dante.records import Ambiguous, Closed, Opened
 
 Reading = Opened | Closed
@@ -23,5 +23,14 @@ def _joins(reading: Reading, table: Connections, associations: Associations) -> 
         return reading.proxy in associations.open
     if isinstance(reading, Opened):
         return table.first(reading.key, lambda it: it.outcome == UNDECIDED) is not None
-    of_connection = reading.command == "accept"
-    return table.first(reading.key, lambda it: of_connection or not it.finished) is not None
+    return table.first(reading.key, lambda it: _ends(reading, it)) is not None
+
+
+def _ends(reading: Closed, connection: Connection) -> bool:
+    """Whether the line can be about that connection: of no other command than the one that was granted."""
+    if reading.command == "accept":
+        return True
+    command = "bind" if reading.command == "bindreply" else reading.command
+    if connection.finished:
+        return command == "bind" == connection.command  # its own end comes after its reply's
+    return connection.command in ("", command)

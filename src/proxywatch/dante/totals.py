@@ -92,6 +92,13 @@ class Totals(msgspec.Struct):
         }
         return msgspec.structs.replace(self, **kept)
 
+    def ended(self) -> tuple[int, int | None]:
+        """Connections to the proxy that ended, and payload both ways; that is None where some went by UDP."""
+        connections = sum(self.closed.values()) + self.failed + self.probes
+        if any(count for (command, _), count in self.closed.items() if command == "udpassociate"):
+            return connections, None
+        return connections, sum(self.received.values()) + sum(self.sent.values())
+
 
 class SavedCounting(msgspec.Struct):
     """What was counted, as a restart needs it."""

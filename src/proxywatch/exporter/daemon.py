@@ -12,7 +12,7 @@ from proxywatch import logs
 from proxywatch.config import Config, load
 from proxywatch.config.writing import document
 from proxywatch.errors import ConfigError, Fault
-from proxywatch.exporter import runner, server
+from proxywatch.exporter import kind, runner, server
 from proxywatch.exporter.library import STOP_WITHIN, Exporter, installed, new_context, wanted
 from proxywatch.exporter.readiness import TunnelState, allowance, readiness, tunnel_check
 from proxywatch.exporter.runner import Scrape
@@ -62,6 +62,7 @@ async def run(
         ConfigError: The settings have faults at the start, or an address cannot be listened on; it may be
             wrapped in an ExceptionGroup.
     """
+    read = kind.reading(read)
     config = read()
     logs.install(config[logs.Settings])
     signals = Signals.install()

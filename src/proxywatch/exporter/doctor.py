@@ -6,6 +6,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from proxywatch.config import Config
+from proxywatch.exporter import kind
 from proxywatch.exporter.library import Extension, installed, new_context, wanted
 from proxywatch.finding import Finding
 from proxywatch.metrics.registry import Collector, Registry
@@ -43,9 +44,14 @@ _MARKS = {"ok": "ok   ", "unknown": "?    ", "hint": "hint ", "fault": "FAULT"}
 
 async def diagnose(config: Config) -> Diagnosis:
     """Let every collector look at the machine, those that conclude from others last."""
+    config, generic = kind.settled(config)
     context = new_context(config)
     registry = Registry({})
     findings: dict[str, Sequence[Finding]] = {}
+    if generic:
+        findings["proxy"] = [
+            Finding.ok(f"a proxy other than Dante: {generic} (else say `proxy.kind: dante`)")
+        ]
     async with aclosing(context.transfers):
         context = context.among(registry.collectors)
         lines = wanted(config)

@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 GROUP = "proxywatch.collectors"
 STOP_WITHIN = 1.7  # seconds; a process is to be gone within two
 _PATIENCE = 10.0
+_OF_DANTE = ("sessions", "children")
 _OURS = {entry.name for entry in COLLECTORS} | {Scrape.name}
 
 
@@ -188,7 +189,8 @@ class Exporter:
     # Which collectors run.
 
     def _plans(self, config: Config) -> dict[str, Plan[Collector]]:
-        context = replace(self.context.among(self.registry.collectors), proxy=config[Proxy])
+        proxy = msgspec.structs.replace(config[Proxy], kind="auto")
+        context = replace(self.context.among(self.registry.collectors), proxy=proxy)
         ours = {
             name: Plan((settings, context.proxy), partial(entry.build, settings, context), self._watch)
             for name, (entry, settings) in wanted(config).items()
@@ -229,7 +231,10 @@ def labels(config: Config) -> dict[str, str]:
 def wanted(config: Config) -> dict[str, tuple[Entry, msgspec.Struct | None]]:
     """The lines of the table that the settings ask for, with their sections."""
     lines = {}
+    generic = config[Proxy].kind == "generic"
     for entry in COLLECTORS:
+        if generic and entry.name in _OF_DANTE:
+            continue
         settings = config.sections[entry.section or entry.name] if entry.settings else None
         if entry.derived or getattr(settings, "enabled", True):
             lines[entry.name] = (entry, settings)

@@ -24,6 +24,8 @@ from proxywatch.exporter.collector import (
     sessions,
     sockets,
     speed,
+    tcp,
+    traffic,
     wireguard,
 )
 from proxywatch.exporter.collector import exit as exit_
@@ -31,6 +33,7 @@ from proxywatch.exporter.collector.children import ChildrenCollector
 from proxywatch.exporter.collector.interface import InterfaceCollector
 from proxywatch.exporter.collector.sessions import SessionsCollector
 from proxywatch.exporter.collector.sockets import SocketsCollector
+from proxywatch.exporter.collector.tcp import TcpCollector
 from proxywatch.exporter.collector.wireguard import WireguardCollector
 from proxywatch.metrics.registry import Collector
 from proxywatch.probe.history import History
@@ -41,6 +44,7 @@ from proxywatch.probe.transfer import Transfers
 from proxywatch.runtime.reload import Reloads
 from proxywatch.wireguard.tunnel import Snapshot
 
+AnswerT = TypeVar("AnswerT")
 CollectorT = TypeVar("CollectorT", bound=Collector)
 
 
@@ -93,7 +97,7 @@ class Peers:
         }
 
 
-def _ask(collector: CollectorT | None, question: Callable[[CollectorT], int | None]) -> int | None:
+def _ask(collector: CollectorT | None, question: Callable[[CollectorT], AnswerT | None]) -> AnswerT | None:
     return question(collector) if collector else None
 
 
@@ -162,6 +166,20 @@ class Entry:
     derived: bool = False
 
 
+def _traffic(_: object, context: Context) -> Collector:
+    peers = context.peers
+    asked = traffic.Asked(
+        device=lambda: _ask(peers.find(InterfaceCollector), InterfaceCollector.transferred),
+        has_device=lambda: _ask(peers.find(InterfaceCollector), InterfaceCollector.was_seen),
+        payload=lambda: _ask(peers.find(TcpCollector), TcpCollector.transferred),
+        log_mean=lambda: _ask(peers.find(SessionsCollector), SessionsCollector.mean_duration),
+        kernel_mean=lambda: _ask(peers.find(TcpCollector), TcpCollector.mean_duration),
+        log_ended=lambda: _ask(peers.find(SessionsCollector), SessionsCollector.ended),
+        kernel_ended=lambda: _ask(peers.find(TcpCollector), TcpCollector.ended),
+    )
+    return traffic.build(asked, context.clock)
+
+
 COLLECTORS: tuple[Entry, ...] = (
     Entry("process", None, lambda _, context: process.build(context.reloads)),
     Entry("loop", None, lambda _, context: loop.LoopCollector(context.clock)),
@@ -181,6 +199,7 @@ COLLECTORS: tuple[Entry, ...] = (
         sessions.Settings,
         lambda s, c: sessions.build(s, c.clock, c.own_traffic, lambda: c.history.succeeded),
     ),
+    Entry("tcp", tcp.Settings, lambda s, c: tcp.build(s, c.proxy, c.clock, c.own_traffic)),
     Entry("sockets", sockets.Settings, lambda settings, context: sockets.build(settings, context.clock)),
     Entry(
         "children",
@@ -195,6 +214,7 @@ COLLECTORS: tuple[Entry, ...] = (
         section="children",
         derived=True,
     ),
+    Entry("traffic", None, _traffic, derived=True),
 )
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 from proxywatch.dante.report import Report
 from proxywatch.errors import SourceError
-from proxywatch.exporter.status.model import Exit, Figure, Phase, Points, Status
+from proxywatch.exporter.status.model import Exit, Figure, Phase, Points, Status, Way
 from proxywatch.printable import printable, printable_lines
 from proxywatch.quantity import Address
 
@@ -130,18 +130,7 @@ def _plain(_: str, text: str) -> str:
 
 
 def _lines(status: Status, paint: Paint) -> Iterator[str]:
-    verdict = status.verdict
-    yield f"{paint(verdict.level, '● ' + verdict.message)}  {status.name}"
-    if verdict.detail:
-        yield f"  {verdict.detail}"
-    if verdict.advice:
-        yield f"  → {verdict.advice}"
-    if status.settings_fault:
-        yield ""
-        yield "  " + paint(
-            "bad", "The settings that were read last were refused; the ones before are in force:"
-        )
-        yield from (f"    {line}" for line in status.settings_fault.splitlines()[:_MOST])
+    yield from _verdict(status, paint)
     yield ""
     yield _row("VPN", _vpn(status, paint))
     yield _row("Exit", _exit(status.exit, paint))
@@ -149,6 +138,8 @@ def _lines(status: Status, paint: Paint) -> Iterator[str]:
         yield _row(figure.title, _figure(figure, status.trends.get(figure.key), paint))
         if figure.key == "latency" and status.phases:
             yield _row("", ", ".join(map(_phase, status.phases)))
+    for number, way in enumerate(status.ways):
+        yield _row("Round trips" if number == 0 else "", _way(way))
     yield ""
     for collector in status.collectors:
         seen = _ago(status.time, collector.last_success) if collector.last_success else "never"
@@ -162,6 +153,21 @@ def _lines(status: Status, paint: Paint) -> Iterator[str]:
         yield f"  {_ago(status.time, failure.at):<{_NAME}}{paint('bad', what)}  {why}"
     if status.requests is not None:
         yield from _requests(status.requests)
+
+
+def _verdict(status: Status, paint: Paint) -> Iterator[str]:
+    verdict = status.verdict
+    yield f"{paint(verdict.level, '● ' + verdict.message)}  {status.name}"
+    if verdict.detail:
+        yield f"  {verdict.detail}"
+    if verdict.advice:
+        yield f"  → {verdict.advice}"
+    if status.settings_fault:
+        yield ""
+        yield "  " + paint(
+            "bad", "The settings that were read last were refused; the ones before are in force:"
+        )
+        yield from (f"    {line}" for line in status.settings_fault.splitlines()[:_MOST])
 
 
 def _requests(requests: Report) -> Iterator[str]:
@@ -222,6 +228,11 @@ def _figure(figure: Figure, points: Points | None, paint: Paint) -> str:
 
 def _phase(phase: Phase) -> str:
     return f"{phase.name.replace('_', ' ')} {phase.seconds * 1000:.1f} ms"
+
+
+def _way(way: Way) -> str:
+    lost = f", {way.lost * 100:.2g} % sent again" if way.lost else ""
+    return f"{way.title.lower()} {way.seconds * 1000:.1f} ms{lost}"
 
 
 def _number(value: float) -> str:

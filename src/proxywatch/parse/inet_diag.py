@@ -26,15 +26,16 @@ CONNECTED = sum(1 << number for number, name in enumerate(STATES, 1) if name in 
 """All states of an accepted connection, but for TIME_WAIT."""
 
 
-def request(family: int, port: int, states: int = LISTENING | CONNECTED) -> bytes:
+def request(family: int, port: int, states: int = LISTENING | CONNECTED, extensions: int = 0) -> bytes:
     """Ask for the TCP sockets of a local port.
 
     Args:
         family: IPV4 or IPV6.
-        port: The local port.
+        port: The local port; 0 for all.
         states: LISTENING, CONNECTED, or both.
+        extensions: What each row is to hold besides, a bit for each attribute.
     """
-    return _REQUEST.pack(family, _TCP, 0, states) + _IDENTITY.pack(port)
+    return _REQUEST.pack(family, _TCP, extensions, states) + _IDENTITY.pack(port)
 
 
 def parse(row: bytes) -> Socket:

@@ -10,6 +10,7 @@ known after a kill too. A line is one write without a flush: a process that is k
 import os
 from collections import deque
 from contextlib import suppress
+from itertools import islice
 
 from proxywatch.errors import SourceError
 from proxywatch.source import checkpoint, file
@@ -21,6 +22,9 @@ _LATE = 60.0
 _MAPPED = b"::ffff:"
 _MOST_ADDRESSES = 16
 _LARGEST = 4 << 20
+_FEW = 32
+_SECOND = 1.0
+_OPEN = float("inf")
 
 
 class OwnTraffic:
@@ -59,6 +63,11 @@ class OwnTraffic:
         if lives is None:
             return False
         return any(start - _SLACK <= at <= end + _LATE for start, end in lives)
+
+    def running(self, at: float) -> bool:
+        """Whether one of our last few connections was open at Unix time `at`, or until a second before."""
+        last = islice(reversed(self._order), _FEW)
+        return any(self._lives[endpoint][-1][1] >= at - _SECOND for endpoint in last)
 
     def begins(self) -> tuple[bytes, ...]:
         """How endpoints of ours begin, `ADDRESS.`: one that begins otherwise need not be looked up."""
@@ -104,7 +113,7 @@ class OwnTraffic:
                 life[1] = min(life[1], max(now, life[0]))
 
     def _open(self, endpoint: bytes, at: float) -> None:
-        self._lives.setdefault(endpoint, []).append([at, float("inf")])
+        self._lives.setdefault(endpoint, []).append([at, _OPEN])
         self._order.append(endpoint)
         if not endpoint.startswith(self._begins):
             begin = endpoint[: endpoint.rfind(b".") + 1]
@@ -140,7 +149,7 @@ class OwnTraffic:
         for endpoint, lives in self._lives.items():
             for start, end in lives:
                 lines.append(_line(b"+", endpoint, start))
-                if end < float("inf"):
+                if end < _OPEN:
                     lines.append(_line(b"-", endpoint, end))
         checkpoint.replace(self._path, b"".join(lines))
         try:

@@ -1,6 +1,7 @@
 """The proxy under watch, and how to log in to it."""
 
 import re
+from typing import Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -27,6 +28,8 @@ class Proxy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             socks4a, http or https, without user and password.
         username: Who logs in; empty for a proxy that asks for nobody.
         password_file: The file that holds the password, read again for every probe.
+        kind: `dante`; or `generic`, any other: then nothing asks for Dante's log, processes or danted.conf.
+            `auto` looks who listens, and takes it for Dante where that cannot be seen.
         password: The password itself, for the environment variable PROXYWATCH_PROXY_PASSWORD; in a settings
             file use `password_file`.
     """
@@ -36,6 +39,7 @@ class Proxy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     username: str = ""
     password_file: str = ""
     password: Secret = Secret()
+    kind: Literal["auto", "dante", "generic"] = "auto"
 
     def __post_init__(self) -> None:
         """Refuse what curl would read differently from what was meant; the message holds no secret."""

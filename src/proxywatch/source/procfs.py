@@ -4,12 +4,40 @@ Nothing here costs by the number of processes of the host; `processes` finds the
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import suppress
 
 from proxywatch.errors import SourceError
 from proxywatch.source import file
 
 _PAGE = 4096
+
+
+def pids() -> list[int]:
+    """Every process that can be seen.
+
+    Raises:
+        SourceError: /proc cannot be listed, for want of descriptors for example.
+    """
+    try:
+        return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]  # noqa: PTH208 - as below
+    except OSError as error:
+        raise file.unreadable("/proc", error) from error
+
+
+def holders(inodes: Collection[int]) -> list[int]:
+    """The processes that hold one of the sockets, as far as their descriptors are ours to see.
+
+    Raises:
+        SourceError: /proc cannot be listed.
+    """
+    wanted = set(inodes)
+    found = []
+    for pid in pids():
+        with suppress(SourceError):
+            if sockets(pid) & wanted:
+                found.append(pid)
+    return found
 
 
 def name(pid: int) -> str:

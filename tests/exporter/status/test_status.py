@@ -16,7 +16,7 @@ from proxywatch.dante.report import Cause, Destination, Report, host_port
 from proxywatch.dante.totals import Failure
 from proxywatch.errors import NoData, SourceError
 from proxywatch.exporter import terminal
-from proxywatch.exporter.collector import latency, sessions
+from proxywatch.exporter.collector import latency, sessions, tcp
 from proxywatch.exporter.runner import Scrape
 from proxywatch.exporter.runner import Settings as ScrapeSettings
 from proxywatch.exporter.status import Board, schema
@@ -27,6 +27,8 @@ from proxywatch.metrics.registry import Registry
 from proxywatch.probe.history import History
 from proxywatch.probe.request import Request
 from proxywatch.runtime.reload import Reloads
+from proxywatch.tcp.report import Report as TcpReport
+from proxywatch.tcp.report import Side
 from support.fakes import FakeClock
 from support.probing import failure, success
 from support.publishers import Puppet
@@ -409,3 +411,31 @@ def test_fetch_says_what_is_wrong() -> None:
         terminal.fetch("ftp://127.0.0.1/")
     with pytest.raises(SourceError, match="No such file"):
         terminal.fetch("unix:/nowhere/at/all")
+
+
+def side(typical: float, nearest: float, lost: float | None) -> Side:
+    """A side of whose connections only the round trips matter."""
+    return Side(0, 0, {}, 0, 0, None, None, typical, nearest, None, lost, None)
+
+
+def tcp_report(sides: dict[str, Side]) -> TcpReport:
+    return TcpReport("all", "", sides, {}, 0)
+
+
+async def test_the_way_from_clients_to_destinations() -> None:
+    """Beside each other: to clients, to the nearest destination, to all of them; as far as they are known."""
+    rig = Rig()
+    assert (await rig.status()).ways == []
+    kernel = tcp.Status(
+        1080, 0, tcp_report({"client": side(0.004, 0.001, 0.02), "upstream": side(0.08, 0.03, None)})
+    )
+    rig.registry.register(Puppet("tcp", {}, kernel))
+    status = await rig.status()
+    assert [(way.key, way.seconds, way.lost) for way in status.ways] == [
+        ("client", 0.004, 0.02),
+        ("tunnel", 0.03, None),
+        ("upstream", 0.08, None),
+    ]
+    shown = terminal.render(status, colour=False)
+    assert "to clients 4.0 ms, 2 % sent again" in shown
+    assert "to the nearest destination 30.0 ms" in shown

@@ -23,7 +23,7 @@ _PATIENCE = 10  # seconds that a test may stand still
 _MOST_KEPT = 200  # results of a node
 _MOST_QUEUED = 10_000
 _LOWEST_ALARM = 10.0  # Mbps
-_PER_DAY = re.compile(r"\s*(per day|/ ?day|/ ?d)$")
+_PER_DAY = re.compile(r"(?:per day|/ ?day|/ ?d)$")
 
 Positive = Annotated[Duration, msgspec.Meta(gt=0)]
 
@@ -36,7 +36,7 @@ class DailySize(Size):
     @classmethod
     def parse(cls, value: object) -> Self:
         """Read `1GB`, `1GB per day`, `1GB/day`."""
-        return super().parse(_PER_DAY.sub("", value.strip()) if isinstance(value, str) else value)
+        return super().parse(_PER_DAY.sub("", value.strip()).rstrip() if isinstance(value, str) else value)
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,7 +1,7 @@
 """The counters of the VPN's device or devices, from /proc/self/net/dev.
 
 They are the device's own: IP packets of every kind, probes and DNS included, some 4 % above the payload.
-`proxy_bytes_transferred_total` counts on over a re-creation of a device, which starts its counters at 0: told
+What they have moved together counts on over a re-creation of a device, which starts its counters at 0: told
 by the device's index, and by a counter that fell.
 
 A sidecar that shares a container's network keeps the network namespace when that container is replaced. The
@@ -25,10 +25,6 @@ from proxywatch.source import file
 
 log = logging.getLogger(__name__)
 
-TRANSFERRED = metric.counter(
-    "proxy_bytes_transferred_total",
-    "Bytes received plus transmitted by the VPN device since the exporter started, over re-creations of it.",
-)
 NETWORK = {
     f"{way}_{unit}": metric.counter(
         f"proxy_network_{way}_{unit}_total", f"The VPN device's own counter of {way} {unit}.", ["device"]
@@ -112,11 +108,11 @@ class InterfaceCollector:
         self._orphaned = False
         self._devices: Mapping[str, Device] = {}
         self._odometers = {name: (Odometer(), Odometer()) for name in devices}
-        self._looked = False
+        self._looked = self._seen = False
 
     def describe(self) -> Sequence[Family]:
-        """Two directions of four counters, and their bytes together."""
-        return (TRANSFERRED, *NETWORK.values(), ORPHANED)
+        """Two directions of four counters."""
+        return (*NETWORK.values(), ORPHANED)
 
     async def update(self) -> None:
         """Read the devices' counters.
@@ -138,6 +134,7 @@ class InterfaceCollector:
                 received.read(device.receive_bytes, index)
                 transmitted.read(device.transmit_bytes, index)
         self._looked = True
+        self._seen = self._seen or bool(self._devices)
         self._look_for_uplink(present)
         if self._missing():
             raise NoData(f"no device {', '.join(self._missing())} (there are: {', '.join(present)})")
@@ -168,6 +165,14 @@ class InterfaceCollector:
     def _transferred(self) -> int:
         return sum(one.total + other.total for one, other in self._odometers.values())
 
+    def transferred(self) -> int | None:
+        """Bytes received plus transmitted since the first look; None before it."""
+        return self._transferred() if self._looked else None
+
+    def was_seen(self) -> bool:
+        """Whether one of the devices has ever been there."""
+        return self._seen
+
     def received(self) -> int | None:
         """Bytes that the devices have received, read now; None when none of them is there.
 
@@ -180,8 +185,7 @@ class InterfaceCollector:
         return sum(counts) if counts else None
 
     def collect(self) -> Iterator[Metric]:
-        """The counters of the devices that are there, and our own sum from the first reading on."""
-        yield TRANSFERRED.value(self._transferred() if self._looked else None)
+        """The counters of the devices that are there."""
         yield ORPHANED.value(float(self._orphaned) if self._had_uplink else None)
         for attribute, family in NETWORK.items():
             yield family.values({name: getattr(device, attribute) for name, device in self._devices.items()})

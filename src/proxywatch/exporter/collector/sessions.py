@@ -46,10 +46,6 @@ RATE = metric.gauge(
     "Requests decided in the last 60 seconds of the log. Absent until Dante's log has proven that it shows "
     "all.",
 )
-AVERAGE = metric.gauge(
-    "proxy_avg_connection_duration_seconds",
-    "Mean of the last 100 closed sessions, from accept to accept. Absent before the first.",
-)
 OPENED = metric.counter(
     "proxy_sessions_opened_total",
     "Requests that Dante granted; origin self are our own probes. Absent as proxy_requests_successful_total.",
@@ -202,7 +198,7 @@ class SessionsCollector:
     def describe(self) -> Sequence[Family]:
         """Requests, sessions, failures, and the log itself."""
         return (
-            SUCCESS_RATE, SUCCESSFUL, FAILED, RATE, AVERAGE, OPENED, CLOSED, DURATION, SETUP, RECEIVED, SENT,
+            SUCCESS_RATE, SUCCESSFUL, FAILED, RATE, OPENED, CLOSED, DURATION, SETUP, RECEIVED, SENT,
             FAILURES, LOST, DNS, SHOWS, LINES, UNPARSED, AMBIGUOUS, ROTATIONS, TRUNCATIONS, GAPS, READ, LAG,
         )  # fmt: skip
 
@@ -236,6 +232,15 @@ class SessionsCollector:
     def active(self) -> int | None:
         """Connections accepted and not ended; None when the log's settings cannot tell."""
         return figures.active(self._log.sessions)
+
+    def mean_duration(self) -> float | None:
+        """Mean of the last 100 closed sessions, in seconds; None when the log does not tell."""
+        return figures.mean_duration(self._log.sessions)
+
+    def ended(self) -> tuple[int, int | None] | None:
+        """Connections that ended and their payload; None until the log is known to show every end."""
+        sessions = self._log.sessions
+        return sessions.totals.ended() if sessions.settings.shows_ends else None
 
     def collect(self) -> Iterator[Metric]:
         """What the log has proven that it shows, and how it is read."""
@@ -273,7 +278,6 @@ class SessionsCollector:
         sessions = self._log.sessions
         totals, settings, counting = sessions.totals, sessions.settings, sessions.counting
         successes, ends = settings.shows_successes and not self._followed.silence.proven, settings.shows_ends
-        yield AVERAGE.value(figures.mean_duration(sessions))
         yield OPENED.values(_series(totals.opened if successes else {}))
         yield CLOSED.values(_series(totals.closed if ends else {}))
         yield DURATION.distributions({(): counting.durations} if settings.shows_durations else {})

@@ -145,7 +145,7 @@ class SocketsCollector:
                 await self._clock.sleep_until(self._clock.monotonic() + _MOMENT)
                 await self.update()
         except NoData as error:
-            return [Finding.fault(str(error), "Start Dante, or give its port in `sockets.port`.")]
+            return [Finding.fault(str(error), "Start the proxy, or give its port in `sockets.port`.")]
         except ProxywatchError as error:
             return [Finding.fault(str(error), "Let us read /proc/self/net/tcp, or use inet_diag.")]
         return [self._found(), *self._slower()]

@@ -317,6 +317,19 @@ function showPhases(phases) {
   box.replaceChildren(bar, legend);
 }
 
+// How far it is to clients and to destinations, and what is lost on the way.
+function showWays(ways) {
+  const box = byId("ways");
+  box.hidden = !ways.length;
+  const items = ways.map(({ title, seconds, lost }) => {
+    const item = element("li");
+    const again = lost ? `${(lost * 100).toPrecision(2)} % sent again` : "";
+    item.append(element("b", "", title), element("span", "", duration(seconds)), element("span", "aside", again));
+    return item;
+  });
+  box.querySelector("ul").replaceChildren(...items);
+}
+
 function showFailures(status) {
   const items = status.failures.map((failure) => {
     const item = element("li");
@@ -408,6 +421,7 @@ function show(status) {
   showHealth(status);
   showVerdict(status);
   showFigures(status);
+  showWays(status.ways);
   showFailures(status);
   showRequests(status);
   showCollectors(status);

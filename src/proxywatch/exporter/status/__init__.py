@@ -7,7 +7,7 @@ import msgspec
 
 from proxywatch import __version__
 from proxywatch.clock import Clock, Moment
-from proxywatch.exporter.collector import latency, sessions, wireguard
+from proxywatch.exporter.collector import latency, sessions, tcp, wireguard
 from proxywatch.exporter.runner import Outcome, Scrape
 from proxywatch.exporter.status import parts
 from proxywatch.exporter.status.figures import KINDS, Samples, figure, missing, samples, value
@@ -108,6 +108,7 @@ class Board:
             trends={key: Points(trend.step, _rounded(trend.values)) for key, trend in self._trends.items()},
             settings_fault=self._reloads.fault,
             health=self.health,
+            ways=parts.ways(_of(seen.values(), tcp.Status)),
         )
 
     def _state(self, name: str, outcome: Outcome | None, seen: msgspec.Struct | None) -> CollectorState:

@@ -40,9 +40,9 @@ KINDS = (
     Kind("latency", "proxy_latency_ms", "latency", "Latency", "ms", Scale((200, 500, 1000))),
     Kind("speed", "proxy_download_speed_mbps", "speed", "Download speed", "Mbps", Scale((20, 10, 5))),
     Kind("active", "proxy_active_connections", "active", "Active connections", ""),
-    Kind("duration", "proxy_avg_connection_duration_seconds", "sessions", "Mean connection", "s"),
+    Kind("duration", "proxy_avg_connection_duration_seconds", "traffic", "Mean connection", "s"),
     Kind("request_rate", "proxy_request_rate_permin", "sessions", "Requests", "/min"),
-    Kind("transferred", "proxy_bytes_transferred_total", "interface", "Through the tunnel", "bytes"),
+    Kind("transferred", "proxy_bytes_transferred_total", "traffic", "Through the tunnel", "bytes"),
 )
 
 

@@ -56,6 +56,23 @@ class Phase(Struct, frozen=True):
     seconds: float
 
 
+class Way(Struct, frozen=True):
+    """A part of the way between clients and destinations, as the kernel measures it.
+
+    Attributes:
+        key: `client`, from clients to the proxy; `tunnel`, from the proxy to the nearest destination, so at
+            most that of the tunnel; `upstream`, from the proxy to destinations, the tunnel included.
+        title: For people.
+        seconds: Round trip: the median of the last 100 connections, for `tunnel` the least.
+        lost: Share of segments that were sent again; None where none was sent.
+    """
+
+    key: str
+    title: str
+    seconds: float
+    lost: float | None
+
+
 class Vpn(Struct, frozen=True):
     """The tunnel.
 
@@ -161,6 +178,7 @@ class Status(Struct, frozen=True):
         trends: By a figure's key.
         health: Where the health port listens, as the settings write addresses.
         settings_fault: Why the settings that were read last are not in force; empty when they are.
+        ways: From clients to destinations; empty where the kernel's account of connections is not known.
     """
 
     name: str
@@ -178,3 +196,4 @@ class Status(Struct, frozen=True):
     trends: dict[str, Points]
     settings_fault: str = ""
     health: list[str] = []
+    ways: list[Way] = []

@@ -2,13 +2,14 @@
 
 from proxywatch.dante import totals
 from proxywatch.dante.report import Report, host_port
-from proxywatch.exporter.collector import latency, wireguard
+from proxywatch.exporter.collector import latency, tcp, wireguard
 from proxywatch.exporter.status.figures import Samples, value
-from proxywatch.exporter.status.model import Exit, Failure, Phase, Vpn
+from proxywatch.exporter.status.model import Exit, Failure, Phase, Vpn, Way
 from proxywatch.probe.history import Snapshot
 from proxywatch.probe.outcome import REASONS, Transfer
 
 _MOST_FAILURES = 12
+_CLIENT, _UPSTREAM = "client", "upstream"
 
 
 def vpn(found: Samples, tunnel: wireguard.Status | None, missing: str) -> Vpn:
@@ -61,6 +62,29 @@ def failures(history: Snapshot, log: Report | None) -> list[Failure]:
 def requests(log: Report | None) -> Report | None:
     """What the log's lines came to; None before the first."""
     return log if log is not None and log.lines else None
+
+
+def ways(kernel: tcp.Status | None) -> list[Way]:
+    """The round trips on both sides, by the kernel's account; the least one upstream is about the tunnel's own."""
+    sides = kernel.report.sides if kernel and kernel.report else {}
+    client, upstream = sides.get(_CLIENT), sides.get(_UPSTREAM)
+    found = []
+    if client and client.typical_round_trip_seconds is not None:
+        found.append(
+            Way("client", "To clients", client.typical_round_trip_seconds, client.retransmitted_share)
+        )
+    if upstream and upstream.nearest_round_trip_seconds is not None:
+        found.append(Way("tunnel", "To the nearest destination", upstream.nearest_round_trip_seconds, None))
+    if upstream and upstream.typical_round_trip_seconds is not None:
+        found.append(
+            Way(
+                "upstream",
+                "To destinations",
+                upstream.typical_round_trip_seconds,
+                upstream.retransmitted_share,
+            )
+        )
+    return found
 
 
 def _probe(transfer: Transfer) -> Failure:

@@ -16,7 +16,7 @@ _DNS = (
     "Look at the resolver that the proxy uses, /etc/resolv.conf beside Dante: it must answer through the VPN."
 )
 _MOVE = "Choose a server in the country that you expect, or correct `exit.expect.country`."
-_PROXY = "See whether danted runs and listens; `proxywatch check` goes through it step by step."
+_PROXY = "See whether the proxy runs and listens; `proxywatch check` goes through it step by step."
 _BLAME = (
     "The recent failures show whose fault it is: a client's, the rules', the proxy's, or a destination's."
 )
