@@ -33,8 +33,10 @@ def machine(files: str = "", names: str = "", holders: str = "") -> Machine:
         ("", machine(holders="ssh"), "generic"),
         ("", machine(names="ssh"), "dante"),  # whatever that is for
         ("", machine(names="microsocks danted"), "dante"),
-        ("", machine(holders="microsocks", files="/etc/danted.conf"), "dante"),
-        ("", machine(holders="microsocks", files="/var/log/danted.log"), "dante"),
+        ("", machine(holders="microsocks", files="/etc/danted.conf"), "generic"),
+        ("", machine(holders="danted", names="danted microsocks"), "dante"),
+        ("", machine(names="microsocks", files="/etc/danted.conf"), "dante"),
+        ("", machine(names="microsocks", files="/var/log/danted.log"), "dante"),
         ("sessions: {log: /var/log/dante/danted.log}", machine(holders="microsocks"), "dante"),
         ("children: {pid_file: /run/danted.pid}", machine(holders="microsocks"), "dante"),
         ("children: {names: [mydanted]}", machine(names="mydanted", holders="mydanted"), "dante"),
@@ -44,7 +46,7 @@ def machine(files: str = "", names: str = "", holders: str = "") -> Machine:
     ],
 )
 def test_the_kind(text: str, there: Machine, found: str) -> None:
-    """What speaks for Dante wins; without a word of another it is taken for Dante."""
+    """Who listens decides, unless settings say otherwise; where nothing is seen it is taken for Dante."""
     settled, why = kind.settled(config(text), there)
     assert settled[Proxy].kind == found
     assert bool(why) == (found == "generic" and "generic" not in text)

@@ -132,6 +132,7 @@ def test_before_the_proxy_listens_nothing_is_its() -> None:
         ((POD, OURS), (FAR, 443), ""),  # a transfer of ours beside the proxy
         ((POD, 4000), (POD, PORT), ""),  # a client of this very namespace: its other end counts
         ((POD, 9090), (CLIENT, 4000), ""),  # a scrape
+        ((PROBE, 5000), (PROBE, 9999), ""),  # a health check of a container engine's
         ((POD, 0), (FAR, 443), ""),
     ],
 )
@@ -370,11 +371,28 @@ def test_a_probe_that_a_look_finds() -> None:
     assert (story.upstream.opened, story.upstream.received) == (0, 0)
     story.end(upstream(2, info(sent=200, received=1_000_000, dialled=True)), probing=True)
     story.end(row((PROBE, PORT), (PROBE, OURS), cookie=1, info=info(sent=1_000_012, received=230)))
-    story.look(upstream(3, theirs[1], port=5001, state=ESTABLISHED, inode=6), after=4)
-    story.end()
+    for _ in range(5):
+        story.look(upstream(3, theirs[1], port=5001, state=ESTABLISHED, inode=6))
+        story.end()
     assert (story.upstream.opened, story.upstream.received) == (1, 80_000)
     story.end(upstream(3, info(sent=300, received=80_001, dialled=True), port=5001), after=1)
     assert (story.upstream.closed["fin"], story.upstream.received) == (1, 80_001)
+
+
+def test_one_probe_after_the_other() -> None:
+    """They keep no connection back for longer than a moment after its end, nor a long one for ever."""
+    story = Story()
+    story.look()
+    counters = info(sent=300, received=80_000, dialled=True, fin=False)
+    story.end(probing=True)
+    for second in range(70):
+        story.look(upstream(1, counters, state=ESTABLISHED, inode=5))
+        if second < 20:
+            story.end(upstream(100 + second, info(sent=5, dialled=True), port=5100 + second), probing=True)
+        else:
+            story.end(probing=True)
+    assert story.upstream.closed["fin"] == 20
+    assert (story.upstream.opened, story.upstream.received) == (21, 80_000)
 
 
 def test_a_flood_while_a_probe_runs() -> None:

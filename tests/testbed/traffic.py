@@ -35,6 +35,7 @@ class Plan:
         at_once: Sessions at the same time.
         up, down: Most bytes of payload each way.
         last: The longest that a session stands still, in seconds.
+        spread: The longest that each waits before it connects, so that not all begin at the same moment.
         seed: Of the dice.
         together: Whether all are to be open before the first ends.
     """
@@ -47,6 +48,7 @@ class Plan:
     up: int = 20_000
     down: int = 50_000
     last: float = 0.0
+    spread: float = 0.0
     seed: int = 1
     together: bool = False
 
@@ -181,6 +183,7 @@ class Run:
     async def client(self, course: str) -> None:
         loop = asyncio.get_running_loop()
         family = socket.AF_INET6 if ":" in self.plan.proxy[0] else socket.AF_INET
+        await asyncio.sleep(self.dice.uniform(0, self.plan.spread))
         connection = socket.socket(family)
         connection.setblocking(False)  # noqa: FBT003
         await loop.sock_connect(connection, tuple(self.plan.proxy))

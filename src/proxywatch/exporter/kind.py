@@ -1,8 +1,9 @@
 """Whether the proxy is Dante, where the settings leave that open.
 
-A log, a configuration or a process of Dante's speaks for Dante, and so does a setting that only Dante's has a
-use for. Another program on the proxy's port speaks against it. Where nothing speaks, it is taken for Dante:
-then what is missing is told, and the operator can say otherwise.
+A setting that only Dante's log or processes have a use for speaks for Dante. Else it is who listens on the
+proxy's port, where that can be seen; else a log, a configuration or a process of Dante's speaks for it, and a
+process of another proxy's against it. Where nothing speaks, it is taken for Dante: then what is missing is
+told, and the operator can say otherwise.
 """
 
 import logging
@@ -73,17 +74,16 @@ def reading(read: Callable[[], Config]) -> Callable[[], Config]:
 def _another(config: Config, machine: Machine) -> str:
     """Why the proxy is another than Dante; empty where it is not known to be."""
     log_settings, server = config[sessions.Settings], config[children.Settings]
-    named = log_settings.log != sessions.Settings().log or log_settings.checkpoint or server.pid_file
-    if named or any(map(machine.exists, (log_settings.log, *_CONFS))):
-        return ""
-    names = machine.names()
-    if names & set(server.names):
+    if log_settings.log != sessions.Settings().log or log_settings.checkpoint or server.pid_file:
         return ""
     port = config[tcp.Settings].port or tcp.port_of(config[Proxy])
-    for found, where in ((machine.holders(port), f"listens on port {port}"), (names & _OTHERS, "runs here")):
-        if found:
-            return f"{min(found)} {where}, and nothing of Dante's is here"
-    return ""
+    if holders := machine.holders(port):
+        return "" if holders & set(server.names) else f"{min(holders)} listens on port {port}"
+    names = machine.names()
+    if any(map(machine.exists, (log_settings.log, *_CONFS))) or names & set(server.names):
+        return ""
+    others = names & _OTHERS
+    return f"{min(others)} runs here, and nothing of Dante's is here" if others else ""
 
 
 def _names() -> set[str]:

@@ -3,9 +3,9 @@
 Each socket has a buffer of its own, so that together they hold what one may not.
 """
 
-import ctypes
 import socket
 import struct
+from array import array
 from collections.abc import Sequence
 
 _SO_ATTACH_FILTER = 26
@@ -39,6 +39,6 @@ def attach(one: socket.socket, places: Sequence[int], count: int, number: int) -
         (_RETURN, 0, 0, _ALL),
         (_RETURN, 0, 0, _NONE),
     ]
-    packed = ctypes.create_string_buffer(b"".join(_INSTRUCTION.pack(*each) for each in code))
-    program = struct.pack("HP", len(code), ctypes.addressof(packed))
+    packed = array("B", b"".join(_INSTRUCTION.pack(*each) for each in code))
+    program = struct.pack("HP", len(code), packed.buffer_info()[0])
     one.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)

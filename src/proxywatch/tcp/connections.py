@@ -9,11 +9,12 @@ is read while a look is under way is remembered until the look is over.
 """
 
 from proxywatch.parse.tcp_info import Counters, Row
-from proxywatch.tcp.probes import Candidate, Probes
+from proxywatch.tcp.probes import MOMENT, Candidate, Probes
 from proxywatch.tcp.sides import NOBODY, OWN, UNATTRIBUTED, Side, Sides
 from proxywatch.tcp.totals import CLIENT, NOTHING, SIDES, UPSTREAM, Figures, Lifetime, Totals, end_of
 
 _CAPACITY = 32768
+_LONGEST = 60.0  # seconds that a connection is kept back while one probe follows the other
 
 
 class _Known:
@@ -24,7 +25,7 @@ class _Known:
         figures: What of it has been added to the totals.
         before: When the look before the first one that found it began; None when it was there before us.
         found, seen: When the first and the last look that found it began.
-        kept_back: Nothing of it has been counted yet, as it may be a probe's.
+        kept_back: Until when nothing of it is counted, as it may be a probe's; 0 for one that is counted.
         missing: The last look did not find it.
     """
 
@@ -35,7 +36,8 @@ class _Known:
         self.figures = figures
         self.before = before
         self.found = self.seen = now
-        self.kept_back = self.missing = False
+        self.kept_back = 0.0
+        self.missing = False
 
 
 class Connections:
@@ -111,22 +113,30 @@ class Connections:
         )
         if inherited or side == OWN:
             return known
-        known.kept_back = side == UPSTREAM and self.probes.watching(self._look)
-        if not known.kept_back:
+        if side == UPSTREAM and self.probes.watching(self._look):
+            known.kept_back = self._look + _LONGEST
+        else:
             self.totals[side].opened += 1
         return known
 
     def _advance(self, known: _Known, counters: Counters) -> None:
         if known.side == OWN:
             return
-        if known.kept_back:
-            if self.probes.watching(known.seen):
-                return
-            known.kept_back = False
-            self.totals[known.side].opened += 1
+        if known.kept_back and not self._release(known):
+            return
         figures = Figures.of(counters, dialled=known.side == UPSTREAM)
         self.totals[known.side].moved(figures, known.figures)
         known.figures = figures
+
+    def _release(self, known: _Known) -> bool:
+        """Count it from now on if it outlives every probe that ran when it began."""
+        if not self.probes.running:
+            known.kept_back = min(known.kept_back, known.seen + MOMENT)
+        if known.seen < known.kept_back:
+            return False
+        known.kept_back = 0.0
+        self.totals[known.side].opened += 1
+        return True
 
     def finish(self, *, complete: bool) -> None:
         """End a look. What two complete looks did not find, and nobody reported, has ended unseen."""

@@ -13,8 +13,8 @@ from proxywatch.tcp.totals import Figures, Lifetime
 
 _HANDSHAKE = 1024
 """Bytes: the longest that a handshake with the proxy, or its changes to a request's head, come to."""
-_MOMENT = 3.0
-_LONGEST = 60.0
+MOMENT = 3.0
+"""Seconds: the most between the ends of a probe's two connections."""
 _CAPACITY = 512
 
 
@@ -38,22 +38,25 @@ class Probes:
 
     Attributes:
         matched: How many connections were taken for a probe's.
+        running: Whether one ran when that was last looked at.
     """
 
     def __init__(self) -> None:
         self.matched = 0
+        self.running = False
         self._probes: deque[_Probe] = deque(maxlen=_CAPACITY)
         self._candidates: deque[Candidate] = deque()
         self._active_at = float("-inf")
 
     def observe(self, now: float, *, running: bool) -> None:
         """Learn whether a probe of ours runs now."""
+        self.running = running
         if running:
             self._active_at = now
 
     def watching(self, now: float) -> bool:
-        """Whether a connection that ends now may be a probe's."""
-        return now - self._active_at <= _MOMENT
+        """Whether a connection that begins or ends now may be a probe's."""
+        return now - self._active_at <= MOMENT
 
     def ended(self, now: float, figures: Figures) -> None:
         """Note a probe's connection to the proxy that has ended."""
@@ -69,12 +72,11 @@ class Probes:
         if not self._candidates:
             return []
         self._match()
-        over = not self.watching(now)
-        if over:
-            self._probes.clear()
+        while self._probes and now - self._probes[0].at > MOMENT:
+            self._probes.popleft()
         released = []
         while self._candidates and (
-            over or len(self._candidates) > _CAPACITY or now - self._candidates[0].at > _LONGEST
+            len(self._candidates) > _CAPACITY or now - self._candidates[0].at > MOMENT
         ):
             released.append(self._candidates.popleft())
         return released

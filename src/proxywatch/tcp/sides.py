@@ -1,8 +1,7 @@
 """On which side of the proxy a connection is.
 
 A client's has the proxy's port on this side. One to a destination is opened from here, by the proxy: so its
-port is none that somebody listens on, and it is neither ours nor a client's of this machine to the proxy. Of
-one that was cleared, the other side's address is left, and no port of it.
+port is none that somebody listens on, it leaves this machine, and it is not ours.
 In a network namespace that is the proxy's alone, all that remains is the proxy's. On a host that others
 share, the control group or the user of the socket tells, and only while the socket lives.
 """
@@ -95,9 +94,9 @@ class Sides:
             return OWN if self._is_own(row.remote, row.remote_port) else CLIENT
         if not self.served or not port or port in self._listening:
             return NOBODY
-        if row.remote_port in (self.port, 0) and self._is_local(row.remote):
+        if self._is_local(row.remote) or self._is_own(row.local, port):
             return NOBODY
-        return NOBODY if self._is_own(row.local, port) else UPSTREAM
+        return UPSTREAM
 
     def _owned(self, uid: int, cgroup: int | None) -> None:
         if cgroup is not None and cgroup != _ROOT:

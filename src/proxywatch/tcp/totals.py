@@ -2,7 +2,6 @@
 
 from bisect import bisect_left
 from collections import deque
-from statistics import median
 from typing import Final, NamedTuple, Self
 
 from proxywatch.distribution import Distribution
@@ -138,8 +137,8 @@ class Totals:
 
     def last_round_trips(self) -> tuple[float, float] | None:
         """Of the least round trips of the last 100 connections: the median, and the least; in seconds."""
-        trips = self._last_round_trips
-        return (median(trips), min(trips)) if trips else None
+        trips = sorted(self._last_round_trips)
+        return (trips[len(trips) // 2], trips[0]) if trips else None
 
     def mean_duration(self) -> float | None:
         """Mean of the last 100 connections that ended, in seconds; None before the first."""

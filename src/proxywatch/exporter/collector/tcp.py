@@ -171,7 +171,7 @@ class TcpCollector:
         self._kernel = kernel
         self._clock = clock
         self._own = own
-        self._account = TcpAccount(port, self._is_own, lru_cache(1024)(kernel.is_local))
+        self._account = TcpAccount(port, self._is_own, lru_cache(4096)(kernel.is_local))
         self._messages: Messages | None = None
         self._next_look = self._tried = self._complained = float("-inf")
         self._read_some = self._more = False
