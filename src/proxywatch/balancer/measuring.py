@@ -11,6 +11,8 @@ from proxywatch.balancer.choosing.event import Event
 from proxywatch.balancer.choosing.settings import Exit
 from proxywatch.balancer.facts import probe, speed
 from proxywatch.balancer.facts.exits import Exits
+from proxywatch.balancer.facts.loopback import INTERVAL as DAILY
+from proxywatch.balancer.facts.loopback import Loopback
 from proxywatch.balancer.facts.probe import Probes
 from proxywatch.balancer.facts.rounds import Rounds
 from proxywatch.balancer.facts.speed import Speed, SpeedResult, figure
@@ -42,6 +44,7 @@ class Measuring:
     Attributes:
         probes: Through nodes.
         exits: Of nodes.
+        loopback: Whether nodes connect to their own.
         speed: Of nodes.
         history: Of all that is known.
     """
@@ -75,6 +78,7 @@ class Measuring:
         self.history = History()
         self.probes = Probes(through, brain, lambda: settings().probe, clock, self._serving)
         self.exits = Exits(through, brain, lambda: settings().exit, clock)
+        self.loopback = Loopback(through)
         self.speed = Speed(
             through, brain, lambda: settings().speed, clock, nodes=lambda: len(nodes()), heard=self._tested
         )
@@ -96,6 +100,9 @@ class Measuring:
             ).run(),
             "speed": self._rounds(
                 self.speed.test, self.speed.interval, self._untested, at_once=1, spread=_SPEED_SPREAD
+            ).run(),
+            "loopback": self._rounds(
+                self.loopback.look, lambda: DAILY, lambda node: self._candidate(node) is not None, at_once=4
             ).run(),
             "asked": self.speed.serve(),
             "guard": self._guard(),
@@ -234,7 +241,7 @@ class Measuring:
             nodes = self._nodes()
             self.sample()
             self.history.forget(node.id for node in nodes)
-            for part in (self.probes, self.exits, self.speed):
+            for part in (self.probes, self.exits, self.speed, self.loopback):
                 part.forget(nodes)
 
     def _tested(self, result: SpeedResult) -> None:
