@@ -50,7 +50,7 @@ log = logging.getLogger(__name__)
 
 _AT_START_ONLY = ("relay", "api", "health", "affinity")
 _TICK = 1.0
-_LOUD = frozenset({"ejected", "exit_drift", "wrong_exit", "withheld", "strategy_failed"})
+_LOUD = frozenset({"ejected", "exit_drift", "wrong_exit", "withheld", "strategy_failed", "pressure"})
 _QUIET = frozenset({"decision", "lease"})
 
 
@@ -119,6 +119,7 @@ class Balancer:
             self.upstream_of,
             clock=self.clock,
             dice=SystemRandom(),
+            tell=self.heard,
         )
 
     def readiness(self) -> list[Check]:
