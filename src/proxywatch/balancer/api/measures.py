@@ -81,7 +81,8 @@ async def reports_as_text(measures: Measured, period: Period = 24) -> Response[s
 @get("/reports.html", summary="The same as a page with plots", media_type=MediaType.HTML)
 async def reports_as_page(measures: Measured, period: Period = 24) -> Response[str]:
     """Without scripts, to be kept or sent."""
-    return Response(await measures.report_page(period), media_type="text/html; charset=utf-8")
+    policy = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
+    return Response(await measures.report_page(period), media_type="text/html; charset=utf-8", headers=policy)
 
 
 ROUTERS = [
