@@ -28,9 +28,10 @@ def test_nodes_of_a_file_come_and_go_and_outlive_its_faults(tmp_path: Path) -> N
             (tmp_path / name).mkdir()
             ports.append(stack.enter_context(danted(tmp_path / name)).port)
         targets.write_text(json.dumps([group(ports[0], "se-1", "se")]))
-        running = stack.enter_context(
-            balancer(tmp_path, {"discovery": {"files": [str(tmp_path / "*.json")]}})
-        )
+        settings = {"discovery": {"files": [str(tmp_path / "*.json")]}}
+        variable = {"PROXYWATCH_BALANCER_DISCOVERY_DRAIN": "7m"}
+        running = stack.enter_context(balancer(tmp_path, settings, environ=variable))
+        assert running.api("/api/config")[1]["discovery"]["drain"] == "7m"
         running.until("found", lambda: set(running.nodes()) == {"se-1"})
         targets.write_text(json.dumps([group(ports[0], "se-1", "se"), group(ports[1], "de-1", "de")]))
         running.until("another", lambda: set(running.nodes()) == {"se-1", "de-1"})

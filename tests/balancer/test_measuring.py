@@ -130,6 +130,7 @@ def test_nodes_without_sidecars_are_seen_probed_and_tested(tmp_path: Path) -> No
         assert report["by_country"]["se"]["failover_events"] == 0
         assert running.api("/api/reports?hours=0")[0] == 422
         assert "| se | 3 |" in running.api("/api/reports.md")[1]
+        assert "<h2>Nodes</h2>" in running.api("/api/reports.html")[1]
         assert "| se | 3 |" in proxywatch("balancer", "report", "--url", running.http).stdout
         assert (
             json.loads(proxywatch("balancer", "report", "--json", "--url", running.http).stdout)[

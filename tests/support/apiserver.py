@@ -8,7 +8,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +24,17 @@ _READY = 60.0
 
 @dataclass(frozen=True)
 class Apiserver:
-    """Where it is."""
+    """Where it is.
+
+    Attributes:
+        url: Its base URL.
+        stop: Ends it; its store stays.
+        start: Starts it again, and returns when it serves.
+    """
 
     url: str
+    stop: Callable[[], None] = lambda: None
+    start: Callable[[], None] = lambda: None
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -83,13 +91,22 @@ def apiserver(directory: Path) -> Iterator[Apiserver]:
             "--service-account-signing-key-file", key, "--service-cluster-ip-range", "10.96.0.0/24",
             "--disable-admission-plugins", "ServiceAccount", "--allow-privileged=true",
         )  # fmt: skip
-        process = _start(stack, directory / "apiserver.log", *server)
-        running = Apiserver(f"https://127.0.0.1:{port}")
-        deadline = time.monotonic() + _READY
-        while not running.ready():
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError((directory / "apiserver.log").read_text()[-2000:])
-            time.sleep(0.2)
+        processes: list[subprocess.Popen[bytes]] = []
+
+        def stop() -> None:
+            processes[-1].kill()
+            processes[-1].wait()
+
+        def start() -> None:
+            processes.append(_start(stack, directory / "apiserver.log", *server))
+            deadline = time.monotonic() + _READY
+            while not running.ready():
+                if processes[-1].poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError((directory / "apiserver.log").read_text()[-2000:])
+                time.sleep(0.2)
+
+        running = Apiserver(f"https://127.0.0.1:{port}", stop, start)
+        start()
         yield running
 
 

@@ -59,7 +59,7 @@ log = logging.getLogger(__name__)
 
 _AT_START_ONLY = ("relay", "api", "health", "affinity", "journal")
 _TICK = 1.0
-_LOUD = frozenset({"ejected", "exit_drift", "wrong_exit", "withheld", "strategy_failed"})
+_LOUD = frozenset({"ejected", "exit_drift", "wrong_exit", "withheld", "strategy_failed", "pressure"})
 _CLOSING = frozenset({"exit_drift", "drained"})
 _FILES_EVERY = 5.0
 _QUIET = frozenset({"decision", "lease"})
@@ -130,6 +130,7 @@ class Balancer:
             self.upstream_of,
             clock=self.clock,
             dice=SystemRandom(),
+            tell=self.heard,
         )
 
     def readiness(self) -> list[Check]:

@@ -15,6 +15,7 @@ from proxywatch.balancer.facts.exits import ExitState
 from proxywatch.balancer.facts.probe import ProbeState
 from proxywatch.balancer.facts.speed import BudgetState, SpeedResult
 from proxywatch.balancer.history.report import Report
+from proxywatch.balancer.history.report_page import page
 from proxywatch.balancer.measuring import Measuring
 from proxywatch.balancer.node import Node
 from proxywatch.clock import Clock
@@ -275,6 +276,23 @@ class Measures:
         """The report of the last hours."""
         nodes = [(it.id, it.node.country, int(it.connections())) for it in self.brain.pool.roster]
         return await asyncio.to_thread(self.measuring.history.report, nodes, self.clock.now(), hours)
+
+    async def report_page(self, hours: int) -> str:
+        """The same as a page of HTML with plots."""
+        document = await self.report(hours)
+        history, now, seconds = self.measuring.history, self.clock.now(), hours * _HOUR
+
+        def draw() -> str:
+            plots = {
+                node: (
+                    history.points(node, "speed_mbps", now, seconds),
+                    history.points(node, "latency_ms", now, seconds),
+                )
+                for node in document.performance_trends
+            }
+            return page(document, plots)
+
+        return await asyncio.to_thread(draw)
 
     def _queue(self, nodes: Sequence[Node]) -> Queued:
         speed = self.measuring.speed

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from proxywatch.balancer.choosing.brain import PoolBrain
 from proxywatch.balancer.choosing.candidate import Candidate
@@ -11,6 +11,9 @@ from proxywatch.balancer.choosing.event import Event
 from proxywatch.balancer.choosing.settings import Exit
 from proxywatch.balancer.facts import probe, speed
 from proxywatch.balancer.facts.exits import Exits
+from proxywatch.balancer.facts.loopback import INTERVAL as DAILY
+from proxywatch.balancer.facts.loopback import Loopback
+from proxywatch.balancer.facts.pressure import Pressure
 from proxywatch.balancer.facts.probe import Probes
 from proxywatch.balancer.facts.rounds import Rounds
 from proxywatch.balancer.facts.speed import Speed, SpeedResult, figure
@@ -42,6 +45,8 @@ class Measuring:
     Attributes:
         probes: Through nodes.
         exits: Of nodes.
+        loopback: Whether nodes connect to their own.
+        pressure: On nodes.
         speed: Of nodes.
         history: Of all that is known.
     """
@@ -55,6 +60,7 @@ class Measuring:
         *,
         clock: Clock,
         dice: Random,
+        tell: Callable[[Event], None] = lambda _: None,
     ) -> None:
         """Begin without having measured anything.
 
@@ -65,6 +71,7 @@ class Measuring:
             upstream_of: How to reach a node through which others are reached.
             clock: Both clocks.
             dice: For moments of their own.
+            tell: Is told of pressure on a node.
         """
         self._brain = brain
         self._nodes = nodes
@@ -75,6 +82,9 @@ class Measuring:
         self.history = History()
         self.probes = Probes(through, brain, lambda: settings().probe, clock, self._serving)
         self.exits = Exits(through, brain, lambda: settings().exit, clock)
+        self.loopback = Loopback(through)
+        self.pressure = Pressure()
+        self._tell = tell
         self.speed = Speed(
             through, brain, lambda: settings().speed, clock, nodes=lambda: len(nodes()), heard=self._tested
         )
@@ -96,6 +106,9 @@ class Measuring:
             ).run(),
             "speed": self._rounds(
                 self.speed.test, self.speed.interval, self._untested, at_once=1, spread=_SPEED_SPREAD
+            ).run(),
+            "loopback": self._rounds(
+                self.loopback.look, lambda: DAILY, lambda node: self._candidate(node) is not None, at_once=4
             ).run(),
             "asked": self.speed.serve(),
             "guard": self._guard(),
@@ -123,11 +136,19 @@ class Measuring:
                 value = self._fresh(candidate, fact, now)
                 if value is not None:
                     self.history.add(candidate.id, name, at, value)  # type: ignore[arg-type]
+            self._press(candidate, now, at)
             success = self._fresh(candidate, "success_rate_percent", now)
             if success is not None:
                 self.history.add(candidate.id, "success_percent", at, success)
         for country, connections in load.items():
             self.history.add_load(country, at, connections)
+
+    def _press(self, candidate: Candidate, now: float, at: float) -> None:
+        cpu, memory = (self._fresh(candidate, name, now) for name in ("cpu_percent", "memory_mb"))
+        for change in self.pressure.look(candidate.id, cpu, memory, now):
+            kind: Literal["pressure", "relieved"] = "pressure" if change.began else "relieved"
+            detail = {"kind": change.kind}
+            self._tell(Event(kind, at, candidate.id, candidate.node.country, change.reason, detail))
 
     def _rounds(
         self,
@@ -234,7 +255,8 @@ class Measuring:
             nodes = self._nodes()
             self.sample()
             self.history.forget(node.id for node in nodes)
-            for part in (self.probes, self.exits, self.speed):
+            self.pressure.forget(frozenset(node.id for node in nodes))
+            for part in (self.probes, self.exits, self.speed, self.loopback):
                 part.forget(nodes)
 
     def _tested(self, result: SpeedResult) -> None:

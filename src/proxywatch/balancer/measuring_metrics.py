@@ -42,6 +42,16 @@ RTT_BOUND = gauge(
     "1 when the last test measured the round trip rather than the line.",
     _NODE,
 )
+LOOPBACK = gauge(
+    "balancer_node_reaches_loopback",
+    "1 when the node connects clients to its own loopback, which its rules should block; absent until it was asked.",
+    _NODE,
+)
+PRESSURE = gauge(
+    "balancer_node_pressure",
+    "1 while CPU of the node's pod is above 80 % for five minutes, or its memory above 500 MB; else 0.",
+    [*_NODE, "kind"],
+)
 TESTS = counter("balancer_speed_tests_total", "Speed tests made.")
 TEST_FAILURES = counter("balancer_speed_test_failures_total", "Speed tests that failed.")
 TESTS_SKIPPED = counter("balancer_speed_tests_skipped_total", "Speed tests that the budget did not allow.")
@@ -52,8 +62,8 @@ LEFT = gauge(
 )
 LIMIT = gauge("balancer_speed_test_budget_bytes", "Bytes that they may spend in any 24 hours; 0 is no limit.")
 FAMILIES: Sequence[Family] = (
-    PROBE_UP, PROBE_ROUNDS, PROBE_FAILURES, UPLINK, EXIT_SEEN, EXIT_LOOKS, EXIT_FAILURES, SPEED, RTT_BOUND, TESTS,
-    TEST_FAILURES, TESTS_SKIPPED, BYTES, SPENT, LEFT, LIMIT,
+    PROBE_UP, PROBE_ROUNDS, PROBE_FAILURES, UPLINK, EXIT_SEEN, EXIT_LOOKS, EXIT_FAILURES, LOOPBACK, PRESSURE, SPEED,
+    RTT_BOUND, TESTS, TEST_FAILURES, TESTS_SKIPPED, BYTES, SPENT, LEFT, LIMIT,
 )  # fmt: skip
 
 
@@ -87,6 +97,15 @@ class MeasuringMetrics:
         yield EXIT_SEEN.values({it: float(not state.fault) for it, state in seen.items()})
         yield EXIT_LOOKS.values({it: state.looks for it, state in seen.items()})
         yield EXIT_FAILURES.values({it: state.failures for it, state in seen.items()})
+        reached = self.measuring.loopback.reached
+        yield LOOPBACK.values({labels[it]: float(value) for it, value in reached.items() if it in labels})
+        pressed: dict[Labels, float] = {
+            (*labels[it], kind): float(kind in kinds)
+            for it, kinds in self.measuring.pressure.now.items()
+            for kind in ("cpu", "memory")
+            if it in labels
+        }
+        yield PRESSURE.values(pressed)
         latest = {label: result for it, label in labels.items() if (result := speed.latest(it)) is not None}
         figures: dict[Labels, float] = {
             (*label, name): value

@@ -11,6 +11,7 @@ from proxywatch.balancer.choosing.settings import Exit
 from proxywatch.balancer.facts import goodput, probe, speed
 from proxywatch.balancer.facts.budget import DAY
 from proxywatch.balancer.facts.exits import ExitState, identities, requests, sighted
+from proxywatch.balancer.facts.loopback import reaches_loopback
 from proxywatch.balancer.facts.through import Reply, Through
 from proxywatch.balancer.node import Node, Upstream
 from proxywatch.finding import Finding
@@ -40,6 +41,7 @@ async def through(nodes: Sequence[Node], sections: Sections) -> list[tuple[str, 
         async def look(node: Node) -> list[tuple[str, Finding]]:
             async with slots:
                 found = await _probe(asks, node, sections)
+                found += await _loopback(asks, node)
                 if all(finding.level != "fault" for finding in found):
                     found += await _exit(asks, node, sections)
             return [(node.id, finding) for finding in found]
@@ -82,6 +84,17 @@ async def _probe(asks: Through, node: Node, sections: Sections) -> list[Finding]
             Finding.hint(text, "Name other targets in `probe.targets`, where these fail through every node.")
         ]
     return [Finding.ok(text)]
+
+
+async def _loopback(asks: Through, node: Node) -> list[Finding]:
+    if not await reaches_loopback(asks, node):
+        return []
+    text = "it connects clients to its own loopback by name"
+    return [
+        Finding.hint(
+            text, "Block 127.0.0.0/8 and ::1 in its own rules: `socks block { ... }` in danted.conf."
+        )
+    ]
 
 
 async def _exit(asks: Through, node: Node, sections: Sections) -> list[Finding]:

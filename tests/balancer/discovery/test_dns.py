@@ -1,15 +1,21 @@
 """Nodes by name, from a real name server: records come, change and go, and the time to live is respected."""
 
+import asyncio
+import shutil
+import signal
+import socket
 import socketserver
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import dnslib  # type: ignore[import-untyped]
 import pytest
 
 from proxywatch.balancer.discovery.dns import DnsSource
 from proxywatch.balancer.discovery.names import NameSettings
+from proxywatch.balancer.discovery.sighting import Sighting
 from support.fakes import FakeClock
 
 TYPES = {"A": dnslib.A, "AAAA": dnslib.AAAA}
@@ -154,3 +160,52 @@ async def test_an_empty_answer_is_believed_when_it_is_repeated(server: Zone, rco
     server.rcode, server.records = rcode, {}
     assert await watch.next() == (["10.0.0.1:1080"], ("se.example: no A record",))
     assert await watch.next() == ([], ("se.example: no A record",))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("unbound") is None, reason="needs unbound")
+async def test_a_real_name_server(tmp_path: Path) -> None:
+    """Unbound: records change with a reload, more than fit into a datagram come by TCP, and it goes away."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+
+    def zone_of(*addresses: str) -> None:
+        data = "".join(f'  local-data: "se.example. 30 A {it}"\n' for it in addresses)
+        (tmp_path / "unbound.conf").write_text(
+            f'server:\n  interface: 127.0.0.1@{port}\n  username: ""\n  chroot: ""\n  directory: "{tmp_path}"\n'
+            f'  pidfile: ""\n  use-syslog: no\n  do-daemonize: no\n  access-control: 127.0.0.0/8 allow\n'
+            f'  local-zone: "example." static\n{data}'
+        )
+
+    zone_of("10.0.0.1", "10.0.0.2")
+    command = ["unbound", "-d", "-c", str(tmp_path / "unbound.conf")]
+    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
+    try:
+        clock = Skipping()
+        names = (NameSettings("se.example", "se"),)
+        sighting = Sighting()
+        watching = DnsSource(names, ("127.0.0.1",), port, clock).watch()
+        for _ in range(50):
+            sighting = await anext(watching)
+            if sighting.nodes:
+                break
+            await asyncio.sleep(0.1)
+        assert list(sighting.nodes) == ["se.example-10.0.0.1", "se.example-10.0.0.2"]
+        assert clock.waits == [] or max(clock.waits) <= 30
+        zone_of(*(f"10.0.1.{number}" for number in range(1, 201)))
+        process.send_signal(signal.SIGHUP)
+        for _ in range(50):
+            sighting = await anext(watching)
+            if len(sighting.nodes) == 200:
+                break
+            await asyncio.sleep(0.1)
+        assert len(sighting.nodes) == 200
+        process.kill()
+        await process.wait()
+        gone = await anext(watching)
+        assert (len(gone.nodes), bool(gone.faults)) == (200, True)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()

@@ -271,6 +271,17 @@ async def test_a_watch_that_ends_is_taken_up_again() -> None:
         assert watching.sources.states["test"].failures == 0
 
 
+async def test_a_source_that_was_left_out_may_still_say_something() -> None:
+    """Between the reload and its end."""
+    async with Watching(test=Scripted([ONE])) as watching:
+        watching.sources.configure({})
+        watching.sources._take("test", TWO)
+        watching.sources._fail("test", "gone")
+        await settle()
+        assert watching.saw[-1] == {}
+        assert watching.sources.states == {}
+
+
 async def test_sources_change_at_a_reload() -> None:
     """One that is left out takes its nodes along; one that stays is not disturbed."""
     kept, dropped, new = (

@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import aclosing
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ import yaml
 from proxywatch.balancer.discovery.http import Server
 from proxywatch.balancer.discovery.kubernetes import KubernetesSource
 from proxywatch.balancer.discovery.sighting import Sighting
+from proxywatch.balancer.discovery.sources import Sources, SourceState
 from proxywatch.clock import SystemClock
 from proxywatch.errors import SourceError
 from support.apiserver import Apiserver, apiserver
@@ -153,3 +155,28 @@ async def test_a_server_whose_certificate_is_not_trusted_gets_no_token(source: K
     server = Server(source.server.url, token_file=source.server.token_file)
     with pytest.raises(SourceError, match="certificate"):
         await anext(KubernetesSource(server, "vpn", source.selector, source.clock).watch())
+
+
+async def test_a_server_that_is_restarted_loses_nobody(admin: Admin, source: KubernetesSource) -> None:
+    """What was known stands while it is away; what changed meanwhile is seen after it."""
+    clock = SystemClock()
+    seen: list[dict[str, Sighting]] = []
+    sources = Sources(lambda sightings: seen.append(dict(sightings)), clock=clock, dice=Random(1))
+    sources.configure({"kubernetes": source})
+    task = asyncio.ensure_future(sources.run())  # noqa: TID251 - cancelled below
+
+    async def state(so: Callable[[SourceState], object]) -> None:
+        async with asyncio.timeout(60):
+            while not so(sources.states["kubernetes"]):  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0.1)
+
+    await state(lambda it: it.nodes == 1)
+    await asyncio.to_thread(admin.server.stop)
+    await state(lambda it: it.fault)
+    assert list(seen[-1]["kubernetes"].nodes) == ["se-1"]
+    await asyncio.to_thread(admin.server.start)
+    await asyncio.to_thread(admin.pod, "se-3", "10.1.0.3")
+    await state(lambda it: it.nodes == 2 and not it.fault)
+    assert list(seen[-1]["kubernetes"].nodes) == ["se-1", "se-3"]
+    assert all("se-1" in each["kubernetes"].nodes for each in seen if each)
+    task.cancel()

@@ -78,6 +78,13 @@ async def reports_as_text(measures: Measured, period: Period = 24) -> Response[s
     return Response(markdown(await measures.report(period)), media_type="text/markdown; charset=utf-8")
 
 
+@get("/reports.html", summary="The same as a page with plots", media_type=MediaType.HTML)
+async def reports_as_page(measures: Measured, period: Period = 24) -> Response[str]:
+    """Without scripts, to be kept or sent."""
+    policy = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
+    return Response(await measures.report_page(period), media_type="text/html; charset=utf-8", headers=policy)
+
+
 ROUTERS = [
     Router(
         "/api/speed-test",
@@ -86,5 +93,5 @@ ROUTERS = [
     ),
     Router("/api/metrics", route_handlers=[current], tags=["measurements"]),
     Router("/api/load-balancer", route_handlers=[prediction], tags=["load balancer"]),
-    Router("/api", route_handlers=[reports, reports_as_text], tags=["measurements"]),
+    Router("/api", route_handlers=[reports, reports_as_text, reports_as_page], tags=["measurements"]),
 ]

@@ -19,6 +19,8 @@ Type = Literal[
     "preferred",  # a country's preferred node changed
     "lease",  # a lease was given, moved or ended
     "decision",  # a choice was made
+    "pressure",  # CPU or memory of a node's pod is above what is usual
+    "relieved",  # and no longer is
     "strategy_failed",  # a strategy of a third party raised or answered nonsense
 ]
 

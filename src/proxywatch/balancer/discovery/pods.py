@@ -112,6 +112,7 @@ class Pods:
         """As a list has them; what is not in it is gone."""
         self.version = version
         self.pods = {pod.metadata.uid: pod for pod in pods}
+        self._made: dict[str, _Made] = {}
 
     def take_all(self, lines: Iterable[bytes]) -> bool:
         """Take events of the watch, as `take` does; whether any changed anything."""
@@ -145,26 +146,41 @@ class Pods:
 
     def sighting(self) -> Sighting:
         """The nodes that they make."""
+        self._made = {uid: self._make(uid, pod) for uid, pod in self.pods.items()}
         nodes: dict[str, Node] = {}
         leaving: dict[str, Leaving] = {}
         faults = []
-        for pod in sorted(self.pods.values(), key=lambda it: (it.metadata.name, it.metadata.uid)):
-            labels = _labels(pod)
-            name = labels.get("id") or pod.metadata.name
-            why = why_not(pod)
-            if why is not None:
-                leaving[name] = why
-                continue
-            try:
-                node = node_of(pod, labels)
-            except ParseError as error:
-                faults.append(f"pod {pod.metadata.name[:64]}: {error}")
-                continue
-            if node.id in nodes:
-                faults.append(f"{node.id} is there twice")
-            nodes.setdefault(node.id, node)
+        dropped = 0
+        for _, _, made in sorted(self._made.values(), key=lambda it: it[:1]):
+            if isinstance(made, Node):
+                if made.id in nodes:
+                    faults.append(f"{made.id} is there twice")
+                nodes.setdefault(made.id, made)
+            elif isinstance(made, str):
+                faults.append(made)
+                dropped += 1
+            else:
+                leaving[made[0]] = made[1]
         gone = {it: why for it, why in leaving.items() if it not in nodes}
-        return Sighting(nodes, gone, bounded(faults), len(faults))
+        return Sighting(nodes, gone, bounded(faults), dropped)
+
+    def _make(self, uid: str, pod: Pod) -> "_Made":
+        """What a pod makes; worked out once for each version of it, as an event is of one among many."""
+        known = self._made.get(uid)
+        if known is not None and known[1] is pod:
+            return known
+        labels = _labels(pod)
+        order = (pod.metadata.name, uid)
+        why = why_not(pod)
+        if why is not None:
+            return order, pod, (labels.get("id") or pod.metadata.name, why)
+        try:
+            return order, pod, node_of(pod, labels)
+        except ParseError as error:
+            return order, pod, f"pod {pod.metadata.name[:64]}: {error}"
+
+
+_Made = tuple[tuple[str, str], Pod, Node | str | tuple[str, Leaving]]
 
 
 def why_not(pod: Pod) -> Leaving | None:

@@ -117,7 +117,9 @@ class Sources:
             self._fail(name, f"internal error: {type(error).__name__}")
 
     def _take(self, name: str, sighting: Sighting) -> None:
-        before = self.states[name]
+        before = self.states.get(name)
+        if before is None:  # left out by a reload, a moment ago
+            return
         fault = "; ".join(sighting.faults)
         failures = before.failures + bool(fault and fault != before.fault)
         state = SourceState(
@@ -130,7 +132,9 @@ class Sources:
             self._saw(self.sightings)
 
     def _fail(self, name: str, fault: str) -> None:
-        before = self.states[name]
+        before = self.states.get(name)
+        if before is None:
+            return
         self.states[name] = state = msgspec.structs.replace(before, fault=fault, failures=before.failures + 1)
         self._say(name, before.fault, state)
 
