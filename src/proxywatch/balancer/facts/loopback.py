@@ -10,7 +10,7 @@ from typing import Protocol
 
 from proxywatch.balancer.facts.through import Reply
 from proxywatch.balancer.node import Node
-from proxywatch.probe.exchange import Request
+from proxywatch.probe.request import Request
 
 INTERVAL = 86_400.0
 _PORT = 9  # discard
