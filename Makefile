@@ -1,5 +1,5 @@
 # Two commands for a newcomer, each doing all the set-up that it needs:
-#   make run    everything on this machine: a proxy, a target, some traffic, the exporter in front
+#   make run    everything on this machine: proxies, a target, some traffic, the exporter, the balancer
 #   make test   what must pass before a change lands
 # To run it for good: make runtime, which leaves .venv/bin/proxywatch and no developers' tools.
 # Beside them: install (with the tools), verify (the long checks), bench, bench-check, faults, soak, fuzz, format, reference,
@@ -12,9 +12,10 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: run runtime test install lint verify bench bench-check faults soak fuzz format reference dashboards chart deb lock clean
 
-run: runtime
+run:
+	@[ .venv/installed -nt requirements-dev.lock ] || $(MAKE) --no-print-directory .venv/demo
 	@scripts/need-packages demo
-	@exec $(BIN)/proxywatch demo
+	@exec $(BIN)/proxywatch demo --balancer
 
 test: lint
 	@scripts/need-packages test
@@ -26,6 +27,10 @@ runtime:
 
 .venv/runtime: requirements.lock scripts/make-venv
 	@scripts/make-venv runtime
+	@touch $@
+
+.venv/demo: requirements-balancer.lock scripts/make-venv
+	@scripts/make-venv balancer
 	@touch $@
 
 install: .venv/installed

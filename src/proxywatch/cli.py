@@ -180,9 +180,20 @@ async def _metrics() -> str:
 
 
 @main.command()
-def demo() -> None:
+@click.option("--balancer", is_flag=True, help="The balancer's demo as well, in front of three more proxies.")
+def demo(*, balancer: bool) -> None:
     """Show everything on this machine: a proxy, a target, some traffic, the exporter; ends with Ctrl-C."""
-    _run(_demo())
+    if not balancer:
+        _run(_demo())
+        return
+    import subprocess  # noqa: PLC0415
+
+    beside = subprocess.Popen([sys.executable, "-m", "proxywatch", "balancer", "demo"])
+    try:
+        _run(_demo())
+    finally:
+        beside.terminate()
+        beside.wait()
 
 
 async def _demo() -> None:

@@ -68,6 +68,41 @@ def test_the_demo_shows_everything_within_forty_seconds_and_ends_with_an_interru
     assert "Traceback" not in out.read_text()
 
 
+def test_the_demo_shows_the_balancer_too(tmp_path: Path) -> None:
+    """Every address in one place; a client gets through by country; both end with one interrupt."""
+    out = tmp_path / "out"
+    with out.open("wb") as file:
+        command = [sys.executable, "-m", "proxywatch", "demo", "--balancer"]
+        process = subprocess.Popen(command, stdout=file, stderr=file)
+    try:
+        deadline = time.monotonic() + 60
+        got = None
+        while time.monotonic() < deadline and not (got and "200 OK" in got):
+            time.sleep(0.2)
+            found = re.search(r"^  curl (-x \S+ \S+) -i$", out.read_text(), re.MULTILINE)
+            if found:
+                done = subprocess.run(
+                    ["curl", "-s", "-m", "5", "-i", *found[1].split()],
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                )
+                got = done.stdout
+        assert got, out.read_text()
+        assert "200 OK" in got
+        text = out.read_text()
+        for name in ("status page", "balancer", "relay", "API", "health"):
+            assert re.search(rf"^{name} +\S+://", text, re.MULTILINE), text
+        stats = re.search(r"^API +(\S+)", text, re.MULTILINE)
+        assert stats
+        assert "nodes" in read(stats[1])
+    finally:
+        process.send_signal(signal.SIGINT)
+        status = process.wait(20)
+    assert status == 0
+    assert "Traceback" not in out.read_text()
+
+
 def test_the_doctor_is_content_where_all_is_well(tmp_path: Path) -> None:
     """Exit status 0, a line per collector, nothing to fix."""
     with target() as site, danted(tmp_path) as proxy:
