@@ -49,6 +49,7 @@ nodes:
 relay:
   listen: "{host}:{relay}"
   deny: []  # the demo's target is on loopback, which clients may not reach otherwise
+  drain: 2s
 api: {{listen: "{host}:{api}"}}
 health: {{listen: "{host}:{health}"}}
 collect: {{interval: 5s}}
