@@ -39,6 +39,7 @@ _ARGUMENTS: dict[str, tuple[str, str, str]] = {
     "probe": ("200", "100", "20"),
     "serving": ("5 5", "3 3", "1 1"),
     "startup": ("10", "5", "2"),
+    "tcp": ("15", "10", "2"),
     "together": ("{minutes}", "{minutes}", "0.5"),
     "wireguard": ("200", "100", "20"),
 }
