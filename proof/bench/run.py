@@ -40,6 +40,7 @@ _ARGUMENTS: dict[str, tuple[str, str, str]] = {
     "probe": ("200", "100", "20"),
     "serving": ("5 5", "3 3", "1 1"),
     "startup": ("10", "5", "2"),
+    "tcp": ("15", "10", "2"),
     "together": ("{minutes}", "{minutes}", "0.5"),
     "web_servers": ("3 10000", "3 10000", "1 200"),
     "wireguard": ("200", "100", "20"),

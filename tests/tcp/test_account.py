@@ -355,6 +355,39 @@ def test_our_probes_are_kept_apart_on_both_sides() -> None:
     assert ended == (1, 5242), "the log has it too"
 
 
+def test_another_connection_is_not_taken_for_a_probes() -> None:
+    """One that moved two kilobytes more, either way, or nothing at all."""
+    story = Story()
+    story.look()
+    story.end(
+        upstream(2, info(sent=200, received=7000, dialled=True)),
+        upstream(3, info(sent=2500, received=5000, dialled=True), port=5001),
+        upstream(4, info(answered=False, dialled=True), port=5002),
+        row((PROBE, PORT), (PROBE, OURS), cookie=1, info=info(sent=5012, received=230)),
+        probing=True,
+    )
+    story.end(after=5)
+    assert (story.upstream.opened, story.account.connections.probes.matched) == (3, 0)
+
+
+def test_sockets_that_never_were_connections() -> None:
+    """The proxy's listener, and sockets that were made and not used."""
+    story = Story()
+    story.look()
+    nothing = info(answered=False, mtu=0)
+    story.end(row((POD, PORT), cookie=1, info=nothing), row((POD, 5000), cookie=2, info=nothing))
+    assert (story.client.opened, story.upstream.opened, story.account.connections.reported) == (0, 0, 0)
+
+
+def test_others_connections_that_were_cleared() -> None:
+    """Are nobody's, whether a look had found them or not."""
+    story = Story()
+    story.look()
+    story.look(row((POD, 9090), (CLIENT, 4000), cookie=1, state=ESTABLISHED, inode=5, info=info(fin=False)))
+    story.end(row((POD, 9090), cookie=1, info=zeroed()), row((POD, 9090), cookie=2, info=zeroed()))
+    assert story.account.missed()["zeroed"] == 0
+
+
 def test_a_probe_that_a_look_finds() -> None:
     """What it moves is not counted as it moves, as nobody knows yet whose it is; another's is, in the end."""
     story = Story()

@@ -13,6 +13,7 @@ from proxywatch.tcp.totals import Figures, Lifetime
 
 _HANDSHAKE = 1024
 """Bytes: the longest that a handshake with the proxy, or its changes to a request's head, come to."""
+_ANOTHER = float("inf")
 MOMENT = 3.0
 """Seconds: the most between the ends of a probe's two connections."""
 _CAPACITY = 512
@@ -85,7 +86,7 @@ class Probes:
         unmatched: deque[_Probe] = deque(maxlen=_CAPACITY)
         for probe in self._probes:
             best = min(self._candidates, key=lambda it: _difference(probe.figures, it.figures), default=None)
-            if best is None or _difference(probe.figures, best.figures) > 2 * _HANDSHAKE:
+            if best is None or _difference(probe.figures, best.figures) == _ANOTHER:
                 unmatched.append(probe)
             else:
                 self._candidates.remove(best)
@@ -97,5 +98,5 @@ def _difference(probe: Figures, other: Figures) -> float:
     """By how many bytes the other side's differ from what passed through; infinite for another's."""
     up, down = probe.received - other.sent, probe.sent - other.received
     if not other.sent or abs(up) > _HANDSHAKE or abs(down) > _HANDSHAKE:
-        return float("inf")
+        return _ANOTHER
     return abs(up) + abs(down)

@@ -246,13 +246,14 @@ async def test_what_was_never_reported() -> None:
 
 
 async def test_a_look_that_takes_long_is_put_off() -> None:
-    """It takes no more than a fiftieth of the time."""
+    """It takes no more than a fiftieth of the time, and comes every quarter of a minute at least."""
     fake, clock = Fake(), FakeClock()
     collector = made(fake, clock, upstream="off")
     dump = fake.dump
+    duration = 0.025
 
     def slow(request: bytes) -> Iterator[list[bytes]]:
-        clock._monotonic += 0.025
+        clock._monotonic += duration
         yield from dump(request)
 
     fake.dump = slow  # type: ignore[method-assign]
@@ -264,6 +265,12 @@ async def test_a_look_that_takes_long_is_put_off() -> None:
     await clock.advance(1.1)
     await collector.update()
     assert len(fake.asked) == 2 * looks
+    duration = 10.0
+    await clock.advance(6)
+    await collector.update()
+    await clock.advance(16)
+    await collector.update()
+    assert len(fake.asked) == 4 * looks
 
 
 async def test_a_look_that_fails_ends_nothing() -> None:

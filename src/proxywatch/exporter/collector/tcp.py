@@ -118,6 +118,7 @@ _SLICE = 0.003
 _BUDGET = 0.5
 _PAUSE = 0.01  # a burst is read at once; without CAP_NET_ADMIN the buffer may hold no more than 300 messages
 _SHARE = 50
+_RAREST = 15.0
 _RETRY = 5.0
 _COMPLAIN = 60.0
 _PORTS = {"http": 80, "https": 443}
@@ -175,6 +176,7 @@ class TcpCollector:
         self._messages: Messages | None = None
         self._next_look = self._tried = self._complained = float("-inf")
         self._read_some = self._more = False
+        self._busy = 0.0  # seconds that the last look has held the loop
 
     def describe(self) -> Sequence[Family]:
         """Connections, bytes, segments, and what was missed."""
@@ -212,9 +214,9 @@ class TcpCollector:
         now = self._clock.monotonic()
         if now >= self._next_look:
             self._next_look = now + self._settings.interval  # also when it fails
+            self._busy = 0.0
             await self._look(messages)
-            took = self._clock.monotonic() - now
-            self._next_look = now + max(self._settings.interval, took * _SHARE)
+            self._next_look = now + max(self._settings.interval, min(self._busy * _SHARE, _RAREST))
         self._account.connections.settle(self._clock.monotonic())
         if not self._account.sides.served:
             raise NoData(f"nothing listens on port {self._port} of this network namespace")
@@ -288,11 +290,15 @@ class TcpCollector:
             account.compare(self._kernel.snmp())
 
     async def _each(self, request: bytes, take: Callable[[bytes], None], messages: Messages) -> None:
+        begin = self._clock.monotonic()
         for rows in self._kernel.dump(request):
             for row in rows:
                 take(row)
+            self._busy += self._clock.monotonic() - begin
             self._take(messages)
             await asyncio.sleep(0)
+            begin = self._clock.monotonic()
+        self._busy += self._clock.monotonic() - begin
 
     async def close(self) -> None:
         """Listen no longer."""
