@@ -43,7 +43,7 @@ def settings() -> dict[str, object]:
         "exit": OFF,
         "wireguard": OFF,
         "interface": OFF,
-        "tcp": {"upstream": "all"},
+        "tcp": {"enabled": True, "upstream": "all"},
     }
 
 

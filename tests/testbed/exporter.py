@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 _ADDRESS = re.compile(r'msg=listening http="?(\S+?)"? health="?(\S+?)"?$', re.MULTILINE)
@@ -109,7 +108,7 @@ class Exporter:
 
     def write(self, settings: Mapping[str, object]) -> None:
         """Replace the settings file."""
-        self.conf.write_text(yaml.safe_dump(settings))
+        self.conf.write_text(json.dumps(settings))
 
     def until(self, what: str, so: Callable[[], object], seconds: float = 20) -> None:
         """Wait until something is so."""
@@ -139,7 +138,7 @@ def exporter(
     """Run an exporter until the block ends; it listens on loopback unless the settings say otherwise."""
     listen: dict[str, object] = {"http": {"listen": "127.0.0.1:0"}, "health": {"listen": "127.0.0.1:0"}}
     conf, log = directory / "proxywatch.yaml", directory / "proxywatch.log"
-    conf.write_text(yaml.safe_dump(listen | dict(settings)))
+    conf.write_text(json.dumps(listen | dict(settings)))
     with log.open("wb") as stderr:
         process = subprocess.Popen(
             [*prefix, sys.executable, "-m", "proxywatch", "run", "-c", str(conf)],

@@ -190,8 +190,8 @@ def tunnel(registry: Registry) -> TunnelState | None:
 
 
 def every_publisher() -> list[Publisher]:
-    """All collectors of the table and the runner, as they are without settings; for the reference."""
-    config = load("", {}, SCHEMA)
+    """All collectors of the table and the runner, those that are off by default too; for the reference."""
+    config = load("tcp: {enabled: true}", {}, SCHEMA)
     context = new_context(config)
     built: list[Publisher] = [entry.build(settings, context) for entry, settings in wanted(config).values()]
     return [*built, Scrape(Registry({}), config[runner.Settings], context.clock)]

@@ -236,7 +236,7 @@ def wanted(config: Config) -> dict[str, tuple[Entry, msgspec.Struct | None]]:
         if generic and entry.name in _OF_DANTE:
             continue
         settings = config.sections[entry.section or entry.name] if entry.settings else None
-        if entry.derived or getattr(settings, "enabled", True):
+        if entry.derived or (generic and entry.name == "tcp") or getattr(settings, "enabled", True):
             lines[entry.name] = (entry, settings)
     return lines
 

@@ -129,7 +129,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """TCP connections to and from the proxy, from the kernel.
 
     Attributes:
-        enabled: Whether to count them.
+        enabled: Whether to count them: 158 series. A proxy of `kind: generic` has them in any case, as nothing
+            else knows its connections.
         port: The port that the proxy listens on; 0 takes the one of `proxy.url`.
         interval: How often to look at those that live. Durations are known to within this.
         upstream: Which connections from this network namespace are the proxy's: `all`, as in a pod; those of
@@ -137,7 +138,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             none is counted. `auto` is `owner` where the namespace has hardware, as a host's has, else `all`.
     """
 
-    enabled: bool = True
+    enabled: bool = False
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
     interval: Duration = Duration(1)
     upstream: Literal["auto", "all", "owner", "off"] = "auto"
