@@ -47,8 +47,8 @@ def test_nodes_of_a_file_come_and_go_and_outlive_its_faults(tmp_path: Path) -> N
         targets.write_text(json.dumps([group(ports[1], "de-1", "de")]))
         running.until("gone", lambda: set(running.nodes()) == {"de-1"})
         assert running.metric("balancer_discovery_up", source="files") == 1
-        checked = proxywatch("balancer", "check", "-c", str(running.conf)).stdout
-        assert re.search(r"files +1 node$", checked, re.MULTILINE)
+        well = proxywatch("balancer", "check", "-c", str(running.conf)).stdout
+        assert re.search(r"files +1 node$", well, re.MULTILINE)
         assert running.log.read_text().count("source of nodes has a fault") == 1
         (tmp_path / "other").mkdir()
         (tmp_path / "other" / "a.yml").write_text(json.dumps([group(ports[0], "fr-1", "fr")]))
