@@ -1,6 +1,7 @@
 """Discovery in a running balancer, before real Dantes: nodes come, go, and stay when their source breaks."""
 
 import json
+import re
 import signal
 from contextlib import ExitStack
 from pathlib import Path
@@ -46,7 +47,8 @@ def test_nodes_of_a_file_come_and_go_and_outlive_its_faults(tmp_path: Path) -> N
         targets.write_text(json.dumps([group(ports[1], "de-1", "de")]))
         running.until("gone", lambda: set(running.nodes()) == {"de-1"})
         assert running.metric("balancer_discovery_up", source="files") == 1
-        assert "1 nodes" in proxywatch("balancer", "check", "-c", str(running.conf)).stdout
+        well = proxywatch("balancer", "check", "-c", str(running.conf)).stdout
+        assert re.search(r"files +1 node$", well, re.MULTILINE)
         assert running.log.read_text().count("source of nodes has a fault") == 1
         (tmp_path / "other").mkdir()
         (tmp_path / "other" / "a.yml").write_text(json.dumps([group(ports[0], "fr-1", "fr")]))
@@ -78,3 +80,20 @@ def test_faults_of_the_section_are_told_with_their_places(tmp_path: Path) -> Non
     assert refused.returncode == 2
     for words in ("dns.names[0].country", "mullvad.countries", "we do not run in a pod"):
         assert words in refused.stderr, refused.stderr
+
+
+def test_check_says_that_the_way_to_a_relay_list_is_missing(tmp_path: Path) -> None:
+    """Its nodes are found, and none of them can be reached."""
+    relay = {
+        "hostname": "se-got-wg-001", "country_code": "se", "city_code": "got", "active": True, "type": "wireguard",
+        "socks_name": "se-got-wg-socks5-001.relays.example", "socks_port": 1080,
+    }  # fmt: skip
+    (tmp_path / "relays.json").write_text(json.dumps([relay]))
+    conf = tmp_path / "b.yaml"
+    conf.write_text(
+        f"discovery: {{mullvad: {{via: entry, file: '{tmp_path}/relays.json'}}}}\nprobe: {{enabled: false}}\n"
+    )
+    checked = proxywatch("balancer", "check", "-c", str(conf))
+    assert checked.returncode == 1
+    assert re.search(r"ok +mullvad +1 node$", checked.stdout, re.MULTILINE)
+    assert "there is no node entry" in checked.stdout

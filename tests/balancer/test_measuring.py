@@ -190,3 +190,35 @@ def test_an_outage_of_the_targets_ejects_nobody(tmp_path: Path) -> None:
         running.until("failing", lambda: running.metric("balancer_probe_failures_total") >= failed + 8)
         assert set(running.states().values()) == {"ready"}
         assert running.fetch(f"{there.url}/a", "x-country-se").stdout.startswith("503")
+
+
+@pytest.mark.slow
+def test_hundreds_of_exits_over_one_proxy(tmp_path: Path) -> None:
+    """A relay list behind one node: every relay is verified by itself, and serves clients over two hops."""
+    with ExitStack() as stack:
+        there = stack.enter_context(far())
+        ports = []
+        for name in ("entry", "relay"):
+            (tmp_path / name).mkdir()
+            ports.append(stack.enter_context(danted(tmp_path / name)).port)
+        relays = [
+            {"hostname": f"se-got-wg-{number:03}", "country_code": "se", "city_code": "got", "active": True,
+             "type": "wireguard", "socks_name": "localhost", "socks_port": ports[1]}
+            for number in range(300)
+        ]  # fmt: skip
+        (tmp_path / "relays.json").write_text(json.dumps(relays))
+        settings = there.settings(
+            nodes=[{"id": "entry", "country": "se", "url": f"socks5h://127.0.0.1:{ports[0]}"}],
+            discovery={"mullvad": {"via": "entry", "file": str(tmp_path / "relays.json")}},
+        )
+        settings["exit"]["interval"] = settings["probe"]["interval"] = "60s"
+        running = stack.enter_context(balancer(tmp_path, settings))
+        running.until("all there", lambda: running.metric("balancer_nodes") == 301, 30)
+        running.until("all verified", lambda: set(running.states().values()) == {"ready"}, 60)
+        for number in (0, 150, 299):
+            user = f"x-server-se-got-wg-{number:03}"
+            assert running.fetch(f"{there.url}/a", user).stdout == "200 2"
+            newest = running.api("/api/load-balancer/decisions?limit=1")[1][0]
+            assert newest["node"] == f"se-got-wg-{number:03}"
+        (tmp_path / "relays.json").write_text(json.dumps(relays[:100]))
+        running.until("gone", lambda: running.metric("balancer_nodes") == 101, 30)

@@ -50,6 +50,7 @@ async def examine(config: Config, *, offline: bool) -> list[tuple[str, Finding]]
     findings += seen + [
         ("discovery", Finding.fault(fault, "Give each node an id of its own.")) for fault in merged.faults
     ]
+    findings += [("discovery", finding) for finding in _without_hop(merged)]
     slots = asyncio.Semaphore(_AT_ONCE)
 
     async def look(node: Node, fetch: SidecarFetch) -> list[tuple[str, Finding]]:
@@ -99,9 +100,19 @@ def _seen(name: str, sighting: Sighting) -> Iterator[Finding]:
         yield Finding.hint(f"{node} gets no requests: {why.reason}", "")
     left = f", {sighting.dropped} other entries passed over" if sighting.dropped else ""
     if sighting.nodes:
-        yield Finding.ok(f"{len(sighting.nodes)} nodes{left}")
+        yield Finding.ok(f"{len(sighting.nodes)} node{'s' * (len(sighting.nodes) > 1)}{left}")
     else:
         yield Finding.hint(f"no nodes{left}", "Does anything carry the labels that are looked for?")
+
+
+def _without_hop(merged: Sighting) -> Iterator[Finding]:
+    """Nodes that are reached through one that is not there."""
+    hops = {node.via for node in merged.nodes.values() if isinstance(node.via, str)}
+    for hop in sorted(hops - merged.nodes.keys()):
+        yield Finding.fault(
+            f"there is no node {hop}, through which others are reached",
+            "Add it under `nodes`, or give a URL as `via`.",
+        )
 
 
 def text(findings: Sequence[tuple[str, Finding]]) -> str:

@@ -165,6 +165,21 @@ def test_labels_may_change_under_open_connections() -> None:
     assert candidate.in_flight == 1
 
 
+def test_thousands_of_new_nodes_join_in_slices() -> None:
+    """Fifty at once, the next with the next second; those of the settings all at once."""
+    pool = Pool(*(f"de-{number}" for number in range(300)))
+    assert len(pool.states) == 300
+    nodes = [f"se-{number}" for number in range(250)]
+    pool.sees(*nodes)
+    assert len(pool.states) == 350
+    pool.after(1)
+    assert len(pool.states) == 400
+    pool.sees(*nodes[1:])
+    assert "se-0" not in pool.states
+    pool.after(5)
+    assert set(pool.states) == {*nodes[1:], *(f"de-{number}" for number in range(300))}
+
+
 def test_the_settings_win_and_then_the_first_source() -> None:
     """Whoever is left out is named."""
     merged = merge(

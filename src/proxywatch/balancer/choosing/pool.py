@@ -117,9 +117,11 @@ class Pool:
         for candidate in self.roster:
             via = candidate.node.via
             if isinstance(via, str):
-                candidate.hop = self.roster.get(via)
                 self._behind.setdefault(via, set()).add(candidate.id)
-                self.refresh(candidate, now)
+                hop = self.roster.get(via)
+                if candidate.hop is not hop:
+                    candidate.hop = hop
+                    self.refresh(candidate, now)
 
     # What is learned
 

@@ -23,7 +23,7 @@ _CONNECT_MS = 10_000
 _TIMEOUT = 30.0
 _LONGEST_TOKEN = 16 << 10
 _LONGEST_LINE = 2 << 20
-_MOST_WAITING = 16 << 20  # bytes of a stream that were received and not taken yet
+_MOST_WAITING = 4 << 20  # bytes of a stream that were received and not taken yet
 
 
 @dataclass(frozen=True, slots=True)

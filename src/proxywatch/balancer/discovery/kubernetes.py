@@ -19,7 +19,7 @@ from proxywatch.clock import Clock
 from proxywatch.errors import SourceError
 
 _LIMIT = 32 << 20
-_PAGE = 500
+_PAGE = 200  # decoded at one go
 _WATCH = 300  # seconds after which the server ends a watch
 _SLACK = 30.0
 _SHORTEST, _LONGEST = 1.0, 30.0  # seconds from the end of a watch to the next request

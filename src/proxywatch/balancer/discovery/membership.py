@@ -3,6 +3,8 @@
 A node that its source names no more, or calls not ready, is drained: it gets no new requests, its leases stay until
 the deadline. One that is gone leaves the pool when nothing is left on it, or at the deadline; one that is only not
 ready stays, and serves again when it is.
+
+Thousands of new nodes join fifty at a time, so that open connections do not wait for them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +16,9 @@ from proxywatch.balancer.node import Node
 
 _GONE = Leaving("its source names it no more")
 _REMOVED = Leaving("it is no longer in the settings")
+
+
+_AT_ONCE = 50  # new nodes; some 10 ms
 
 
 class Pool(Protocol):
@@ -66,6 +71,7 @@ class Membership:
         self._static: Sequence[Node] = ()
         self._sightings: Mapping[str, Sighting] = {}
         self._exits: dict[str, _Exit] = {}
+        self._more = False
 
     def set_static(self, nodes: Sequence[Node], now: float) -> None:
         """The nodes of the settings."""
@@ -79,7 +85,12 @@ class Membership:
         self._apply(now, {})
 
     def tick(self, now: float) -> None:
-        """Let go whoever is gone and has nothing left; once a second will do."""
+        """Let go whoever is gone and has nothing left, let in whoever waits; once a second will do."""
+        if self._more:
+            self._apply(now, {})
+        self._let_go(now)
+
+    def _let_go(self, now: float) -> None:
         over = {
             node
             for node, exit_ in self._exits.items()
@@ -96,7 +107,11 @@ class Membership:
         self.faults = wanted.faults
         back = [node for node in self._exits if node in wanted.nodes]
         out = [node for node in self.nodes if node.id not in wanted.nodes]
-        self.nodes = [*wanted.nodes.values(), *out]
+        known = {node.id for node in (*self.nodes, *self._static)}
+        fresh = [name for name in wanted.nodes if name not in known]
+        later = frozenset(fresh[_AT_ONCE:])
+        self._more = bool(later)
+        self.nodes = [*(node for name, node in wanted.nodes.items() if name not in later), *out]
         self._pool.set_nodes(self.nodes)
         for name in back:
             if self._exits.pop(name).ours:
@@ -104,7 +119,7 @@ class Membership:
         for node in out:
             why = wanted.leaving.get(node.id)
             self._leave(node.id, why or removed.get(node.id, _GONE), now, gone=why is None)
-        self.tick(now)
+        self._let_go(now)
 
     def _leave(self, node: str, why: Leaving, now: float, *, gone: bool) -> None:
         known = self._exits.get(node)

@@ -63,20 +63,13 @@ class Through:
     async def ask(self, node: Node, request: Request) -> Reply:
         """Make one transfer through a node; never raises."""
         reached = node.upstream
-        host = f"[{reached.host}]" if ":" in reached.host else reached.host
         start, connection = monotonic(), None
         try:
+            proxy = _proxy(node)
             if node.via is not None:
                 async with asyncio.timeout(request.timeout):
                     connection = await hop.dial(self._first(node.via), reached.host, reached.port)
-                host = "127.0.0.1"  # whatever it says: the connection is there
             extra = monotonic() - start
-            scheme = "socks5h" if reached.scheme == "socks5" else reached.scheme
-            proxy = Proxy(
-                url=f"{scheme}://{host}:{reached.port}",
-                username=reached.username,
-                password_file=reached.password_file,
-            )
             exchange = await self._transfers.fetch(request, proxy, self._own, connection)
         except TimeoutError:
             return Reply(None, reason="the hop does not answer in time", ours=True)
@@ -101,6 +94,15 @@ class Through:
     async def aclose(self) -> None:
         """End what is under way."""
         await self._transfers.aclose()
+
+
+def _proxy(node: Node) -> Proxy:
+    """The node as libcurl is told of it; behind a hop its name is of no matter, as the connection is there."""
+    reached = node.upstream
+    host = "127.0.0.1" if node.via is not None else reached.host
+    where = f"[{host}]:{reached.port}" if ":" in host else f"{host}:{reached.port}"
+    scheme = "socks5h" if reached.scheme == "socks5" else reached.scheme
+    return Proxy(url=f"{scheme}://{where}", username=reached.username, password_file=reached.password_file)
 
 
 def _replied(transfer: Transfer, body: bytes, extra: float) -> Reply:
