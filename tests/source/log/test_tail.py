@@ -402,6 +402,7 @@ def number(line: bytes) -> int:
     return int(line[5:14])
 
 
+@pytest.mark.slow  # a reader that gets no processor for longer than files are kept may miss one
 @pytest.mark.parametrize("seed", [1, 2])
 def test_every_line_of_a_busy_writer_is_read_once(log: Path, seed: int) -> None:
     """5,000 lines a second, rotated in every way every 150 ms, with restarts from the place in between."""
